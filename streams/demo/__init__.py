@@ -1,0 +1,1 @@
+"""The demonstration: simulated devices, and a live view of what the detector says of them."""

@@ -1,0 +1,1 @@
+"""Brokers and Redis started by us, for the demonstration, the tests and the benches."""

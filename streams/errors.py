@@ -1,0 +1,55 @@
+"""Every error this project raises on purpose, as one tree.
+
+    AutodeepError                    the message says what the reader can do; exit_code is the process's
+    ├── SettingsError                an environment variable or option is wrong                     2
+    ├── DataError                    a data set or file of the user's cannot be used                2
+    ├── ModelRejected                an artifact is broken, altered, or of another feature table    3
+    ├── TopicsDiffer                 topics exist, but not as they were asked for                   4
+    └── Unavailable                  something on the network did not answer; trying again helps    69
+        ├── BrokerUnavailable
+        ├── WindowStoreUnavailable
+        └── RegistryUnavailable
+
+Errors of libraries are translated where they enter (kafka/, windows_redis.py, store.py, codec/); none of
+theirs crosses the pipeline. A bad record is no error at all but a value: `core.events.Rejected`.
+"""
+
+from __future__ import annotations
+
+
+class AutodeepError(Exception):
+    exit_code = 1
+
+
+class SettingsError(AutodeepError):
+    exit_code = 2
+
+
+class DataError(AutodeepError):
+    exit_code = 2
+
+
+class ModelRejected(AutodeepError):
+    exit_code = 3
+
+
+class TopicsDiffer(AutodeepError):
+    exit_code = 4
+
+
+class Unavailable(AutodeepError):
+    """Transient by nature: the caller retries with back-off, or gives up with EX_UNAVAILABLE."""
+
+    exit_code = 69
+
+
+class BrokerUnavailable(Unavailable):
+    pass
+
+
+class WindowStoreUnavailable(Unavailable):
+    pass
+
+
+class RegistryUnavailable(Unavailable):
+    pass

@@ -1,0 +1,1 @@
+"""The Kafka adapters: chunked Faust transport, publisher, topics."""
