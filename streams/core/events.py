@@ -99,3 +99,13 @@ class Rejected:
 class Decoded:
     events: Events
     rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to be published."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()

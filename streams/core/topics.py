@@ -1,0 +1,47 @@
+"""Every topic name, written here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+ATTACK_CLASSES: Final = ("dos", "probe", "r2l", "u2r")
+NORMAL: Final = "normal"
+NOVEL: Final = "novel"
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    prefix: str = "ids"
+
+    @property
+    def telemetry(self) -> str:
+        return f"{self.prefix}.telemetry"
+
+    def alerts(self, verdict: str) -> str:
+        """The topic of one class of alerts; `verdict` is a class of the model, or `novel`."""
+        return f"{self.prefix}.alerts.{verdict}"
+
+    def all_alerts(self, verdicts: Iterable[str] = (*ATTACK_CLASSES, NOVEL)) -> tuple[str, ...]:
+        return tuple(self.alerts(verdict) for verdict in verdicts)
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}.dead-letters"
+
+    @property
+    def classified(self) -> str:
+        return f"{self.prefix}.classified"
+
+    @property
+    def model_commands(self) -> str:
+        return f"{self.prefix}.models.commands"
+
+    @property
+    def model_active(self) -> str:
+        return f"{self.prefix}.models.active"
+
+    @property
+    def model_status(self) -> str:
+        return f"{self.prefix}.models.status"

@@ -1,0 +1,152 @@
+"""Every setting, read from the environment once, into one frozen value.
+
+The README's table of settings is generated from here: `python -m streams.settings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from streams.errors import SettingsError
+
+PREFIX: Final = "AUTODEEP_"
+
+
+def _setting(default: object, says: str, parse: Callable[[str], object] = str, *, secret: bool = False) -> Any:
+    return dataclasses.field(
+        default=cast(Any, default), metadata={"says": says, "parse": parse, "secret": secret}, repr=not secret
+    )
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("expected true or false")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value < float("inf"):
+            raise ValueError(f"expected a number of at least {least}")
+        return value
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    kafka_servers: str = _setting("localhost:9092", "Kafka bootstrap servers, host:port, comma-separated")
+    kafka_security: str = _setting(
+        "PLAINTEXT",
+        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    kafka_sasl_mechanism: str = _setting(
+        "SCRAM-SHA-512", "SASL mechanism", _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    )
+    kafka_username: str = _setting("", "SASL user name")
+    kafka_password: str = _setting("", "SASL password", secret=True)
+    kafka_ca_file: str = _setting("", "PEM file of the authority that signed the brokers' certificates")
+    topic_prefix: str = _setting("ids", "First part of every topic's name")
+    group: str = _setting("autodeep-id", "Consumer group of the workers")
+    redis_url: str = _setting(
+        "redis://localhost:6379/0", "Where the windows are kept; redis:// or rediss://", secret=True
+    )
+    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")
+    writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
+    model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
+    model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
+    alert_format: str = _setting("avro", "How alerts are written: avro or json", _one_of("avro", "json"))
+    publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
+    window_idle_s: float = _setting(
+        3600.0, "A gap in event time beyond this many seconds starts a device's window anew", _at_least(1, float)
+    )
+    window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
+    window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))
+    chunk_max_records: int = _setting(
+        2048, "Most records of one partition that are worked on at once", _at_least(64, int)
+    )
+    device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", _at_least(0.05, float))
+    start_timeout_s: float = _setting(
+        60.0, "Seconds to wait at start for Kafka and Redis before giving up", _at_least(0, float)
+    )
+    network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))
+    torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))
+    web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")
+    web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _at_least(0, int))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read AUTODEEP_* variables; for each, AUTODEEP_*_FILE may name a file that holds the value.
+
+        Raises SettingsError for a name that does not exist, and for a value that cannot be used. A secret's
+        value never stands in the message.
+        """
+        fields = {variable(field.name): field for field in dataclasses.fields(cls)}
+        values: dict[str, object] = {}
+        for name, text in environment.items():
+            if not name.startswith(PREFIX) or name.startswith(RESERVED):
+                continue
+            plain = name.removesuffix("_FILE") if name not in fields else name
+            if plain not in fields:
+                raise SettingsError(f"{name} is no setting; `python -m streams.settings` lists them all")
+            if plain != name and plain in environment:
+                raise SettingsError(f"{plain} and {name} are both set; keep one")
+            field = fields[plain]
+            values[field.name] = _parse(name, field, text if plain == name else _read(name, text))
+        return cls(**cast(Any, values))
+
+
+RESERVED: Final = (f"{PREFIX}TEST_", f"{PREFIX}CACHE", f"{PREFIX}DATA")
+"""Variables of the tests and of data and cache folders, which no worker reads."""
+
+
+def variable(field_name: str) -> str:
+    return PREFIX + field_name.upper()
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise SettingsError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+
+
+def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
+    try:
+        return field.metadata["parse"](text)
+    except ValueError as exc:
+        shown = "its value" if field.metadata["secret"] else repr(text)
+        raise SettingsError(f"{name}: {shown} cannot be used: {exc}") from exc
+
+
+def markdown() -> str:
+    """The table of settings, as the README shows it."""
+    lines = ["| variable | default | what it does |", "| --- | --- | --- |"]
+    for field in dataclasses.fields(Settings):
+        default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+        lines.append(
+            f"| `{variable(field.name)}` | {f'`{default}`' if default else ''} | {field.metadata['says']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown())
