@@ -1,0 +1,190 @@
+"""Sequence windows: the last W events of each device, in arrival order, as the BiGRU reads them.
+
+A window is a header and a ring of W rows. `advance` is pure: windows and a chunk's events in, the windows
+after it out, together with the index by which every event finds its own past. Raw features are kept, so a
+new model can read any window at once.
+
+    device A, W = 4     ring  a3 a4 a1 a2      next = 2, count = 4     (oldest a1, newest a4)
+    the chunk brings    a5, a6
+    window of a5        a2 a3 a4 a5            window of a6   a3 a4 a5 a6
+    ring afterwards     a3 a4 a5 a6            next = 0
+
+Rules: an event at or before a window's last offset was applied already and is left out. A gap in event time
+longer than `idle_us` starts the window anew; so does another life of the topic. Masked places hold nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.features import ROW, TABLE_DIGEST, Rows
+
+WIDTH: Final = 16
+"""W: how many events a window holds, the present one included."""
+
+LAYOUT: Final = 1
+"""Version of the packed value; a window of another layout is not read."""
+
+HEAD: Final = np.dtype(
+    [
+        ("layout", "u1"),
+        ("pad", "u1"),
+        ("width", "<u2"),
+        ("table", "u1", (4,)),  # first bytes of the feature table's digest
+        ("topic_id", "u1", (16,)),
+        ("partition", "<i4"),
+        ("next", "<u2"),  # ring place of the next row
+        ("count", "<u2"),  # rows that belong to the window, at most W
+        ("offset", "<i8"),  # of the last event applied
+        ("event_time_us", "<i8"),  # of the last event applied
+    ]
+)
+WINDOW: Final = np.dtype([("head", HEAD), ("rows", ROW, (WIDTH,))])
+"""One device's packed window, 48 + 16 * 156 = 2,544 bytes: what Redis holds is exactly this."""
+
+Windows = npt.NDArray[np.void]  # (D,) of WINDOW
+Index = npt.NDArray[np.int64]
+
+_TABLE: Final = np.frombuffer(TABLE_DIGEST[:4], np.uint8)
+
+
+def blank(n: int, source: Source) -> Windows:
+    """`n` empty windows (n,) of devices of this partition: no rows, no offset applied yet."""
+    windows = np.zeros(n, WINDOW)
+    head = windows["head"]
+    head["layout"] = LAYOUT
+    head["width"] = WIDTH
+    head["table"] = _TABLE
+    head["topic_id"] = np.frombuffer(source.topic_id.bytes, np.uint8)
+    head["partition"] = source.partition
+    head["offset"] = -1
+    return windows
+
+
+def unpack(values: list[bytes | None], source: Source) -> Windows:
+    """Stored values, None where there is none, as windows (D,).
+
+    A value of another layout, width or feature table cannot be read by this code and counts as none.
+    """
+    windows = blank(len(values), source)
+    for i, value in enumerate(values):
+        if value is not None and len(value) == WINDOW.itemsize:
+            stored = np.frombuffer(value, WINDOW)[0]
+            head = stored["head"]
+            if head["layout"] == LAYOUT and head["width"] == WIDTH and (head["table"] == _TABLE).all():
+                windows[i] = stored
+    return windows
+
+
+def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArray[np.bool_]:
+    """Which windows (D,) were written by this life of this partition.
+
+    Where the broker gives topics no id, an offset beyond the partition's end gives another life away.
+    """
+    head = windows["head"]
+    topic_id = np.frombuffer(source.topic_id.bytes, np.uint8)
+    same = (head["topic_id"] == topic_id).all(axis=1) & (head["partition"] == source.partition)
+    if source.topic_id == NO_TOPIC_ID:
+        same &= head["offset"] < end_offset
+    return np.asarray(same)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Advance:
+    """A chunk's events beside the windows of its D devices.
+
+    The tape is the D rings laid end to end, (D * W,), followed by the A applied events: `index` points into
+    it. So whatever is computed once per row (a latent) serves every window in which the row stands.
+    """
+
+    applied: Index  # (A,) places in the chunk's events, ascending; the others had been applied before
+    index: Index  # (A, W) places on the tape, oldest first, the event itself last
+    valid: npt.NDArray[np.bool_]  # (A, W) False where the window holds no event
+    windows: Windows  # (D,) after the chunk
+    added: Index  # (D,) events applied, per device: their rows end at ring place head.next - 1
+    ring_place: Index  # (A,) d * W + place that each event took; only a device's last W are still there
+    stays: npt.NDArray[np.bool_]  # (A,) True for the events that are still in their ring afterwards
+
+    @property
+    def fill(self) -> Index:
+        """(A,) events that each window holds, 1 to W."""
+        return np.asarray(self.valid.sum(axis=1))
+
+
+def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Advance:
+    """Apply a chunk's events (N) to the windows (D,) of its devices; `device` (N,) says whose each is.
+
+    The events stand in arrival order, offsets ascending. The windows are of this life of the topic.
+    """
+    applied = np.flatnonzero(events.offset > windows["head"]["offset"][device])  # (A,)
+    owner = device[applied]
+    order = np.argsort(owner, kind="stable")  # (A,) by device, then arrival
+    d = owner[order]
+    place = np.arange(len(order))
+    added = np.bincount(d, minlength=len(windows))  # (D,)
+    first = (np.cumsum(added) - added)[d]  # (A,) where the device's events begin in this order
+    start = _starts(windows, d, first, events.event_time_us[applied][order], idle_us)
+
+    head = windows["head"]
+    lag = np.arange(WIDTH - 1, -1, -1)  # (W,) oldest first
+    at = place[:, None] - lag  # (A, W) in the device's order; below `first` lies the ring
+    in_ring = at < first[:, None]
+    ring = (head["next"].astype(np.int64)[d][:, None] + at - first[:, None]) % WIDTH
+    tape_new = len(windows) * WIDTH + order[np.maximum(at, 0)]
+    index = np.where(in_ring, d[:, None] * WIDTH + ring, tape_new)
+    valid = at >= start[:, None]
+
+    rank = place - first
+    ring_place = d * WIDTH + (head["next"].astype(np.int64)[d] + rank) % WIDTH
+    stays = rank >= added[d] - WIDTH
+    after = _after(windows, events, applied[order], d, place + 1 - start)
+    flat = after["rows"].reshape(-1).copy()
+    flat[ring_place[stays]] = events.rows[applied[order][stays]]
+    after["rows"] = flat.reshape(-1, WIDTH)
+
+    arrival = np.argsort(order)  # back from device order to arrival order
+    return Advance(applied, index[arrival], valid[arrival], after, added, ring_place[arrival], stays[arrival])
+
+
+def _starts(windows: Windows, d: Index, first: Index, time_us: Index, idle_us: int) -> Index:
+    """(A,) where each event's window begins, in device order; below `first` it begins in the ring."""
+    head = windows["head"]
+    place = np.arange(len(d))
+    is_first = place == first
+    before_us = np.where(is_first, head["event_time_us"][d], np.roll(time_us, 1))
+    has_past = ~is_first | (head["count"][d] > 0)
+    anew = has_past & (time_us - before_us > idle_us)
+    last_anew = np.maximum.accumulate(np.where(anew, place, -1))
+    return np.where(last_anew >= first, last_anew, first - head["count"].astype(np.int64)[d])
+
+
+def _after(windows: Windows, events: Events, applied: Index, d: Index, length: Index) -> Windows:
+    """The windows (D,) with their headers brought up to the last of the applied events, in device order."""
+    after = windows.copy()
+    if not len(d):
+        return after
+    last = np.flatnonzero(np.append(d[1:] != d[:-1], True))  # the last event of each device touched
+    touched = d[last]
+    added = np.diff(last, prepend=-1)
+    head = after["head"]
+    head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % WIDTH
+    head["count"][touched] = np.minimum(length[last], WIDTH)
+    head["offset"][touched] = events.offset[applied[last]]
+    head["event_time_us"][touched] = events.event_time_us[applied[last]]
+    return after
+
+
+def in_order(windows: Windows) -> list[Rows]:
+    """Each window's rows, oldest first: how a person, or a test, reads them."""
+    return [
+        window["rows"][(int(window["head"]["next"]) - np.arange(int(window["head"]["count"]), 0, -1)) % WIDTH]
+        for window in windows
+    ]
+
+
+assert WINDOW.itemsize == 2544  # within one 2,560-byte allocation of Redis, its string header included

@@ -1,0 +1,239 @@
+"""One chunk's way, start to end, in the order on which the contract rests.
+
+    decode -> load windows -> infer -> publish and await -> save windows      (then the caller acknowledges)
+
+Nothing is acknowledged before its alerts are on the broker and its windows in the store; so a crash at any
+point leads to the same work once more, and the window's offset keeps it from being applied twice. What is
+away is waited for, with back-off: a chunk is never skipped. This module sees ports, not Kafka or Redis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from streams.codec.alerts import encode_alert
+from streams.codec.dead_letters import dead_letter
+from streams.core import windows as sequence
+from streams.core.classified import Classified, alerts_of
+from streams.core.detector import Detector, Verdicts
+from streams.core.events import Chunk, Events, Message, Source
+from streams.core.patience import Patience
+from streams.core.ports import Decoder, Publisher, Saved, WindowStore
+from streams.core.topics import NORMAL, Topics
+from streams.core.window_cache import Latents, WindowCache
+from streams.core.windows import WIDTH, Advance, Index, Windows
+
+STAGES: Final = ("decode", "windows", "infer", "publish", "save")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a deployment decides about the path."""
+
+    topics: Topics
+    idle_us: int
+    alert_format: str = "avro"
+    publish_classified: bool = False
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one chunk. Times are CPU nanoseconds of the worker's thread, by stage."""
+
+    records: int
+    classified: int
+    repeats: int
+    """Events that had been applied before: read again after a crash or a rebalance."""
+    verdicts: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    fenced: int
+    """Devices whose stored window was newer than ours: another worker owns them by now."""
+    cpu_ns: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    decoder: Decoder
+    store: WindowStore
+    publisher: Publisher
+    patience: Patience
+    clock_us: Callable[[], int]
+    """Wall clock for `detected_at_us` alone: nothing is decided by it."""
+
+
+class Pipeline:
+    """The path of one worker. Chunks are processed one at a time, in the thread that calls `process`."""
+
+    def __init__(
+        self, ports: Ports, rules: Rules, cache: WindowCache, detector: Callable[[], Detector]
+    ) -> None:
+        self._ports = ports
+        self._rules = rules
+        self._cache = cache
+        self._detector = detector
+        self._serving: tuple[str, int] = ("", 0)  # the digest whose latents are cached, and its ordinal
+
+    def process(self, chunk: Chunk) -> Report:
+        """Classify, publish, save. When this returns the chunk may be acknowledged.
+
+        Raises Unavailable when the patience ends while a part is away; nothing may be acknowledged then.
+        """
+        watch = _Stopwatch()
+        detector = self._detector()  # one model for the whole chunk
+        decoded = self._ports.decoder.decode(chunk.records)
+        watch.lap("decode")
+        events = decoded.events
+        devices, device = _numbered(events.device_id)
+        slots, windows, based_on = self._load(chunk, devices)
+        step = sequence.advance(windows, device, events, self._rules.idle_us)
+        watch.lap("windows")
+        verdicts, latents = self._infer(detector, slots, windows, step, events)
+        watch.lap("infer")
+        messages = self._messages(Classified(chunk.source, events, step, detector, verdicts))
+        letters = [
+            dead_letter(
+                chunk.source,
+                chunk.records[rejected.position],
+                rejected,
+                self._rules.topics.dead_letters,
+                self._rules.version,
+            )
+            for rejected in decoded.rejected
+        ]
+        if messages or letters:
+            self._ports.patience(lambda: self._ports.publisher.publish(messages + letters))
+        watch.lap("publish")
+        fenced = self._save(chunk.source, devices, based_on, step)
+        self._keep(chunk.source.partition, devices, slots, step, latents, fenced)
+        watch.lap("save")
+        return Report(
+            records=len(chunk.records),
+            classified=len(step.applied),
+            repeats=len(events) - len(step.applied),
+            verdicts=_tally(detector, verdicts),
+            dead_letters=Counter(str(rejected.reason) for rejected in decoded.rejected),
+            fenced=int(fenced.sum()),
+            cpu_ns=watch.ns,
+        )
+
+    def drop_partition(self, partition: int) -> None:
+        """Forget a partition's windows: it was revoked, and its next owner will change them."""
+        self._cache.drop_partition(partition)
+
+    def _load(self, chunk: Chunk, devices: Sequence[str]) -> tuple[Index, Windows, Index]:
+        """Slots and windows (D,) of these devices, and the stored offset (D,) that each grows from."""
+        source = chunk.source
+        slots = self._cache.find(source.partition, devices)
+        missing = np.flatnonzero(slots < 0)
+        if len(missing):
+            absent = [devices[i] for i in missing.tolist()]
+            values = self._ports.patience(lambda: self._ports.store.load(source, absent))
+            slots[missing] = self._cache.admit(source.partition, absent, sequence.unpack(values, source))
+        windows = self._cache.windows(slots)
+        based_on = windows["head"]["offset"].copy()
+        foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
+        windows[foreign] = sequence.blank(int(foreign.sum()), source)
+        return slots, windows, based_on
+
+    def _infer(
+        self, detector: Detector, slots: Index, windows: Windows, step: Advance, events: Events
+    ) -> tuple[Verdicts, Latents]:
+        """Verdicts (A,) of the applied events, and the latents (D, W, L) of the rings after them."""
+        model = self._ordinal(detector)
+        ring, known = self._cache.latents(slots, model)
+        if ring.shape[2] != detector.latent_size:
+            ring, known = (
+                np.zeros((*ring.shape[:2], detector.latent_size), np.float32),
+                np.zeros(len(slots), bool),
+            )
+        unknown = np.flatnonzero(~known & (windows["head"]["count"] > 0))
+        fresh = events.rows[step.applied]  # (A,)
+        encoded = detector.encode(np.concatenate([windows["rows"][unknown].reshape(-1), fresh]))
+        ring[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, -1)
+        new = encoded[len(unknown) * WIDTH :]  # (A, L)
+        tape = np.concatenate([ring.reshape(-1, detector.latent_size), new])  # (D * W + A, L)
+        w = detector.width
+        verdicts = detector.classify(tape, step.index[:, -w:], step.valid[:, -w:])
+        after = tape[: len(ring) * WIDTH]
+        after[step.ring_place[step.stays]] = new[step.stays]
+        return verdicts, after.reshape(ring.shape)
+
+    def _ordinal(self, detector: Detector) -> int:
+        digest, ordinal = self._serving
+        if digest != detector.identity.digest:
+            ordinal += 1
+            self._serving = (detector.identity.digest, ordinal)
+        return ordinal
+
+    def _messages(self, classified: Classified) -> list[Message]:
+        rules = self._rules
+        names = classified.names
+        wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
+        messages = []
+        for alert in alerts_of(classified, wanted, self._ports.clock_us()) if wanted else []:
+            key, value = alert.device_id.encode(), encode_alert(alert, rules.alert_format)
+            if alert.verdict != NORMAL:
+                messages.append(Message(rules.topics.alerts(alert.verdict), key, value))
+            if rules.publish_classified:
+                messages.append(Message(rules.topics.classified, key, value))
+        return messages
+
+    def _save(self, source: Source, devices: Sequence[str], based_on: Index, step: Advance) -> Index:
+        """Store the windows that changed; a mark (D,) at the devices that were fenced off."""
+        fenced = np.zeros(len(devices), bool)
+        changed = np.flatnonzero(step.added)
+        if len(changed):
+            names = [devices[i] for i in changed.tolist()]
+            saved = self._ports.patience(
+                lambda: self._ports.store.save(
+                    source, names, based_on[changed], step.windows[changed], step.added[changed]
+                )
+            )
+            fenced[changed] = saved == Saved.NEWER_STORED
+        return fenced
+
+    def _keep(
+        self,
+        partition: int,
+        devices: Sequence[str],
+        slots: Index,
+        step: Advance,
+        latents: Latents,
+        fenced: Index,
+    ) -> None:
+        self._cache.put(slots, step.windows, latents, self._serving[1])
+        self._cache.drop(partition, [devices[i] for i in np.flatnonzero(fenced).tolist()])
+
+
+def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
+    """The distinct devices (D), in order of appearance, and each event's place (N,) among them."""
+    number: dict[str, int] = {}
+    place = np.fromiter(
+        (number.setdefault(device_id, len(number)) for device_id in device_ids), np.int64, len(device_ids)
+    )
+    return list(number), place
+
+
+def _tally(detector: Detector, verdicts: Verdicts) -> dict[str, int]:
+    counts = np.bincount(verdicts.verdict, minlength=len(detector.verdicts)).tolist()
+    return {name: count for name, count in zip(detector.verdicts, counts, strict=True) if count}
+
+
+class _Stopwatch:
+    """CPU time of this thread, stage by stage; what librdkafka's threads do is not in it."""
+
+    def __init__(self) -> None:
+        self.ns: dict[str, int] = {}
+        self._last = time.thread_time_ns()
+
+    def lap(self, stage: str) -> None:
+        now = time.thread_time_ns()
+        self.ns[stage] = now - self._last
+        self._last = now

@@ -1,0 +1,70 @@
+"""Fakes that obey the laws of the real adapters; the law suites run over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.events import Message, Source
+from streams.core.ports import Saved
+from streams.core.windows import WINDOW, Index, Windows
+from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+
+
+class FakeWindows:
+    """A dictionary that compares before it writes, as the Redis script does."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, int, str], bytes] = {}
+        self.away = 0  # how many calls fail before the next one succeeds
+
+    def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
+        self._answer()
+        return [self.values.get((source.topic, source.partition, device)) for device in devices]
+
+    def save(
+        self, source: Source, devices: Sequence[str], based_on: Index, windows: Windows, added: Index
+    ) -> npt.NDArray[np.uint8]:
+        self._answer()
+        saved = np.zeros(len(devices), np.uint8)
+        for i, device in enumerate(devices):
+            key = (source.topic, source.partition, device)
+            window = windows[i]
+            if key in self.values:
+                head = np.frombuffer(self.values[key], WINDOW)[0]["head"]
+                same_life = (head["topic_id"] == window["head"]["topic_id"]).all()
+                newer = head["offset"] > window["head"]["offset"] and head["offset"] != based_on[i]
+                if same_life and newer:
+                    saved[i] = Saved.NEWER_STORED
+                    continue
+            self.values[key] = window.tobytes()
+        return saved
+
+    def _answer(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise WindowStoreUnavailable("the fake store is away")
+
+
+class FakePublisher:
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.away = 0
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        if self.away:
+            self.away -= 1
+            raise BrokerUnavailable("the fake broker is away")
+        self.messages += messages
+
+
+def patient(attempt: Callable[[], object]) -> object:
+    """A patience that waits no time at all; gives up after a thousand attempts."""
+    for _ in range(1000):
+        try:
+            return attempt()
+        except (BrokerUnavailable, WindowStoreUnavailable):
+            continue
+    raise AssertionError("still away after 1,000 attempts")
