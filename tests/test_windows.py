@@ -1,0 +1,150 @@
+"""Sequence windows: what each event sees of its device's past. Timelines are drawn, nothing waits.
+
+Devices are letters, numbers are their events: `a1 b1 a2` is a chunk of three events of two devices.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.features import ROW
+from streams.core.windows import (
+    WIDTH,
+    Windows,
+    advance,
+    blank,
+    in_order,
+    of_this_life,
+    unpack,
+)
+
+SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
+IDLE_US = 1_000
+
+
+def events_of(devices: list[int], times_us: list[int], first_offset: int) -> Events:
+    """Events whose first number is their own offset, so that a row says which event it is."""
+    n = len(devices)
+    rows = np.zeros(n, ROW)
+    rows["numbers"][:, 0] = np.arange(first_offset, first_offset + n)
+    return Events(
+        np.arange(n), np.arange(first_offset, first_offset + n), np.array(times_us, np.int64), [""] * n, rows
+    )
+
+
+def seen(windows: Windows, devices: list[int], events: Events) -> tuple[list[list[int]], Windows]:
+    """The offsets that each applied event's window holds, oldest first, and the windows afterwards."""
+    step = advance(windows, np.array(devices, np.int64), events, IDLE_US)
+    tape = np.concatenate([windows["rows"].reshape(-1), events.rows[step.applied]])
+    views = [
+        tape[index][valid]["numbers"][:, 0].astype(int).tolist()
+        for index, valid in zip(step.index, step.valid, strict=True)
+    ]
+    assert step.fill.tolist() == [len(view) for view in views]
+    return views, step.windows
+
+
+@dataclass
+class Naive:
+    """The rules in their plainest form: a list per device."""
+
+    rows: list[int]
+    last_us: int = 0
+
+    def apply(self, offset: int, time_us: int) -> list[int]:
+        if self.rows and time_us - self.last_us > IDLE_US:
+            self.rows = []
+        self.rows = [*self.rows, offset][-WIDTH:]
+        self.last_us = time_us
+        return self.rows
+
+
+steps = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 5, -3, IDLE_US, IDLE_US + 1])), max_size=60)
+
+
+@settings(deadline=None)
+@given(chunks=st.lists(steps, max_size=8))
+def test_every_event_sees_what_a_plain_recomputation_sees(chunks: list[list[tuple[int, int]]]) -> None:
+    windows, naive = blank(4, SOURCE), [Naive([]) for _ in range(4)]
+    offset, now_us = 0, 0
+    for chunk in chunks:
+        times = np.cumsum([gap for _, gap in chunk], dtype=np.int64) + now_us
+        devices = [device for device, _ in chunk]
+        views, windows = seen(windows, devices, events_of(devices, times.tolist(), offset))
+        expected = [
+            naive[device].apply(offset + i, int(time_us))
+            for i, (device, time_us) in enumerate(zip(devices, times, strict=True))
+        ]
+        assert views == expected
+        assert [rows["numbers"][:, 0].astype(int).tolist() for rows in in_order(windows)] == [
+            device.rows for device in naive
+        ]
+        offset, now_us = offset + len(chunk), int(times[-1]) if len(times) else now_us
+
+
+@settings(deadline=None)
+@given(steps, st.data())
+def test_chunking_changes_nothing(timeline: list[tuple[int, int]], data: st.DataObject) -> None:
+    devices = [device for device, _ in timeline]
+    times = np.cumsum([gap for _, gap in timeline], dtype=np.int64).tolist()
+    whole, after_whole = seen(blank(4, SOURCE), devices, events_of(devices, times, 0))
+    cut = data.draw(st.integers(0, len(timeline)))
+    first, middle = seen(blank(4, SOURCE), devices[:cut], events_of(devices[:cut], times[:cut], 0))
+    second, after = seen(middle, devices[cut:], events_of(devices[cut:], times[cut:], cut))
+    assert first + second == whole
+    assert [w.tobytes() for w in after] == [w.tobytes() for w in after_whole]
+
+
+def test_events_at_or_before_the_stored_offset_are_not_applied_again() -> None:
+    # a chunk a0 a1 a2 was saved; after a crash a1 a2 a3 are read
+    _, windows = seen(blank(1, SOURCE), [0, 0, 0], events_of([0] * 3, [1, 2, 3], 0))
+    views, after = seen(windows, [0, 0, 0], events_of([0] * 3, [2, 3, 4], 1))
+    assert views == [[0, 1, 2, 3]]
+    assert after["head"]["offset"].tolist() == [3]
+
+
+def test_a_gap_of_exactly_the_idle_time_keeps_the_window_and_one_more_ends_it() -> None:
+    views, _ = seen(blank(1, SOURCE), [0] * 3, events_of([0] * 3, [0, IDLE_US, 2 * IDLE_US + 1], 0))
+    assert views == [[0], [0, 1], [2]]
+
+
+def test_time_running_backwards_is_no_gap() -> None:
+    views, _ = seen(blank(1, SOURCE), [0] * 2, events_of([0] * 2, [10 * IDLE_US, 0], 0))
+    assert views == [[0], [0, 1]]
+
+
+def test_a_packed_window_reads_back_and_another_layout_counts_as_none() -> None:
+    _, windows = seen(blank(1, SOURCE), [0] * 20, events_of([0] * 20, list(range(20)), 0))
+    value = windows[0].tobytes()
+    other_layout = bytes([99]) + value[1:]
+    other_table = value[:4] + b"\xff\xff\xff\xff" + value[8:]
+    read = unpack([value, None, other_layout, other_table, value[:-1], b""], SOURCE)
+    assert read[0].tobytes() == value
+    assert read["head"]["count"].tolist() == [WIDTH, 0, 0, 0, 0, 0]
+    assert read["head"]["offset"].tolist() == [19, -1, -1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("stored", "read", "end_offset", "same"),
+    [
+        (SOURCE, SOURCE, 0, True),
+        (SOURCE, replace(SOURCE, topic_id=uuid.UUID(int=8)), 1000, False),
+        (SOURCE, replace(SOURCE, partition=4), 1000, False),
+        (replace(SOURCE, topic_id=NO_TOPIC_ID), replace(SOURCE, topic_id=NO_TOPIC_ID), 10, True),
+        # no ids, and an offset that this life of the partition has not reached
+        (replace(SOURCE, topic_id=NO_TOPIC_ID), replace(SOURCE, topic_id=NO_TOPIC_ID), 9, False),
+    ],
+)
+def test_a_window_of_another_life_of_the_topic_is_told_apart(
+    stored: Source, read: Source, end_offset: int, same: bool
+) -> None:
+    windows = blank(1, stored)
+    windows["head"]["offset"] = 9
+    assert of_this_life(windows, read, end_offset).tolist() == [same]
