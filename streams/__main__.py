@@ -1,0 +1,67 @@
+"""The command line: `autodeep COMMAND`. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from streams import __version__
+from streams.commands.alerts import app as alerts
+from streams.commands.data import app as data
+from streams.commands.demo import demo
+from streams.commands.evaluate import app as evaluate
+from streams.commands.models import app as models
+from streams.commands.replay import replay
+from streams.commands.topics import app as topics
+from streams.commands.train import app as train
+from streams.commands.worker import worker
+from streams.errors import AutodeepError
+
+app = typer.Typer(
+    name="autodeep",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
+    epilog="Settings come from AUTODEEP_* variables; the README lists them.",
+)
+for command in (demo, worker, replay):
+    app.command()(command)
+for name, group in {
+    "alerts": alerts,
+    "data": data,
+    "evaluate": evaluate,
+    "models": models,
+    "topics": topics,
+    "train": train,
+}.items():
+    app.add_typer(group, name=name)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an AutodeepError becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except AutodeepError as exc:
+        print(f"autodeep: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()
