@@ -15,10 +15,12 @@ import polars as pl
 
 from streams.codec.columns import Columns
 from streams.core.events import Reason, Rejected
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, Rows
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200
+
+_VOCABULARIES: Final = tuple(pl.Enum(column.symbols) for column in SYMBOLIC)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -107,8 +109,13 @@ def _check_keys(batch: Batch) -> None:
     )
 
 
+def event_times(columns: Columns) -> npt.NDArray[np.int64]:
+    """(N,) microseconds since the epoch; 0 for a null."""
+    return _filled(columns["event_time_us"]).to_numpy().astype(np.int64, copy=False)
+
+
 def _check_times(batch: Batch) -> None:
-    times = _filled(batch.columns["event_time_us"]).to_numpy()
+    times = event_times(batch.columns)
     batch.reject(
         (times < 0) | (times >= END_OF_YEAR_9999_US),
         Reason.BAD_EVENT_TIME,
@@ -119,19 +126,20 @@ def _check_times(batch: Batch) -> None:
 
 
 def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
-    finite = np.isfinite(numbers)  # (N, 38)
-    good = finite & (numbers >= 0)  # (N, 38)
+    finite: Mask = np.isfinite(numbers)  # (N, 38)
+    good: Mask = finite & (numbers >= 0)  # (N, 38)
     if good.all():
         return
-    bad = ~good.all(axis=1)
+    all_finite: Mask = np.all(finite, axis=1)  # (N,)
+    bad: Mask = ~np.all(good, axis=1)  # (N,)
     # The first column at fault in table order, a NaN before a negative number.
-    fault = np.where(finite.all(axis=1), (~good).argmax(axis=1), (~finite).argmax(axis=1))
+    fault = np.where(all_finite, (~good).argmax(axis=1), (~finite).argmax(axis=1))
 
     def detail(row: int) -> str:
         name = NUMERIC_NAMES[fault[row]]
         return f"column {name} is {shown(batch.columns[name][row])}; it must be a finite number, 0 or more"
 
-    batch.reject(bad & ~finite.all(axis=1), Reason.NOT_FINITE, detail)
+    batch.reject(bad & ~all_finite, Reason.NOT_FINITE, detail)
     batch.reject(bad, Reason.NEGATIVE_NUMBER, detail)
 
 
@@ -147,15 +155,8 @@ def _pack(batch: Batch) -> Rows:
         for place, name in enumerate(NUMERIC_NAMES):
             if name in batch.columns:
                 numbers[:, place] = _filled(batch.columns[name]).to_numpy()
-    for place, column in enumerate(SYMBOLIC):
-        codes[:, place] = (
-            batch.columns[column.name]
-            .replace_strict(
-                column.symbols,
-                range(1, column.size),
-                default=UNKNOWN_SYMBOL,
-                return_dtype=pl.UInt8,
-            )
-            .to_numpy()
-        )
+    for place, vocabulary in enumerate(_VOCABULARIES):
+        symbols = batch.columns[SYMBOLIC[place].name].cast(vocabulary, strict=False)
+        # A symbol's place in the vocabulary, 255 where it is not in it; one more is its code, 0 for unknown.
+        codes[:, place] = symbols.to_physical().fill_null(255).to_numpy() + np.uint8(1)
     return rows

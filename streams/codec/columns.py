@@ -34,7 +34,7 @@ _PROMOTIONS: Final[Mapping[str, frozenset[str]]] = {
     "long": frozenset({"int", "long"}),
     "float": frozenset({"int", "long", "float"}),
     "double": frozenset({"int", "long", "float", "double"}),
-    "string": frozenset({"string", "bytes"}),
+    "string": frozenset({"string"}),  # and bytes, see _as_text
 }
 """Reader's type to the writers' types that it takes: schema resolution of the Avro specification."""
 
@@ -44,7 +44,6 @@ _DTYPES: Final[Mapping[str, type[pl.DataType]]] = {
     "float": pl.Float32,
     "double": pl.Float64,
     "string": pl.String,
-    "bytes": pl.String,
 }
 
 
@@ -73,9 +72,12 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
         raise datum.Unreadable(
             Reason.SCHEMA_MISMATCH, f"the writer's record is {writer.name}; only {reader.name} is read here"
         )
-    fields = writer.canonical["fields"]
+    wanted = {field["name"]: field["type"] for field in reader.source["fields"]}
+    fields = [
+        {"name": field["name"], "type": _as_text(field["type"], wanted.get(field["name"]))}
+        for field in writer.canonical["fields"]
+    ]
     places = {field["name"]: place for place, field in enumerate(fields)}
-    readers: list[tuple[str, datum.Read]] = []
     named: dict[str, datum.Read] = {}
     readers = [(field["name"], datum.compile_reader(field["type"], named)) for field in fields]
     columns = []
@@ -89,6 +91,15 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
         elif "default" not in field:
             raise datum.Unreadable(Reason.SCHEMA_MISMATCH, f"the writer's schema has no column {name}")
     return Plan(tuple(columns), datum.read_fields(readers), _block_schema(fields))
+
+
+def _as_text(written: Any, wanted: str | None) -> Any:
+    """The writer's type, with `bytes` read as the text that a string column wants."""
+    if wanted != "string":
+        return written
+    if isinstance(written, list):
+        return [_as_text(branch, wanted) for branch in written]
+    return "string" if written == "bytes" else written
 
 
 def _dtype(name: str, written: Any, wanted: str) -> type[pl.DataType]:
@@ -114,10 +125,7 @@ def _read_branches(written: Sequence[Any], wanted: str) -> datum.Read:
 
     taken = _PROMOTIONS[wanted] | {"null"}
     readers = [
-        # bytes are read as text, as a string column wants them
-        datum.compile_reader("string" if branch == "bytes" else branch)
-        if isinstance(branch, str) and branch in taken
-        else refuse(branch)
+        datum.compile_reader(branch) if isinstance(branch, str) and branch in taken else refuse(branch)
         for branch in written
     ]
     return datum.read_union(written, readers)
@@ -154,7 +162,7 @@ def _with_null(written: Sequence[Any], inner: Any) -> list[Any]:
 
 
 def read_batch(plan: Plan, datums: Sequence[bytes]) -> Columns | None:
-    """All datums as columns, or None where any of them cannot be read, or is longer or shorter than it says."""
+    """All datums as columns, or None where any of them cannot be read or does not end where it says."""
     if plan.block_schema is None:
         return None
     guard = os.urandom(GUARD_SIZE)

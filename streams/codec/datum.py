@@ -107,8 +107,7 @@ def compile_reader(schema: Any, named: dict[str, Read] | None = None) -> Read:
     """A reader of one type, given in parsing canonical form; `named` collects the named types on the way."""
     named = {} if named is None else named
     if isinstance(schema, str):
-        # A named type may contain itself: it is looked up when it is read.
-        return _PRIMITIVES[schema] if schema in _PRIMITIVES else lambda data, at: named[schema](data, at)
+        return _PRIMITIVES.get(schema) or _read_named(schema, named)
     if isinstance(schema, list):
         return read_union(schema, [compile_reader(branch, named) for branch in schema])
     match schema["type"]:
@@ -126,6 +125,15 @@ def compile_reader(schema: Any, named: dict[str, Read] | None = None) -> Read:
         case other:
             return compile_reader(other, named)
     named[schema["name"]] = read
+    return read
+
+
+def _read_named(name: str, named: Mapping[str, Read]) -> Read:
+    """A type that may contain itself, and is therefore looked up when it is read."""
+
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        return named[name](data, at)
+
     return read
 
 

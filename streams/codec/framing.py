@@ -25,8 +25,3 @@ def single_object_header(fingerprint: bytes) -> bytes:
     if len(fingerprint) != 8:
         raise ValueError(f"a CRC-64-AVRO fingerprint has 8 bytes, not {len(fingerprint)}")
     return SINGLE_OBJECT_MAGIC + fingerprint
-
-
-def header_of(value: bytes) -> bytes:
-    """The bytes in front of the datum, as far as the first byte tells; shorter where the value is cut."""
-    return value[:SINGLE_OBJECT_SIZE] if value[0] == SINGLE_OBJECT_MAGIC[0] else value[:CONFLUENT_SIZE]

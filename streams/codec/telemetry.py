@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from streams.codec import columns, framing, schemas
-from streams.codec.checks import Batch, check, rejected, shown
+from streams.codec.checks import Batch, check, event_times, rejected, shown
 from streams.codec.columns import Columns, Plan
 from streams.codec.datum import Unreadable
 from streams.codec.schemas import Schema
@@ -82,13 +82,15 @@ class TelemetryDecoder:
 
     def _group(self, records: Sequence[RawRecord], wrong: list[Rejected]) -> list[_Group]:
         groups: dict[bytes, _Group] = {}
+        single = framing.SINGLE_OBJECT_MAGIC[0]
         for position, record in enumerate(records):
             value = record.value
             if not value:
                 what = "null" if value is None else "empty"
                 wrong.append(rejected(position, Reason.EMPTY_VALUE, f"the value is {what}"))
                 continue
-            header = framing.header_of(value)
+            size = framing.SINGLE_OBJECT_SIZE if value[0] == single else framing.CONFLUENT_SIZE
+            header = value[:size]
             group = groups.get(header)
             if group is None:
                 group = groups[header] = _Group(self._plan(header), len(header))
@@ -131,8 +133,8 @@ class TelemetryDecoder:
         if writer is None:
             raise Unreadable(
                 Reason.UNKNOWN_SCHEMA,
-                f"no schema of fingerprint {fingerprint.hex()} is known; put the writer's .avsc into the folder "
-                "that AUTODEEP_WRITER_SCHEMAS names",
+                f"no schema of fingerprint {fingerprint.hex()} is known; put the writer's .avsc into the "
+                "folder that AUTODEEP_WRITER_SCHEMAS names",
             )
         return writer
 
@@ -205,9 +207,7 @@ def _read_singly(
 def _merge(records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
     """The good rows of all parts, in the records' order."""
     position = np.concatenate([np.empty(0, np.int64), *(part.batch.positions for part in parts)])  # (N,)
-    time = np.concatenate(
-        [np.empty(0, np.int64), *(part.batch.columns["event_time_us"].to_numpy() for part in parts)]
-    )
+    time = np.concatenate([np.empty(0, np.int64), *(event_times(part.batch.columns) for part in parts)])
     rows = np.concatenate([np.empty(0, ROW), *(part.rows for part in parts)])
     ids = [one for part in parts for one in part.batch.columns["device_id"].to_list()]
     refused = {int(part.batch.positions[row]) for part in parts for row in part.batch.wrong}
@@ -217,4 +217,4 @@ def _merge(records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
         )
         position, time, rows, ids = position[keep], time[keep], rows[keep], [ids[at] for at in keep]
     offset = np.fromiter((records[at].offset for at in position.tolist()), np.int64, len(position))
-    return Events(position, offset, time.astype(np.int64, copy=False), ids, rows)
+    return Events(position, offset, time, ids, rows)
