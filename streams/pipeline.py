@@ -146,19 +146,14 @@ class Pipeline:
         self, detector: Detector, slots: Index, windows: Windows, step: Advance, events: Events
     ) -> tuple[Verdicts, Latents]:
         """Verdicts (A,) of the applied events, and the latents (D, W, L) of the rings after them."""
-        model = self._ordinal(detector)
-        ring, known = self._cache.latents(slots, model)
-        if ring.shape[2] != detector.latent_size:
-            ring, known = (
-                np.zeros((*ring.shape[:2], detector.latent_size), np.float32),
-                np.zeros(len(slots), bool),
-            )
+        size = detector.latent_size
+        ring, known = self._cache.latents(slots, self._ordinal(detector), size)  # (D, W, L)
         unknown = np.flatnonzero(~known & (windows["head"]["count"] > 0))
         fresh = events.rows[step.applied]  # (A,)
         encoded = detector.encode(np.concatenate([windows["rows"][unknown].reshape(-1), fresh]))
-        ring[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, -1)
+        ring[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, size)
         new = encoded[len(unknown) * WIDTH :]  # (A, L)
-        tape = np.concatenate([ring.reshape(-1, detector.latent_size), new])  # (D * W + A, L)
+        tape = np.concatenate([ring.reshape(-1, size), new])  # (D * W + A, L)
         w = detector.width
         verdicts = detector.classify(tape, step.index[:, -w:], step.valid[:, -w:])
         after = tape[: len(ring) * WIDTH]

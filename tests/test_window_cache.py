@@ -80,12 +80,12 @@ def test_latents_are_only_those_of_the_model_asked_for() -> None:
     cache = cache_of(4)
     admit(cache, 0, ["a"])
     slots = cache.find(0, ["a"])
-    assert not cache.latents(slots, model=1)[1].any()
+    assert not cache.latents(slots, model=1, size=L)[1].any()
     cache.put(slots, cache.windows(slots), np.ones((1, WIDTH, L), np.float32), model=1)
-    assert cache.latents(slots, model=1)[1].all()
-    assert not cache.latents(slots, model=2)[1].any()
+    assert cache.latents(slots, model=1, size=L)[1].all()
+    assert not cache.latents(slots, model=2, size=L)[1].any()
     cache.put(slots, cache.windows(slots), np.ones((1, WIDTH, L + 2), np.float32), model=2)
-    assert cache.latents(slots, model=2)[0].shape == (1, WIDTH, L + 2)
+    assert cache.latents(slots, model=2, size=L + 2)[0].shape == (1, WIDTH, L + 2)
 
 
 def test_more_devices_than_it_holds_is_refused() -> None:

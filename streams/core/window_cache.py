@@ -75,8 +75,10 @@ class WindowCache:
         """Copies (D,) of the windows in these slots."""
         return np.asarray(self._windows[slots])
 
-    def latents(self, slots: Index, model: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
-        """Latents (D, W, L) in ring order, and which slots (D,) hold those of this model (an ordinal > 0)."""
+    def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
+        """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
+        if size != self._latents.shape[2]:
+            return np.zeros((len(slots), WIDTH, size), np.float32), np.zeros(len(slots), bool)
         return self._latents[slots], np.asarray(self._model[slots] == model)
 
     def put(self, slots: Index, windows: Windows, latents: Latents, model: int) -> None:

@@ -1,0 +1,85 @@
+"""`python -m bench parity | pipeline | devices`; `--help` on each says what it measures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from streams.errors import AutodeepError
+
+DATA = Path("../shared/data/kdd99/corrected.gz")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def parity(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    devices: int = typer.Option(50, min=1, help="Devices the file is cut into, one contiguous segment each."),
+    workers: int = typer.Option(2, min=1, help="Worker processes."),
+    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Every row through Kafka and Redis, verdict for verdict against offline evaluation."""
+    from bench.parity import measure
+
+    result = measure(data, devices, workers, limit)
+    _print(result, as_json)
+    if result["mismatches"] or result["missing"] or result["extra"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pipeline(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    events: int = typer.Option(200_000, min=10_000, help="Events sent flat out."),
+    devices: int = typer.Option(10_000, min=1, help="Devices they come from."),
+    attack_share: float = typer.Option(0.02, min=0.0, max=1.0, help="Share of attacks among the events."),
+    latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced events for the latencies."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Events a second end to end on Apache Kafka with one worker, beside the bare model on the same batches."""
+    from bench.pipeline import Load, measure
+
+    _print(measure(data, Load(events, devices, attack_share), latency_s), as_json)
+
+
+@app.command()
+def devices(
+    devices: int = typer.Option(100_000, min=1, help="Devices."),
+    events_each: int = typer.Option(3, min=1, help="Events of each device."),
+    cache_mib: int = typer.Option(64, min=16, help="The worker's cache setting."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Windows of very many devices: right in Redis, small there, and bounded in the worker."""
+    from bench.devices import measure
+
+    result = measure(devices, events_each, cache_mib)
+    _print(result, as_json)
+    if result["wrong_windows"]:
+        raise typer.Exit(1)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, value in result.items():
+        table.add_row(name, json.dumps(value) if isinstance(value, dict) else str(value))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except AutodeepError as exc:
+        print(f"bench: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
