@@ -97,10 +97,12 @@ class Detector:
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:
         """What stands for each event in a window: latent mean, novelty, dense encoding. (N,) -> (N, L)."""
         out = np.empty((len(rows), self.latent_size), np.float32)
+        floor, threshold = self.parameters.score_floor, self.parameters.score_threshold
 
         def work(block: slice) -> None:
             chosen = rows[block]
-            out[block] = self._encode(self.features(_padded(chosen)))[: len(chosen)].numpy()
+            x = self.features(_padded(chosen))  # (B, F)
+            out[block] = self.network.events(x, floor, threshold)[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out
@@ -133,12 +135,6 @@ class Detector:
             self.parameters.novelty_weight,
         )
         return Verdicts(verdict, closest, posterior, novelty)
-
-    def _encode(self, x: Tensor) -> Tensor:
-        mean, score = self.network.vae(x)
-        excess = (score - self.parameters.score_floor).clamp(min=0.0)
-        novelty = torch.log1p(excess) / self.parameters.score_threshold
-        return torch.cat((mean, novelty.unsqueeze(1), self.network.embed(x)), 1)
 
     @classmethod
     def random(cls, seed: int = 0, window: int = 16, embedding: int = 16) -> Detector:

@@ -109,12 +109,11 @@ class VAE(nn.Module):
         """Eq. 7: KL(q(z|x) || N(0, I)) in closed form. (N, Z), (N, Z) -> (N,)."""
         return 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum(1)
 
-    def loss(self, x: Tensor, noise: torch.Generator | None = None) -> Tensor:
+    def loss(self, x: Tensor, divergence_weight: float = 1.0) -> Tensor:
         """Eq. 8: the negative ELBO with one draw of z = mu + sigma * eps (eq. 4). (N, F) -> (N,)."""
         mean, log_variance = self.encode(x)
-        eps = torch.randn(mean.shape, generator=noise)
-        z = mean + torch.exp(0.5 * log_variance) * eps
-        return self.reconstruction(x, z) + self.divergence(mean, log_variance)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return self.reconstruction(x, z) + divergence_weight * self.divergence(mean, log_variance)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The features of each event, mu, and its negative ELBO at z = mu. (N, F) -> (N, Z), (N,)."""
@@ -177,6 +176,15 @@ class Classifier(nn.Module):
         return self.output(F.dropout(seen, dropout, training=dropout > 0))  # type: ignore[no-any-return]
 
 
+def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
+    """The reconstruction score as a ratio that is above 1 where nothing in training looked like it. (N,).
+
+    Scores span orders of magnitude and may be negative (densities): hence the logarithm of what exceeds
+    `floor`, over `threshold`, which is a quantile of the same logarithm on held-out normal rows.
+    """
+    return torch.log1p((score - floor).clamp(min=0.0)) / threshold
+
+
 class Network(nn.Module):
     """All trained tensors: the VAE, the events' dense encoding and the classifier."""
 
@@ -194,9 +202,15 @@ class Network(nn.Module):
             )
         self.classifier = Classifier(shape)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """The dense encoding of each event, trained with the classifier. (N, F) -> (N, E)."""
-        return x.new_zeros(len(x), 0) if self.embedding is None else self.embedding(x)
+    def events(self, x: Tensor, floor: float, threshold: float) -> Tensor:
+        """What stands for an event in a window: latent mean, novelty, dense encoding. (N, F) -> (N, L).
+
+        The VAE is trained before, and gets no gradient from here; the dense encoding learns with the BiGRU.
+        """
+        with torch.no_grad():
+            mean, score = self.vae(x)
+            extracted = torch.cat((mean, novelty(score, floor, threshold).unsqueeze(1)), 1)  # (N, Z + 1)
+        return extracted if self.embedding is None else torch.cat((extracted, self.embedding(x)), 1)
 
     @classmethod
     def random(cls, shape: Architecture, seed: int) -> Network:
