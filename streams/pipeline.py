@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.codec.alerts import encode_alert
+from streams.codec.alerts import AlertFormat, encode_alert
 from streams.codec.dead_letters import dead_letter
 from streams.core import windows as sequence
 from streams.core.classified import Classified, alerts_of
@@ -38,7 +38,9 @@ class Rules:
 
     topics: Topics
     idle_us: int
-    alert_format: str = "avro"
+    alert_format: AlertFormat = "avro"
+    alert_schema_id: int | None = None
+    """The Alert schema's id in a registry, where one is configured: alerts are then framed as Confluent's."""
     publish_classified: bool = False
     version: str = ""
 
@@ -87,7 +89,7 @@ class Pipeline:
         """
         watch = _Stopwatch()
         detector = self._detector()  # one model for the whole chunk
-        decoded = self._ports.decoder.decode(chunk.records)
+        decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
         events = decoded.events
         devices, device = _numbered(events.device_id)
@@ -173,7 +175,7 @@ class Pipeline:
         wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
         messages = []
         for alert in alerts_of(classified, wanted, self._ports.clock_us()) if wanted else []:
-            key, value = alert.device_id.encode(), encode_alert(alert, rules.alert_format)
+            key, value = alert.device_id.encode(), encode_alert(alert, rules.alert_format, rules.alert_schema_id)
             if alert.verdict != NORMAL:
                 messages.append(Message(rules.topics.alerts(alert.verdict), key, value))
             if rules.publish_classified:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeVar
 
 from streams.core.events import Chunk
@@ -126,9 +127,15 @@ class Worker:
             "away": self.away,
             "cpu_ns": dict(totals.cpu_ns),
             "process_cpu_ns": time.process_time_ns(),
+            "rss_kib": _rss_kib(),
             "peak_rss_kib": usage.ru_maxrss,
         }
 
     async def _in_thread(self, work: Callable[[A], T], argument: A) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, argument)
+
+
+def _rss_kib() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * (resource.getpagesize() // 1024)
