@@ -83,6 +83,13 @@ class ModelStore:
             raise ModelRejected(f"{where}/{artifact.MANIFEST}: is {own}, not {name}/{version}")
         return artifact.unpack(files, where)
 
+    def describe(self, ref: str) -> tuple[dict[str, Any], str]:
+        """The manifest and the model card, without loading the model."""
+        name, version = self.resolve(ref)
+        data = self._read(name, version, artifact.MANIFEST)
+        manifest = artifact.read_manifest(data, f"{self.url}/{name}/{version}")
+        return manifest, self._read(name, version, artifact.CARD).decode(errors="replace")
+
     def resolve(self, ref: str) -> tuple[str, str]:
         """Name and version that a reference stands for."""
         name, mark, rest = ref.partition("@") if "@" in ref else ref.partition("/")

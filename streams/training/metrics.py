@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,3 +80,10 @@ def _share(mask: npt.NDArray[np.bool_]) -> float | None:
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def figures_from(found: Mapping[str, Any]) -> Figures:
+    """Figures back from a manifest's JSON. Raises TypeError where it is none."""
+    per_class = {name: ClassFigures(**of) for name, of in found["per_class"].items()}
+    confusion = tuple(tuple(row) for row in found["confusion"])
+    return Figures(**{**found, "per_class": per_class, "confusion": confusion})
