@@ -107,7 +107,8 @@ def _varints(values: npt.NDArray[np.int64]) -> _Pieces:
     used[:, 0] = True
     more = np.zeros_like(used)
     more[:, :-1] = used[:, 1:]
-    digits = (shifted & np.uint64(0x7F)).astype(np.uint8) | (more.astype(np.uint8) << 7)
+    digits = (shifted & np.uint64(0x7F)).astype(np.uint8)
+    digits[more] |= np.uint8(0x80)
     return digits, used
 
 

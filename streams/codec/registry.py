@@ -5,13 +5,14 @@ Needs the extra `registry` (pip install "autodeep-id[registry]"); nothing of it 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from streams.codec import schemas
 from streams.codec.schemas import Schema
@@ -77,7 +78,7 @@ def confluent_registry(url: str, timeout_s: float = 10.0) -> CachedRegistry:
     Raises SettingsError where the extra `registry` is not installed, or the URL is none.
     """
     try:
-        import httpx  # noqa: PLC0415  (an extra)
+        httpx: Any = importlib.import_module("httpx")  # what the client talks with
         from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
         from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
     except ImportError as exc:
