@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from typing import Any
 
 import pytest
@@ -139,3 +141,24 @@ def test_chunking_changes_nothing(data: st.DataObject) -> None:
     assert [one.detail for one in whole.rejected] == [
         one.detail for one in (*first.rejected, *second.rejected)
     ]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_hostile_lengths_at_every_place_take_neither_memory_nor_time(name: str) -> None:
+    whole = valid(name)
+    huge = [claimed(2**power) for power in (31, 40, 60, 62)] + [claimed(-(2**62))]
+    hostile = [whole[:at] + length + whole[at:] for at in range(10, len(whole)) for length in huge]
+    records = [Raw(at, b"camera-1", value) for at, value in enumerate(hostile)]
+    before_kib, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    decoded = DECODER.decode([*NEIGHBOURS, *records])
+    assert len(decoded.rejected) > len(hostile) // 2
+    assert [what for at, what in seen(decoded).items() if at < len(NEIGHBOURS)] == list(CLEAN.values())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 64 * 1024
+    assert time.process_time() - before_s < 10
+
+
+def claimed(length: int) -> bytes:
+    """A zig-zag varint."""
+    left = (length << 1) ^ (length >> 63)
+    digits = [left >> 7 * place & 0x7F for place in range(max(1, -(-left.bit_length() // 7)))]
+    return bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1]])
