@@ -1,0 +1,238 @@
+"""Training's laws: cleansing counts everything, nothing leaks between the sides, runs resume exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.codec.kdd import KddRows
+from streams.core.detector import Detector
+from streams.core.features import NUMERIC, Rows, pack_rows
+from streams.errors import AutodeepError, DataError
+from streams.training import fit as fitting
+from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
+from streams.training.fit import Plan, Run, fit
+from streams.training.windows import hide_history, windows
+
+QUICK = Plan(
+    seed=4, vae_steps=30, classifier_steps=30, vae_batch=64, classifier_batch=32, checkpoint_every_steps=10
+)
+
+
+def some_rows(rng: np.random.Generator, kind: int, count: int) -> Rows:
+    """Rows of one kind: kinds differ in level and service."""
+    numbers = np.round(rng.random((count, len(NUMERIC))) * (1 + 3 * kind), 3).astype(np.float32)
+    return pack_rows(numbers, np.tile(np.array([2, 10 + kind, 10], np.uint8), (count, 1)))
+
+
+def made_up(labels: tuple[str, ...] = ("neptune", "normal", "satan"), seed: int = 0) -> KddRows:
+    """A file of 3,000 made-up rows in which every tenth row repeats one before it."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, len(labels), 3000)
+    rows = np.concatenate([some_rows(rng, int(kind), 1) for kind in label])
+    for place in range(10, 3000, 10):
+        source = place - int(rng.integers(1, 10))
+        rows[place], label[place] = rows[source], label[source]
+    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, 3001), {"not a number": 2})
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingSet:
+    return cleanse(made_up(), TAXONOMIES["kdd99"])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def run_of(data: TrainingSet, plan: Plan = QUICK, folder: Path | None = None) -> Run:
+    validate = held_out(data, plan.seed)
+    return Run(data, ~validate, validate, plan, folder)
+
+
+def weights(detector: Detector) -> dict[str, torch.Tensor]:
+    return dict(detector.network.state_dict())
+
+
+def assert_equal_models(one: Detector, other: Detector) -> None:
+    assert one.parameters == other.parameters
+    for name, tensor in weights(one).items():
+        assert torch.equal(tensor, weights(other)[name]), name
+
+
+def test_cleansing_accounts_for_every_line(data: TrainingSet) -> None:
+    found = data.cleansing
+    assert found.read == 3002
+    assert found.distinct + found.repeats == 3000
+    assert found.repeats == 299
+    assert sum(found.per_class.values()) + found.contradictory + found.without_class == 3000
+    assert found.left_out == {"not a number": 2}
+
+
+def test_rows_of_one_vector_with_two_classes_are_counted_and_not_learnt_from() -> None:
+    read = made_up()
+    read.rows[100] = read.rows[200]
+    read.label[100], read.label[200] = 0, 1
+    found = cleanse(read, TAXONOMIES["kdd99"])
+    assert found.cleansing.contradictory >= 2
+    assert found.target[[100, 200]].tolist() == [-1, -1]
+    assert len(found.rows) == 3000  # they stay as history
+
+
+def test_two_types_of_one_class_are_no_contradiction() -> None:
+    read = made_up(("neptune", "normal", "smurf"))
+    read.rows[100] = read.rows[200]
+    read.label[100], read.label[200] = 0, 2
+    assert cleanse(read, TAXONOMIES["kdd99"]).target[100] == 2
+
+
+def test_the_papers_taxonomy_leaves_out_what_it_has_no_class_for() -> None:
+    found = cleanse(made_up(), TAXONOMIES["paper"])
+    assert found.cleansing.without_class == int((made_up().label == 2).sum())
+    assert set(found.target.tolist()) == {-1, 0, 1}
+
+
+def test_a_file_without_attacks_or_with_unknown_labels_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one class of attacks"):
+        cleanse(made_up(("normal",)), TAXONOMIES["kdd99"])
+    with pytest.raises(DataError, match="'martian'"):
+        cleanse(made_up(("martian", "normal")), TAXONOMIES["kdd99"])
+
+
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_no_vector_stands_on_both_sides_and_rare_types_are_all_learnt_from(seed: int) -> None:
+    read = made_up(("neptune", "normal", "satan"), seed=3)
+    read.label[(read.label == 2) & (np.arange(3000) > 150)] = 0  # satan becomes rare
+    data = cleanse(read, TAXONOMIES["kdd99"])
+    out = held_out(data, seed)
+    assert not set(data.vector[out]) & set(data.vector[~out])
+    assert not (out & (data.label == 2) & (data.target >= 0)).any()
+    assert (out & (data.target == 0)).any()
+
+
+def test_distinct_vectors_are_found_by_all_columns() -> None:
+    rows = some_rows(np.random.default_rng(0), 0, 4)
+    rows[2] = rows[0]
+    rows[3] = rows[0]
+    rows["codes"][3, 2] = 1
+    first, vector = distinct_vectors(rows)
+    assert len(first) == 3
+    assert vector[0] == vector[2] != vector[3]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    width=st.integers(1, 5),
+)
+def test_a_window_holds_the_last_rows_of_its_device_oldest_first(lengths: list[int], width: int) -> None:
+    starts = np.cumsum([0, *lengths[:-1]])
+    index, valid = windows(np.arange(sum(lengths)), starts, width)
+    for device, length in enumerate(lengths):
+        for place in range(length):
+            at = int(starts[device]) + place
+            expected = list(range(max(int(starts[device]), at - width + 1), at + 1))
+            assert index[at][valid[at]].tolist() == expected
+            assert valid[at, -1]
+
+
+def test_hidden_history_never_hides_the_present_event_nor_leaves_holes() -> None:
+    rng = np.random.default_rng(0)
+    shown = hide_history(np.ones((5000, 16), bool), 0.3, rng)
+    assert shown[:, -1].all()
+    assert (np.diff(shown.astype(int), axis=1) >= 0).all()
+    assert 0.25 < (shown.sum(1) == 1).mean() < 0.4
+
+
+def test_training_learns_and_the_same_seed_gives_the_same_model(data: TrainingSet) -> None:
+    plan = dataclasses.replace(QUICK, vae_steps=60, classifier_steps=120)
+    losses: dict[str, list[float]] = {"vae": [], "classifier": []}
+    run = dataclasses.replace(
+        run_of(data, plan), report=lambda phase, step, of, loss: losses[phase].append(loss)
+    )
+    detector = fit(run)
+    assert np.mean(losses["vae"][-10:]) < 0.8 * np.mean(losses["vae"][:10])
+    assert np.mean(losses["classifier"][-10:]) < 0.5 * np.mean(losses["classifier"][:10])
+    assert_equal_models(detector, fit(run_of(data, plan)))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("phase", "step"), [("vae", 17), ("classifier", 5), ("classifier", 25)])
+def test_a_killed_run_resumed_equals_one_that_was_never_killed(
+    data: TrainingSet, tmp_path: Path, phase: str, step: int
+) -> None:
+    def kill(at_phase: str, at_step: int, steps: int, loss: float) -> None:
+        if (at_phase, at_step) == (phase, step):
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(dataclasses.replace(run_of(data, QUICK, tmp_path), report=kill))
+    steps: list[tuple[str, int]] = []
+    again = dataclasses.replace(
+        run_of(data, QUICK, tmp_path), report=lambda phase, step, of, loss: steps.append((phase, step))
+    )
+    resumed = fit(again, resume=True)
+    assert steps[0] == (phase, step // 10 * 10 + 1) if step >= 10 else steps[0][1] == 1
+    assert_equal_models(resumed, fit(run_of(data)))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    original = fitting.F.cross_entropy
+
+    def poisoned(*args: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return original(*args) * (float("nan") if calls == 16 else 1.0)
+
+    monkeypatch.setattr(fitting.F, "cross_entropy", poisoned)
+    with pytest.raises(AutodeepError, match="the loss is nan at step 15 of the classifier"):
+        fit(run_of(data, QUICK, tmp_path))
+    resumed = fit(run_of(data, QUICK, tmp_path), resume=True)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(resumed).values())
+
+
+def test_a_checkpoint_of_other_options_or_a_broken_one_is_refused(data: TrainingSet, tmp_path: Path) -> None:
+    fit(run_of(data, QUICK, tmp_path))
+    with pytest.raises(DataError, match="other data or options"):
+        fit(run_of(data, dataclasses.replace(QUICK, dropout=0.2), tmp_path), resume=True)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="cannot be read"):
+        fit(run_of(data, QUICK, tmp_path), resume=True)
+
+
+def test_scaling_and_vocabulary_come_from_the_rows_that_are_learnt_from_alone(data: TrainingSet) -> None:
+    run = run_of(data)
+    data.rows["numbers"][np.flatnonzero(run.validate)[0], 1] = 1e6
+    try:
+        detector = fit(run)
+    finally:
+        data.rows["numbers"][np.flatnonzero(run.validate)[0], 1] = 1.0
+    assert max(detector.parameters.high) < np.log1p(20)
+    assert detector.parameters.seen_codes == ((2,), (10, 11, 12), (10,))
+
+
+def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pass(data: TrainingSet) -> None:
+    run = run_of(data)
+    detector = fit(run)
+    normal = run.validate & (data.target == 0)
+    novelty = detector.encode(data.rows[normal])[:, detector.parameters.shape.latent]
+    assert (novelty > 1).mean() <= 0.01
+    assert novelty.max() >= 1
+
+
+def test_a_plan_is_plain_json() -> None:
+    assert json.loads(json.dumps(dataclasses.asdict(Plan())))["window"] == 16
