@@ -1,0 +1,191 @@
+"""Brokers of our own: Apache Kafka itself from its jars, and librdkafka's mock cluster.
+
+Each is a context manager with `bootstrap_servers`. Apache Kafka is for what must be true; the mock cluster
+needs nothing but confluent-kafka, keeps about 5 MB a partition and has no CreateTopics: for the
+demonstration.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from streams.embedded.kafka_jars import find_java, kafka_jars
+from streams.embedded.process import ServerProcess
+from streams.embedded.workers import free_port
+from streams.errors import BrokerUnavailable
+
+_START_S: Final = 60.0
+_STOP_S: Final = 5.0
+_METADATA_S: Final = 2.0
+_MUTE: Final = logging.Logger("librdkafka while a broker starts")  # it would tell of every refused connection
+_MUTE.addHandler(logging.NullHandler())
+
+
+class Broker(Protocol):
+    """What has the addresses of Kafka's brokers: host:port, comma-separated."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+
+class MockKafka:
+    """librdkafka's mock cluster: a listener inside this process, which other processes can reach too.
+
+    Topics appear on first use, with 4 partitions.
+    """
+
+    def __init__(self, brokers: int = 1) -> None:
+        self._brokers = brokers
+        self.bootstrap_servers = ""
+
+    def __enter__(self) -> Self:
+        from confluent_kafka import Producer  # noqa: PLC0415  # a command that only asks for help does without
+
+        self._keeper = Producer(
+            {"bootstrap.servers": "none", "test.mock.num.brokers": self._brokers}, logger=_MUTE
+        )
+        brokers = self._keeper.list_topics(timeout=_START_S).brokers.values()
+        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._keeper  # the cluster ends with the client that it was made for
+
+
+class ApacheKafka:
+    """Apache Kafka in KRaft mode on free ports of localhost: 1 node, or 3 whose leaders can be killed.
+
+    `properties` are added to every node's server.properties. Nodes are counted from 0 in `kill` and
+    `restart`. Raises BrokerUnavailable, with what to install or the end of the node's log.
+    """
+
+    def __init__(
+        self, nodes: int = 1, properties: Mapping[str, str] | None = None, heap_mib: int = 512
+    ) -> None:
+        if nodes not in {1, 3}:
+            raise ValueError("1 node or 3: two would need both for every vote")
+        self._count = nodes
+        self._properties = dict(properties or {})
+        self._heap_mib = heap_mib
+        self._ports = [(free_port(), free_port()) for _ in range(nodes)]
+        self._processes: dict[int, ServerProcess] = {}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port, _ in self._ports)
+
+    def __enter__(self) -> Self:
+        self._java, self._jars = find_java(), kafka_jars()
+        self._temporary = tempfile.TemporaryDirectory(prefix="autodeep-kafka-", ignore_cleanup_errors=True)
+        self._folder = Path(self._temporary.name)
+        try:
+            self._format()
+            for node in range(self._count):
+                self._start(node)
+            self._wait_ready(range(self._count))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.stop(_STOP_S)
+        self._temporary.cleanup()
+
+    def kill(self, node: int = 0) -> None:
+        """A crash of the broker: SIGKILL."""
+        self._processes[node].kill()
+
+    def stop(self, node: int = 0) -> None:
+        """An orderly stop: SIGTERM, and SIGKILL after half a minute."""
+        self._processes[node].stop(30.0)
+
+    def restart(self, node: int = 0) -> None:
+        """Start a node that was killed or stopped, on the same data and ports, and wait until it answers."""
+        self._start(node)
+        self._wait_ready([node])
+
+    def _format(self) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if cluster.startswith("-"):  # the tool would take it for an option
+            cluster = "A" + cluster[1:]
+        tools = []
+        for node in range(self._count):
+            self._config(node).write_text(self._server_properties(node), encoding="utf-8")
+            tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config(node)))
+            tools.append(ServerProcess("Kafka's StorageTool", self._command(*tool), self._log(node)))
+        for tool_process in tools:
+            code = tool_process.join(_START_S)
+            if code != 0:
+                raise BrokerUnavailable(f"Kafka's log folder was not formatted:\n{tool_process.log_tail()}")
+
+    def _start(self, node: int) -> None:
+        command = self._command("kafka.Kafka", str(self._config(node)))
+        self._processes[node] = ServerProcess(f"Kafka node {node}", command, self._log(node))
+
+    def _wait_ready(self, nodes: Iterable[int]) -> None:
+        for node in nodes:
+            self._processes[node].wait_until(partial(self._answers, node), _START_S, BrokerUnavailable)
+
+    def _answers(self, node: int) -> bool:
+        """Whether a node answers, and knows of all the nodes that run."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415
+        from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
+        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{self._ports[node][0]}"}, logger=_MUTE)
+        try:
+            known = client.list_topics(timeout=_METADATA_S).brokers
+        except KafkaException:
+            return False
+        return len(known) >= sum(process.running for process in self._processes.values())
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [self._java, f"-Xmx{self._heap_mib}m", "-cp", f"{self._jars}/*", *arguments]
+
+    def _config(self, node: int) -> Path:
+        return self._folder / f"node-{node}.properties"
+
+    def _log(self, node: int) -> Path:
+        return self._folder / f"node-{node}.log"
+
+    def _server_properties(self, node: int) -> str:
+        port, controller_port = self._ports[node]
+        voters = ",".join(f"{i + 1}@127.0.0.1:{voter}" for i, (_, voter) in enumerate(self._ports))
+        in_sync = "1" if self._count == 1 else "2"
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": str(node + 1),
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self._folder / f"node-{node}"),
+            "offsets.topic.replication.factor": str(self._count),
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": str(self._count),
+            "transaction.state.log.min.isr": in_sync,
+            "group.initial.rebalance.delay.ms": "0",
+            "auto.create.topics.enable": "false",
+            # A node that was killed may come back after its old session has ended: 3 s instead of 9.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            **self._properties,
+        }
+        return "".join(f"{name}={value}\n" for name, value in lines.items())

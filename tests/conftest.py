@@ -1,0 +1,99 @@
+"""Servers for the tests: one of each a session, started when first asked for.
+
+AUTODEEP_TEST_KAFKA and AUTODEEP_TEST_REDIS_URL name servers that run already. Where a server can be neither
+found nor started its tests are skipped; with CI=true or AUTODEEP_REQUIRE_KAFKA=1 they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import pytest
+
+from streams.embedded.kafka import ApacheKafka, Broker, MockKafka
+from streams.embedded.redis import RedisServer
+from streams.errors import Unavailable
+
+NO_KAFKA: Final = "no Apache Kafka: "
+NO_REDIS: Final = "no Redis: "
+MakeTopic = Callable[..., str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    bootstrap_servers: str
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true" or os.environ.get("AUTODEEP_REQUIRE_KAFKA") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """Apache Kafka itself, one node. Give topics and groups names of your own."""
+    named = os.environ.get("AUTODEEP_TEST_KAFKA")
+    if named:
+        yield _Given(named)
+        return
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(ApacheKafka())
+        except Unavailable as exc:
+            _absent(f"{NO_KAFKA}{exc}")
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def mock_kafka() -> Iterator[Broker]:
+    """librdkafka's mock cluster. Topics appear on first use, with 4 partitions."""
+    with MockKafka() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis of the session. Give keys a prefix of your own."""
+    named = os.environ.get("AUTODEEP_TEST_REDIS_URL")
+    if named:
+        yield named
+        return
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(RedisServer())
+        except Unavailable as exc:
+            _absent(f"{NO_REDIS}{exc}")
+        yield server.url
+
+
+@pytest.fixture
+def make_topic(kafka: Broker) -> MakeTopic:
+    """Makes a topic on Apache Kafka: make_topic(partitions=4, name=None, config=None) -> its name."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+
+    def make(partitions: int = 4, name: str | None = None, config: Mapping[str, str] | None = None) -> str:
+        name = name or f"t-{uuid.uuid4().hex[:12]}"
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        admin.create_topics([topic], operation_timeout=10)[name].result(timeout=20)
+        return name
+
+    return make
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Skipped servers are said in the last lines, where nobody overlooks them."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for absent, what in ((NO_KAFKA, "Apache Kafka"), (NO_REDIS, "Redis")):
+        reasons = [text.partition(absent)[2].rstrip("')") for text in skipped if absent in text]
+        if reasons:
+            terminalreporter.write_line(
+                f"{len(reasons)} tests on {what} were SKIPPED: {reasons[0]}", yellow=True, bold=True
+            )
