@@ -1,0 +1,126 @@
+"""The model's equations against their definitions, computed another way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as F
+
+from streams.core.model import GRU, VAE, Architecture, Network, min_max, novelty, one_hot
+
+SHAPE = Architecture(numbers=3, symbols=(2, 4), classes=3, window=5, latent=2, embedding=4, gru_hidden=6)
+
+
+def some_features(count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 2, (count, 2), generator=generator)
+    return torch.cat((torch.rand(count, 3, generator=generator), one_hot(codes, SHAPE.symbols)), 1)
+
+
+def test_min_max_maps_the_training_range_to_0_and_1_and_clips_the_rest() -> None:
+    """Eq. 1 on log(1 + x): by hand for a column of 0, 9, 99 seen in training."""
+    low, high = torch.tensor([0.0]), torch.tensor([math.log(100)])
+    found = min_max(torch.tensor([[0.0], [9.0], [99.0], [5000.0], [3e38]]), low, high)
+    assert found.flatten().tolist() == pytest.approx([0, 0.5, 1, 1, 1])
+
+
+def test_min_max_of_a_column_that_is_constant_in_training_tells_only_more_from_not_more() -> None:
+    low = high = torch.tensor([math.log(2)])
+    assert min_max(torch.tensor([[0.0], [1.0], [1.5]]), low, high).flatten().tolist() == [0, 0, 1]
+
+
+def test_one_hot_sets_one_place_in_each_column() -> None:
+    assert one_hot(torch.tensor([[1, 0], [0, 3]]), (2, 4)).tolist() == [
+        [0, 1, 1, 0, 0, 0],
+        [1, 0, 0, 0, 0, 1],
+    ]
+
+
+def test_the_divergence_is_that_of_two_gaussians() -> None:
+    """Eq. 7."""
+    mean, log_variance = torch.randn(4, 2), torch.randn(4, 2)
+    expected = kl_divergence(Normal(mean, torch.exp(0.5 * log_variance)), Normal(0.0, 1.0)).sum(1)
+    assert torch.allclose(VAE.divergence(mean, log_variance), expected, atol=1e-5)
+
+
+def test_the_reconstruction_is_the_likelihood_of_gaussian_numbers_and_categorical_symbols() -> None:
+    """Eq. 5-6, against torch.distributions and cross-entropy."""
+    vae, x = Network.random(SHAPE, 1).vae, some_features(6)
+    z = torch.randn(6, 2)
+    output = vae.output(vae.decoder(z))
+    expected = -Normal(output[:, :3], vae.log_scale.exp()).log_prob(x[:, :3]).sum(1)
+    for column in (slice(3, 5), slice(5, 9)):
+        expected = expected + F.cross_entropy(output[:, column], x[:, column].argmax(1), reduction="none")
+    assert torch.allclose(vae.reconstruction(x, z), expected, atol=1e-5)
+
+
+def test_the_loss_draws_z_and_its_mean_over_draws_is_the_elbo() -> None:
+    """Eq. 4 and 8: without variance the draw is the mean, so loss and score agree."""
+    vae, x = Network.random(SHAPE, 1).vae, some_features(6)
+    with torch.no_grad():
+        vae.log_variance.weight.zero_()
+        vae.log_variance.bias.fill_(-12.0)
+        assert torch.allclose(vae.loss(x), vae(x)[1], atol=0.2)
+        vae.log_variance.bias.fill_(0.0)
+        assert not torch.equal(vae.loss(x), vae.loss(x))
+
+
+def test_a_gru_step_is_equations_9_to_12() -> None:
+    """By numpy, a step at a time, r gating the state before the candidate's matrix."""
+    torch.manual_seed(0)
+    gru = GRU(4, 6)
+    x = torch.randn(1, 3, 4)
+    W, U, Uc, b = (p.detach().numpy().astype(float) for p in (gru.W, gru.U, gru.U_candidate, gru.b))
+    h = np.zeros(6)
+    for step in range(3):
+        a = x[0, step].numpy() @ W + b
+        r = 1 / (1 + np.exp(-(a[:6] + h @ U[:, :6])))
+        z = 1 / (1 + np.exp(-(a[6:12] + h @ U[:, 6:])))
+        h = (1 - z) * h + z * np.tanh(a[12:] + (r * h) @ Uc)
+    found = gru(x, torch.ones(1, 3, 1, dtype=torch.bool), range(3))
+    assert found[0].tolist() == pytest.approx(h.tolist(), abs=1e-6)
+
+
+def test_a_masked_step_leaves_the_state_as_if_it_were_not_there() -> None:
+    gru = GRU(4, 6)
+    x = torch.randn(1, 3, 4)
+    mask = torch.tensor([[[True], [False], [True]]])
+    shorter = gru(x[:, [0, 2]], torch.ones(1, 2, 1, dtype=torch.bool), range(2))
+    assert torch.allclose(gru(x, mask, range(3)), shorter, atol=1e-6)
+
+
+def test_both_directions_and_the_last_event_reach_the_output() -> None:
+    """Eq. 13: backwards reads from the present event to the oldest."""
+    classifier = Network.random(SHAPE, 2).classifier
+    events, valid = torch.randn(2, 5, SHAPE.event_size), torch.ones(2, 5, dtype=torch.bool)
+    ahead = classifier.forwards(events, valid.unsqueeze(2), range(5))
+    back = classifier.backwards(events.flip(1), valid.unsqueeze(2), range(5))
+    expected = classifier.output(torch.cat((ahead, back, events[:, -1]), 1))
+    assert torch.allclose(classifier(events, valid), expected, atol=1e-6)
+
+
+def test_novelty_is_one_at_the_threshold_and_zero_at_the_floor() -> None:
+    score = torch.tensor([-5.0, 2.0, 2.0 + math.e - 1])
+    assert novelty(score, 2.0, 1.0).tolist() == pytest.approx([0, 0, 1])
+
+
+def test_the_vae_gets_no_gradient_from_the_classifier() -> None:
+    network = Network.random(SHAPE, 1)
+    events = network.events(some_features(5), 0.0, 1.0)
+    assert events.shape == (5, SHAPE.event_size)
+    events.sum().backward()
+    assert all(p.grad is None for p in network.vae.parameters())
+    assert network.embedding is not None
+    assert all(p.grad is not None for p in network.embedding.parameters())
+
+
+def test_random_networks_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    Network.random(SHAPE, 5)
+    assert torch.equal(torch.rand(1), expected)
