@@ -5,9 +5,10 @@ The first thing wrong with a record is what its dead letter says, in the order o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,12 @@ import polars as pl
 
 from streams.codec.columns import Columns
 from streams.core.events import Reason, Rejected
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, Rows
+from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, UNKNOWN_SYMBOL, Rows
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _VOCABULARIES: Final = tuple(pl.Enum(column.symbols) for column in SYMBOLIC)
 
 Mask = npt.NDArray[np.bool_]
@@ -30,8 +32,9 @@ class Batch:
     """Readable records of one writer, and what has been found wrong with them."""
 
     positions: npt.NDArray[np.int64]  # (N,) places in the chunk
-    keys: Sequence[bytes | None]  # N
-    columns: Columns
+    keys: list[bytes | None]  # N
+    columns: Columns  # without nulls
+    device_ids: list[str]  # N
     max_device_id_bytes: int
     wrong: dict[int, Rejected] = field(default_factory=dict)  # by row
 
@@ -54,9 +57,28 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def without_nulls(
+    positions: npt.NDArray[np.int64], columns: Columns
+) -> tuple[npt.NDArray[np.int64], Columns, list[Rejected]]:
+    """The records (N,) -> (M,) that have every value, and a Rejected for each of the others."""
+    faults: dict[int, str] = {}
+    for name, series in columns.items():
+        if series.null_count():
+            for row in series.is_null().arg_true().to_list():
+                faults.setdefault(row, name)
+    if not faults:
+        return positions, columns, []
+    wrong = [
+        rejected(int(positions[row]), Reason.SCHEMA_MISMATCH, f"column {name} is null, and a value is needed")
+        for row, name in faults.items()
+    ]
+    keep = [row not in faults for row in range(len(positions))]
+    kept = {name: series.filter(pl.Series(keep)) for name, series in columns.items()}
+    return positions[np.array(keep)], kept, wrong
+
+
 def check(batch: Batch) -> Rows:
     """Pack all N records, (N,) of ROW, and note in `batch.wrong` those that must not be used."""
-    _check_nulls(batch)
     _check_devices(batch)
     _check_keys(batch)
     _check_times(batch)
@@ -65,57 +87,41 @@ def check(batch: Batch) -> Rows:
     return rows
 
 
-def _check_nulls(batch: Batch) -> None:
-    for name, series in batch.columns.items():
-        if series.null_count():
-            batch.reject(
-                series.is_null().to_numpy(),
-                Reason.SCHEMA_MISMATCH,
-                lambda row, name=name: f"column {name} is null, and a value is needed",  # type: ignore[misc]
-            )
-
-
 def _check_devices(batch: Batch) -> None:
-    ids, limit = batch.columns["device_id"], batch.max_device_id_bytes
-    sizes = ids.str.len_bytes().fill_null(1).to_numpy()
+    ids, limit = batch.device_ids, batch.max_device_id_bytes
+    sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
     batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
     batch.reject(
         sizes > limit,
         Reason.BAD_DEVICE_ID,
         lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
     )
-    batch.reject(
-        ids.str.contains(r"\p{Cc}").fill_null(False).to_numpy(),
-        Reason.BAD_DEVICE_ID,
-        lambda row: f"device_id has control characters: {shown(ids[row])}",
-    )
+    if _CONTROL.search("".join(ids)):
+        batch.reject(
+            np.array([_CONTROL.search(one) is not None for one in ids]),
+            Reason.BAD_DEVICE_ID,
+            lambda row: f"device_id has control characters: {shown(ids[row])}",
+        )
 
 
 def _check_keys(batch: Batch) -> None:
-    ids = batch.columns["device_id"]
-    keys = pl.Series(batch.keys, dtype=pl.Binary)
-    if keys.null_count():
-        batch.reject(
-            keys.is_null().to_numpy(),
-            Reason.KEY_MISSING,
-            lambda row: f"the record has no key; it must be its device_id in UTF-8: {shown(ids[row])}",
-        )
+    ids, keys = batch.device_ids, batch.keys
+    if keys == [one.encode() for one in ids]:
+        return
     batch.reject(
-        keys.ne_missing(ids.cast(pl.Binary)).to_numpy(),
+        np.array([key is None for key in keys]),
+        Reason.KEY_MISSING,
+        lambda row: f"the record has no key; it must be its device_id in UTF-8: {shown(ids[row])}",
+    )
+    batch.reject(
+        np.array([key != one.encode() for key, one in zip(keys, ids, strict=True)]),
         Reason.KEY_NOT_DEVICE_ID,
-        lambda row: (
-            f"the key is {shown(batch.keys[row])}, the device_id {shown(ids[row])}; they must be equal"
-        ),
+        lambda row: f"the key is {shown(keys[row])}, the device_id {shown(ids[row])}; they must be equal",
     )
 
 
-def event_times(columns: Columns) -> npt.NDArray[np.int64]:
-    """(N,) microseconds since the epoch; 0 for a null."""
-    return _filled(columns["event_time_us"]).to_numpy().astype(np.int64, copy=False)
-
-
 def _check_times(batch: Batch) -> None:
-    times = event_times(batch.columns)
+    times = batch.columns["event_time_us"].to_numpy()
     batch.reject(
         (times < 0) | (times >= END_OF_YEAR_9999_US),
         Reason.BAD_EVENT_TIME,
@@ -143,10 +149,6 @@ def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
     batch.reject(bad, Reason.NEGATIVE_NUMBER, detail)
 
 
-def _filled(series: pl.Series) -> pl.Series:
-    return series.fill_null(0) if series.null_count() else series
-
-
 def _pack(batch: Batch) -> Rows:
     rows = np.zeros(len(batch.positions), ROW)
     numbers, codes = rows["numbers"], rows["codes"]  # (N, 38), (N, 3)
@@ -154,9 +156,16 @@ def _pack(batch: Batch) -> Rows:
     with np.errstate(over="ignore"):
         for place, name in enumerate(NUMERIC_NAMES):
             if name in batch.columns:
-                numbers[:, place] = _filled(batch.columns[name]).to_numpy()
-    for place, vocabulary in enumerate(_VOCABULARIES):
-        symbols = batch.columns[SYMBOLIC[place].name].cast(vocabulary, strict=False)
-        # A symbol's place in the vocabulary, 255 where it is not in it; one more is its code, 0 for unknown.
-        codes[:, place] = symbols.to_physical().fill_null(255).to_numpy() + np.uint8(1)
+                numbers[:, place] = batch.columns[name].to_numpy()
+    for place, column in enumerate(SYMBOLIC):
+        codes[:, place] = _codes(batch.columns[column.name], _VOCABULARIES[place])
     return rows
+
+
+def _codes(symbols: pl.Series, vocabulary: pl.Enum) -> npt.NDArray[np.uint8]:
+    """A symbol's place in the vocabulary is its code less one; what is not in it is null, and code 0."""
+    found = symbols.cast(vocabulary, strict=False).to_physical()
+    codes: npt.NDArray[Any] = found.to_numpy() + 1
+    if found.null_count():  # then polars hands out floats with NaN
+        codes = np.nan_to_num(codes, nan=UNKNOWN_SYMBOL)
+    return codes.astype(np.uint8)

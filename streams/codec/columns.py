@@ -191,6 +191,13 @@ def from_values(plan: Plan, records: Sequence[Sequence[Any]]) -> Columns:
     }
 
 
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The columns of one plan's parts, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: pl.concat([part[name] for part in parts], rechunk=True) for name in parts[0]}
+
+
 def _container(schema: bytes, count: int, body: bytes) -> bytes:
     """An Avro object container file of one block, uncompressed."""
     sync = bytes(16)

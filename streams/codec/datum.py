@@ -3,7 +3,7 @@
 Most records never come here (columns.py reads whole batches); those of a batch that failed do, to find the
 poison in it, and those whose writer's schema is beyond the batch. Libraries are more trusting than a
 detector should be: fastavro takes a varint of 11 bytes and a union branch of -1, and an array of 2**40
-nulls exhausts the memory. docs/decisions/0003-strict-datum-reader.md has the cases.
+nulls exhausts the memory. docs/decisions/strict-datum-reader.md has the cases.
 
 The readers agree with the batch on what is good: a varint has at most 10 bytes and keeps its low 64 bits,
 `int` is read as wide as `long`, and of a union with null every other index means the other branch.
@@ -41,6 +41,8 @@ def _cut(needed: int, left: int) -> Unreadable:
 def read_long(data: bytes, at: int) -> tuple[int, int]:
     """A zig-zag varint."""
     value = 0
+    if at < len(data) and data[at] < 0x80:  # most numbers of a record
+        return (data[at] >> 1) ^ -(data[at] & 1), at + 1
     for place, byte in enumerate(data[at : at + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * place)
         if byte < 0x80:

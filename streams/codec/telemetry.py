@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from streams.codec import columns, framing, schemas
-from streams.codec.checks import Batch, check, event_times, rejected, shown
+from streams.codec.checks import Batch, check, rejected, shown, without_nulls
 from streams.codec.columns import Columns, Plan
 from streams.codec.datum import Unreadable
 from streams.codec.schemas import Schema
@@ -75,7 +75,7 @@ class TelemetryDecoder:
             if isinstance(group.plan, Unreadable):
                 wrong += [rejected(at, group.plan.reason, group.plan.detail) for at in group.positions]
             else:
-                parts += self._read(records, group, group.plan, wrong)
+                parts.append(self._part(records, *_read(records, group, group.plan, wrong), wrong))
         for part in parts:
             wrong += part.batch.wrong.values()
         return Decoded(_merge(records, parts), tuple(sorted(wrong, key=lambda one: one.position)))
@@ -154,33 +154,38 @@ class TelemetryDecoder:
             )
         return writer
 
-    def _read(
-        self, records: Sequence[RawRecord], group: _Group, plan: Plan, wrong: list[Rejected]
-    ) -> list[_Part]:
-        size = group.header_size
-        datums = [(records[at].value or b"")[size:] for at in group.positions]
-        read = columns.read_batch(plan, datums)
-        if read is not None:
-            return [self._part(records, group.positions, read)]
-        parts = []
-        for start in range(0, len(datums), columns.BLOCK):
-            positions = group.positions[start : start + columns.BLOCK]
-            block = datums[start : start + columns.BLOCK]
-            read = columns.read_batch(plan, block) if len(datums) > columns.BLOCK else None
-            if read is None:
-                positions, read = _read_singly(plan, positions, block, wrong)
-            if positions:
-                parts.append(self._part(records, positions, read))
-        return parts
-
-    def _part(self, records: Sequence[RawRecord], positions: list[int], read: Columns) -> _Part:
-        keys = [records[at].key for at in positions]
-        batch = Batch(np.array(positions, np.int64), keys, read, self._max_device_id_bytes)
+    def _part(
+        self, records: Sequence[RawRecord], places: list[int], read: Columns, wrong: list[Rejected]
+    ) -> _Part:
+        positions, full, nulls = without_nulls(np.array(places, np.int64), read)
+        wrong += nulls
+        keys = [records[at].key for at in positions.tolist()]
+        batch = Batch(positions, keys, full, full["device_id"].to_list(), self._max_device_id_bytes)
         return _Part(batch, check(batch))
 
 
 def _cut_header(header: bytes, size: int) -> Unreadable:
     return Unreadable(Reason.TRUNCATED, f"the value ends within its {size}-byte header: {shown(header)}")
+
+
+def _read(
+    records: Sequence[RawRecord], group: _Group, plan: Plan, wrong: list[Rejected]
+) -> tuple[list[int], Columns]:
+    """The places (N) of a group's readable records, and their columns."""
+    datums = [(records[at].value or b"")[group.header_size :] for at in group.positions]
+    read = columns.read_batch(plan, datums)
+    if read is not None:
+        return group.positions, read
+    places, parts = [], []
+    for start in range(0, len(datums), columns.BLOCK):
+        positions = group.positions[start : start + columns.BLOCK]
+        block = datums[start : start + columns.BLOCK]
+        read = columns.read_batch(plan, block) if len(datums) > columns.BLOCK else None
+        if read is None:
+            positions, read = _read_singly(plan, positions, block, wrong)
+        places += positions
+        parts.append(read)
+    return places, columns.joined(parts)
 
 
 def _read_singly(
@@ -207,9 +212,11 @@ def _read_singly(
 def _merge(records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
     """The good rows of all parts, in the records' order."""
     position = np.concatenate([np.empty(0, np.int64), *(part.batch.positions for part in parts)])  # (N,)
-    time = np.concatenate([np.empty(0, np.int64), *(event_times(part.batch.columns) for part in parts)])
+    time = np.concatenate(
+        [np.empty(0, np.int64), *(part.batch.columns["event_time_us"].to_numpy() for part in parts)]
+    )
     rows = np.concatenate([np.empty(0, ROW), *(part.rows for part in parts)])
-    ids = [one for part in parts for one in part.batch.columns["device_id"].to_list()]
+    ids = [one for part in parts for one in part.batch.device_ids]
     refused = {int(part.batch.positions[row]) for part in parts for row in part.batch.wrong}
     if len(parts) > 1 or refused:
         keep = np.array(
