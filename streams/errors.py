@@ -5,6 +5,7 @@
     ├── DataError                    a data set or file of the user's cannot be used                2
     ├── ModelRejected                an artifact is broken, altered, or of another feature table    3
     ├── TopicsDiffer                 topics exist, but not as they were asked for                   4
+    ├── MessageTooLarge              the broker will never take a message of this size              1
     └── Unavailable                  something on the network did not answer; trying again helps    69
         ├── BrokerUnavailable
         ├── WindowStoreUnavailable
@@ -35,6 +36,14 @@ class ModelRejected(AutodeepError):
 
 class TopicsDiffer(AutodeepError):
     exit_code = 4
+
+
+class MessageTooLarge(AutodeepError):
+    """Trying again is of no use. `places` are those of the messages in the list; all others arrived."""
+
+    def __init__(self, message: str, places: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.places = places
 
 
 class Unavailable(AutodeepError):

@@ -1,0 +1,267 @@
+"""The topics: what each is for and how it is kept, making them, and asking the broker about them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
+
+from streams.core.events import NO_TOPIC_ID
+from streams.core.patience import BackOff
+from streams.core.topics import Topics
+from streams.errors import BrokerUnavailable, SettingsError, Unavailable
+from streams.kafka.client import LOG, client_config, where
+from streams.settings import Settings
+
+DAY_MS: Final = 86_400_000
+TELEMETRY_PARTITIONS: Final = 12
+_MOCK_CLUSTER: Final = "mockCluster"  # how librdkafka's mock cluster begins its cluster's id
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it should be. `config` holds only what we depend on; the rest is the broker's."""
+
+    name: str
+    partitions: int
+    config: tuple[tuple[str, str], ...]
+
+
+class State(StrEnum):
+    MISSING = "missing"
+    CREATED = "created"
+    SAME = "same"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    what: str
+    wanted: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    spec: TopicSpec
+    replication: int
+    state: State
+    differences: tuple[Difference, ...] = ()
+
+
+def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS) -> tuple[TopicSpec, ...]:
+    """Every topic of ours. A dead letter holds a telemetry record and our headers, so it may be larger."""
+    kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
+    delete = ("cleanup.policy", "delete")
+    large = ("max.message.bytes", str(2 * 1024 * 1024))
+    return (
+        TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days)),
+        *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
+        TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
+        TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
+        TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
+        TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
+        TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
+    )
+
+
+def create_topics(
+    settings: Settings, specs: Sequence[TopicSpec], replication: int | None = None, *, dry_run: bool = False
+) -> list[TopicReport]:
+    """Make what is missing and compare what is there; nothing that exists is changed.
+
+    `replication` None means 3, or as many as there are brokers. Raises BrokerUnavailable, and SettingsError
+    where the brokers refuse a topic as asked for.
+    """
+    admin = AdminClient(client_config(settings), logger=LOG)
+    cluster = _cluster(admin, settings)
+    copies = replication or min(3, len(cluster.brokers))
+    if copies > len(cluster.brokers):
+        raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")
+    wanted = [_with_quorum(spec, copies) for spec in specs]
+    missing = [spec for spec in wanted if spec.name not in cluster.topics]
+    if dry_run:
+        new = {spec.name: State.MISSING for spec in missing}
+    else:
+        new = dict.fromkeys(_create(admin, settings, missing, copies), State.CREATED)
+        cluster = _cluster(admin, settings)  # somebody else may have made one meanwhile: it is compared
+    found = _configs(admin, settings, [spec.name for spec in wanted if spec.name not in new])
+    reports = []
+    for spec in wanted:
+        if spec.name in new:
+            reports.append(TopicReport(spec, copies, new[spec.name]))
+            continue
+        differences = _differences(spec, copies, cluster.topics[spec.name], found[spec.name])
+        state = State.DIFFERS if differences else State.SAME
+        reports.append(TopicReport(spec, copies, state, differences))
+    return reports
+
+
+def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
+    """Topics whose name begins with the prefix and a dot: name to (partitions, replicas of the first)."""
+    cluster = _cluster(AdminClient(client_config(settings), logger=LOG), settings)
+    return {
+        name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
+        for name, topic in sorted(cluster.topics.items())
+        if name.startswith(f"{prefix}.")
+    }
+
+
+def wait_for_broker(
+    settings: Settings,
+    wait: Callable[[float], bool],
+    away: Callable[[Unavailable | None], None],
+    needed: Iterable[str] | None = None,
+) -> None:
+    """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
+
+    `wait` and `away` are as `core.patience.BackOff` takes them; raises BrokerUnavailable when `wait` ends it.
+    """
+    topics = Topics(settings.topic_prefix)
+    if needed is None:
+        classified = (topics.classified,) if settings.publish_classified else ()
+        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
+    names = tuple(needed)
+    admin = AdminClient(client_config(settings), logger=LOG)
+
+    def check() -> None:
+        known = _cluster(admin, settings).topics
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise BrokerUnavailable(
+                f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
+                "`autodeep topics create` makes them"
+            )
+
+    BackOff(wait, away)(check)
+
+
+def topic_id(settings: Settings, topic: str) -> uuid.UUID:
+    """The id of this life of a topic; NO_TOPIC_ID where the broker gives none (librdkafka's mock cluster).
+
+    Raises BrokerUnavailable where it cannot be learned: a wrong id would make old events pass for new ones.
+    """
+    admin = AdminClient(client_config(settings), logger=LOG)
+    if (_cluster(admin, settings).cluster_id or "").startswith(_MOCK_CLUSTER):
+        return NO_TOPIC_ID  # it would not answer the question below
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
+    described = _result(asked[topic], settings, f"the id of topic {topic}")
+    given = described.topic_id
+    if given is None:
+        return NO_TOPIC_ID
+    mask = (1 << 64) - 1
+    high, low = given.get_most_significant_bits() & mask, given.get_least_significant_bits() & mask
+    return uuid.UUID(int=high << 64 | low)
+
+
+def touch_topics(settings: Settings, names: Iterable[str]) -> None:
+    """Make topics appear on librdkafka's mock cluster, which has no CreateTopics: by asking for each."""
+    admin = AdminClient(client_config(settings), logger=LOG)
+    deadline_s = time.monotonic() + settings.network_timeout_s
+    for name in names:
+        while admin.list_topics(name, timeout=settings.network_timeout_s).topics[name].error is not None:
+            if time.monotonic() > deadline_s:
+                raise BrokerUnavailable(f"topic {name} does not appear on {where(settings)}")
+            time.sleep(0.05)
+
+
+def _cluster(admin: AdminClient, settings: Settings) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=settings.network_timeout_s)
+    except KafkaException as exc:
+        raise BrokerUnavailable(f"Kafka does not answer at {where(settings)}: {exc.args[0].str()}") from exc
+
+
+def _with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
+    """With three copies an acknowledged record stands on two brokers at least."""
+    if replication < 3:
+        return spec
+    return TopicSpec(spec.name, spec.partitions, (*spec.config, ("min.insync.replicas", "2")))
+
+
+def _create(admin: AdminClient, settings: Settings, specs: Sequence[TopicSpec], copies: int) -> set[str]:
+    """The names of those made; one that somebody else made meanwhile is not among them."""
+    if not specs:
+        return set()
+    news = [
+        NewTopic(
+            spec.name, num_partitions=spec.partitions, replication_factor=copies, config=dict(spec.config)
+        )
+        for spec in specs
+    ]
+    timeout_s = settings.network_timeout_s
+    made = set()
+    futures = admin.create_topics(news, operation_timeout=timeout_s, request_timeout=timeout_s)
+    for name, future in futures.items():
+        if (
+            _result(future, settings, f"topic {name}", allowed=KafkaError.TOPIC_ALREADY_EXISTS)
+            is not _ALLOWED
+        ):
+            made.add(name)
+    return made
+
+
+def _configs(admin: AdminClient, settings: Settings, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    asked = admin.describe_configs(resources, request_timeout=settings.network_timeout_s)
+    return {
+        resource.name: {
+            entry.name: str(entry.value)
+            for entry in _result(future, settings, f"the settings of topic {resource.name}").values()
+        }
+        for resource, future in asked.items()
+    }
+
+
+def _differences(
+    spec: TopicSpec, replication: int, topic: Any, config: dict[str, str]
+) -> tuple[Difference, ...]:
+    wanted = {"partitions": str(spec.partitions), "replication": str(replication), **dict(spec.config)}
+    replicas = {len(partition.replicas) for partition in topic.partitions.values()}
+    found = {
+        **config,
+        "partitions": str(len(topic.partitions)),
+        "replication": ", ".join(map(str, sorted(replicas))),
+    }
+    return tuple(
+        Difference(what, value, found.get(what, "not known"))
+        for what, value in wanted.items()
+        if found.get(what) != value
+    )
+
+
+_ALLOWED: Final = object()
+
+
+def _result(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Any:
+    """A future's result; `_ALLOWED` for the error code that is none here."""
+    try:
+        return future.result(timeout=2 * settings.network_timeout_s + 1)
+    except KafkaException as exc:
+        error = exc.args[0]
+        if allowed is not None and error.code() == allowed:
+            return _ALLOWED
+        if error.code() in _REFUSALS:
+            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {error.str()}") from exc
+        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {error.str()}") from exc
+    except TimeoutError as exc:
+        raise BrokerUnavailable(f"Kafka at {where(settings)} gave no answer about {what}") from exc
+
+
+_REFUSALS: Final = {
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
