@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.command()
 def parity(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
-    devices: int = typer.Option(50, min=1, help="Devices the file is cut into, one contiguous segment each."),
+    devices: int = typer.Option(50, min=1, help="Devices: one contiguous segment of the file each."),
     workers: int = typer.Option(2, min=1, help="Worker processes."),
     limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -42,7 +42,7 @@ def pipeline(
     latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced events for the latencies."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Events a second end to end on Apache Kafka with one worker, beside the bare model on the same batches."""
+    """Events a second end to end on Kafka with one worker, beside the bare model on the same batches."""
     from bench.pipeline import Load, measure
 
     _print(measure(data, Load(events, devices, attack_share), latency_s), as_json)

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from streams.errors import SettingsError
 
@@ -72,7 +72,7 @@ class Settings:
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
-    alert_format: str = _setting("avro", "How alerts are written: avro or json", _one_of("avro", "json"))
+    alert_format: Literal["avro", "json"] = _setting("avro", "How alerts are written: avro or json", _one_of("avro", "json"))
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
         3600.0, "A gap in event time beyond this many seconds starts a device's window anew", _at_least(1, float)

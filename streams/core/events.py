@@ -83,7 +83,6 @@ class Reason(StrEnum):
     BAD_EVENT_TIME = "bad_event_time"
     NOT_FINITE = "not_finite"
     NEGATIVE_NUMBER = "negative_number"
-    TOO_LARGE = "too_large"
 
 
 @dataclass(frozen=True, slots=True)

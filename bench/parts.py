@@ -1,0 +1,47 @@
+"""The parts that benches start: Apache Kafka, Redis, topics and workers, each one's log in a folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.core.topics import Topics
+from streams.embedded.kafka import ApacheKafka
+from streams.embedded.redis import RedisServer
+from streams.embedded.workers import WorkerProcess
+from streams.kafka.topics import create_topics, topic_specs
+from streams.settings import PREFIX, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    environment: dict[str, str]
+    logs: Path
+    stack: ExitStack
+
+    def worker(self, name: str) -> WorkerProcess:
+        return self.stack.enter_context(WorkerProcess(self.environment, self.logs / f"{name}.log"))
+
+
+@contextmanager
+def started(**settings: str) -> Iterator[Parts]:
+    """Kafka and Redis of our own with topics made; `settings` by field name, as in Settings."""
+    with ExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-bench-")))
+        kafka = stack.enter_context(ApacheKafka())
+        redis = stack.enter_context(RedisServer())
+        environment = {
+            f"{PREFIX}{name.upper()}": value
+            for name, value in {
+                "kafka_servers": kafka.bootstrap_servers,
+                "redis_url": redis.url,
+                **settings,
+            }.items()
+        }
+        parsed = Settings.from_environment(environment)
+        create_topics(parsed, topic_specs(Topics(parsed.topic_prefix)))
+        yield Parts(parsed, environment, logs, stack)

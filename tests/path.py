@@ -1,0 +1,102 @@
+"""A worker on real Kafka and Redis, with topics of its own, for the tests that need the whole path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+
+from streams.core.topics import Topics
+from streams.embedded.workers import WorkerProcess
+from streams.kafka.topics import create_topics, topic_specs
+from streams.settings import PREFIX, Settings
+
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class TestedPath:
+    settings: Settings
+    topics: Topics
+    environment: Mapping[str, str]
+    folder: Path
+    stack: ExitStack
+
+    def worker(self, **settings: str) -> WorkerProcess:
+        environment = {**self.environment, **named(settings)}
+        log = self.folder / f"worker-{uuid4().hex[:6]}.log"
+        return self.stack.enter_context(WorkerProcess(environment, log))
+
+    def send(self, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.settings.kafka_servers, "message.max.bytes": 4_000_000}
+        )
+        failed: list[object] = []
+        for key, value in records:
+            producer.produce(
+                self.topics.telemetry,
+                key=key,
+                value=value,
+                partition=partition,
+                headers=[("trace", b"\x00\xff")],
+                on_delivery=lambda error, _: failed.append(error) if error else None,
+            )
+        assert producer.flush(DEADLINE_S) == 0
+        assert not failed
+
+    def read(self, topics: Sequence[str], enough: Callable[[list[Message]], bool]) -> list[Message]:
+        """Everything on these topics, from the beginning, until there is enough of it."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.settings.kafka_servers,
+                "group.id": f"test-{uuid4().hex}",
+                "enable.auto.commit": False,
+                "fetch.message.max.bytes": 4_000_000,
+            }
+        )
+        found: list[Message] = []
+        deadline_s = time.monotonic() + DEADLINE_S
+        try:
+            metadata = consumer.list_topics(timeout=10).topics
+            consumer.assign(
+                [
+                    TopicPartition(topic, partition, OFFSET_BEGINNING)
+                    for topic in topics
+                    for partition in metadata[topic].partitions
+                ]
+            )
+            while not enough(found):
+                assert time.monotonic() < deadline_s, f"{len(found)} records after {DEADLINE_S} s"
+                found += [message for message in consumer.consume(500, timeout=0.2) if not message.error()]
+        finally:
+            consumer.close()
+        return found
+
+
+def named(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings by field name, as environment variables."""
+    return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+
+
+@contextmanager
+def path(servers: str, redis_url: str, folder: Path, **settings: str) -> Iterator[TestedPath]:
+    prefix = f"t{uuid4().hex[:8]}"
+    environment = named(
+        {
+            "kafka_servers": servers,
+            "redis_url": redis_url,
+            "topic_prefix": prefix,
+            "group": prefix,
+            "publish_classified": "true",
+            **settings,
+        }
+    )
+    parsed = Settings.from_environment(environment)
+    create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=4))
+    with ExitStack() as stack:
+        yield TestedPath(parsed, Topics(prefix), environment, folder, stack)
