@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -34,6 +37,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
         "processing_guarantee": "at_least_once",
         "store": "memory://",
+        "datadir": str(Path(tempfile.gettempdir(), f"autodeep-id-{os.getuid()}")),  # stays empty; not the cwd
         "stream_wait_empty": True,  # the running chunk is finished before a stop or a rebalance
         "stream_buffer_maxsize": BUFFERED_POLLS,
         "topic_allow_declare": False,  # topics are made by `autodeep topics create`
