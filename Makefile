@@ -1,0 +1,54 @@
+# `make demo` and `make test` work from a fresh clone, in either order; all they ask for is Python and make.
+
+# 3.12 first: for 3.13 there is no wheel that brings a Redis along (the demonstration needs one).
+CANDIDATES := python3.12 python3.11 python3.13 python3
+PYTHON     ?=
+VENV       := .venv
+BIN        := $(VENV)/bin
+INSTALLED  := $(VENV)/.installed
+ARGS       ?=
+
+# Exits 0 for a Python that can make our virtual environment: 3.11 to 3.13, with venv and pip's wheels.
+SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## Install everything into .venv (again only when pyproject.toml or the lock changed)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@python=''; \
+	for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+	  if "$$candidate" -c '$(SUITS)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'No suitable Python found. Needed: Python 3.11, 3.12 or 3.13 with its venv module' >&2; \
+	  echo '(on Debian and Ubuntu: apt-get install python3-venv). Looked for: $(or $(PYTHON),$(CANDIDATES)).' >&2; \
+	  echo 'Another one: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" -V). PyTorch alone is some GB: minutes, once."; \
+	"$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev,demo,registry]'
+	@touch $(INSTALLED)
+
+demo: install ## Simulate a fleet under attack and watch the alerts (ARGS='--seconds 20 --json')
+	$(BIN)/autodeep demo $(ARGS)
+
+test: check ## Check, then run every test that can run here (ARGS='-k windows')
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install ## Lint, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## Throughput and latency on Apache Kafka itself (ARGS=--json)
+	$(BIN)/python -m bench pipeline $(ARGS)
+
+clean: ## Remove what make made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
