@@ -73,17 +73,13 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def make_topic(kafka: Broker) -> MakeTopic:
-    """Makes a topic on Apache Kafka: make_topic(partitions=4, name=None, config=None) -> its name."""
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+def new_topic(kafka: Broker) -> MakeTopic:
+    """Makes a topic on Apache Kafka: new_topic(partitions=4, name=None, config=None) -> its name."""
+    from tests import kafka_reading
 
     def make(partitions: int = 4, name: str | None = None, config: Mapping[str, str] | None = None) -> str:
         name = name or f"t-{uuid.uuid4().hex[:12]}"
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
-        admin.create_topics([topic], operation_timeout=10)[name].result(timeout=20)
-        return name
+        return kafka_reading.make_topic(kafka.bootstrap_servers, name, partitions, config)
 
     return make
 

@@ -22,7 +22,7 @@ def main(servers: str, group: str, topic: str, out: str, most: str, pause_s: str
     settings = Settings(
         kafka_servers=servers, group=group, chunk_max_records=int(most), commit_interval_s=0.1, web_port=0
     )
-    app = faust.App(group, **{**app_settings(settings), "web_enabled": False})
+    app = faust.App(group, **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0})
     lines = Path(out).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # open as long as the process
 
     @app.agent(poll_topic(app, topic), name="note")

@@ -19,7 +19,8 @@ from streams.settings import Settings
 SCHEME: Final = "chunked://"
 MAX_PARTITION_FETCH_BYTES: Final = 2 * 1024 * 1024  # above the 1 MB that a broker takes by default
 BUFFERED_POLLS: Final = 16
-SESSION_TIMEOUT_S: Final = 10.0
+SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
+HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
 
 
 def app_settings(settings: Settings) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_max_poll_records": settings.chunk_max_records,
         "broker_commit_interval": settings.commit_interval_s,
         "broker_session_timeout": SESSION_TIMEOUT_S,
-        "broker_heartbeat_interval": SESSION_TIMEOUT_S / 4,
+        "broker_heartbeat_interval": HEARTBEAT_S,
         "broker_request_timeout": max(settings.network_timeout_s, SESSION_TIMEOUT_S) + 5.0,
         "broker_client_id": "autodeep-id",
         "consumer_auto_offset_reset": "earliest",
