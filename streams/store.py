@@ -135,6 +135,19 @@ class ModelStore:
                     found.append(Entry(name, version, mine, {}, str(exc)))
         return found
 
+    def free_version(self, name: str, version: str = "") -> str:
+        """A version that can be written: the given one, or one more than the greatest number there is."""
+        if not _plain(name) or not _plain(version or "1"):
+            raise ModelRejected(
+                f"{name!r}/{version!r}: names are letters, digits, '.', '_' and '-', 64 at most"
+            )
+        taken = self._folders(str(self._local() / name))
+        if version in taken:
+            raise ModelRejected(
+                f"{self.url}/{name}/{version}: exists, and versions are immutable; give another"
+            )
+        return version or str(max((int(number) for number in taken if number.isdecimal()), default=0) + 1)
+
     def save(
         self, detector: Detector, name: str, version: str, notes: Mapping[str, object], card: str
     ) -> Identity:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from streams.codec.kdd import KddRows
+from streams.commands.train import app as train_app
 from streams.core.detector import Detector
-from streams.core.features import NUMERIC, Rows, pack_rows
-from streams.errors import AutodeepError, DataError
+from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.errors import AutodeepError, DataError, ModelRejected
+from streams.store import open_store
 from streams.training import fit as fitting
 from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
 from streams.training.fit import Plan, Run, fit
@@ -236,3 +240,55 @@ def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pas
 
 def test_a_plan_is_plain_json() -> None:
     assert json.loads(json.dumps(dataclasses.asdict(Plan())))["window"] == 16
+
+
+def train(*arguments: object) -> dict[str, Any]:
+    result = CliRunner().invoke(train_app, ["kdd99", *map(str, arguments), "--json"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def written(read: KddRows, path: Path) -> None:
+    """The rows as a KDD'99 file."""
+    lines = []
+    for row, label in zip(read.rows, read.label, strict=True):
+        symbols = [c.symbols[code - 1] for c, code in zip(SYMBOLIC, row["codes"], strict=True)]
+        numbers = [f"{value:.3f}" for value in row["numbers"]]
+        lines.append(",".join([numbers[0], *symbols, *numbers[1:], read.labels[label] + "."]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_the_command_trains_resumes_and_numbers_its_versions(tmp_path: Path) -> None:
+    written(made_up(), tmp_path / "kddcup.data_10_percent")
+    options = [
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path / "store",
+        "--run-dir",
+        tmp_path / "run",
+        "--limit-steps",
+        20,
+    ]
+    first = train(*options, "--alias", "challenger")
+    again = train(*options, "--resume")
+    assert (first["model"]["version"], again["model"]["version"]) == ("1", "2")
+    assert first["training"]["command"] == "autodeep train kdd99 --data DIR --seed 1 --limit-steps 20"
+    store = open_store(str(tmp_path / "store"))
+    assert store.load("kdd99@challenger").identity.version == "1"
+    assert_equal_models(store.load("kdd99/1"), store.load("kdd99/2"))
+    assert "Not read for this artifact" in store.describe("kdd99/1")[1]
+    with pytest.raises(ModelRejected, match="immutable"):
+        train(*options, "--version", "1")
+
+
+def test_the_papers_three_classes_can_be_trained(tmp_path: Path) -> None:
+    written(made_up(("neptune", "normal", "rootkit")), tmp_path / "kddcup.data_10_percent")
+    train(
+        "--data", tmp_path, "--out", tmp_path, "--run-dir", tmp_path, "--limit-steps", 5, "--name", "paper",
+        "--taxonomy", "paper",
+    )  # fmt: skip
+    assert open_store(str(tmp_path)).load("paper/1").verdicts == ("normal", "dos", "u2r", "novel")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from rich.console import Console
     from rich.progress import Progress
 
-    from streams.training.dataset import Cleansing
+    from streams.training.dataset import Cleansing, TrainingSet
     from streams.training.fit import Plan, Report
+    from streams.training.record import Origin
 
 app = typer.Typer(no_args_is_help=True, help="Train a model.")
 
@@ -55,57 +58,52 @@ def kdd99(
     import torch
     from rich.console import Console
 
-    from streams.codec.kdd import read_rows
     from streams.store import open_store
-    from streams.training import sources
     from streams.training.card import model_card
-    from streams.training.dataset import TAXONOMIES, cleanse, held_out
-    from streams.training.evaluate import validation_figures
     from streams.training.fit import Plan, Run, fit
+    from streams.training.record import record
 
     console = Console(stderr=True)
     store = open_store(out or "model_store")
-    version = _free_version(store, name, version)
-    plan = _shortened(Plan(seed=seed), limit_steps)
+    version = store.free_version(name, version)  # before the minutes of training, not after them
     torch.set_num_threads(1)  # steps are too small for a second thread to pay, and one is reproducible
+    plan = _shortened(Plan(seed=seed), limit_steps)
+    training_set, validate, origin = _prepare(console, data, taxonomy, plan)
+    origin = dataclasses.replace(origin, command=_command(seed, taxonomy, limit_steps))
+    with _progress(console) as progress:
+        run = Run(training_set, ~validate, validate, plan, run_dir, _teller(console, progress))
+        detector = fit(run, resume)
+    found = record(run, detector, origin)
+    card = model_card(name, version, found.training, found.held_out, None)
+    identity = store.save(detector, name, version, found.notes, card)
+    if alias:
+        store.set_alias(name, alias, version)
+    console.print(
+        f"{name}/{version} written to {store.url}; held-out accuracy {found.held_out.accuracy:.2%}, "
+        f"contest cost {found.held_out.cost:.4f}"
+    )
+    if as_json:
+        typer.echo(json.dumps({"model": dataclasses.asdict(identity), **found.notes}))
+
+
+def _prepare(
+    console: Console, data: Path, taxonomy: str, plan: Plan
+) -> tuple[TrainingSet, npt.NDArray[np.bool_], Origin]:
+    """The cleansed training set, its held-out rows, and where it came from."""
+    from streams.codec.kdd import read_rows
+    from streams.training import sources
+    from streams.training.dataset import TAXONOMIES, cleanse, held_out
+    from streams.training.record import Origin
+
+    if taxonomy not in TAXONOMIES:
+        raise typer.BadParameter(f"{taxonomy!r} is none of {', '.join(TAXONOMIES)}")
     path = sources.find(data, sources.KDD99, sources.KDD99.train)
     digest = sources.text_digest(path)
     if digest != sources.KDD99.train.sha256:
         console.print(f"[yellow]{path} is not the published file; its digest goes into the manifest")
-    if taxonomy not in TAXONOMIES:
-        raise typer.BadParameter(f"{taxonomy!r} is none of {', '.join(TAXONOMIES)}")
     training_set = cleanse(read_rows(path), TAXONOMIES[taxonomy])
     _print_cleansing(console, training_set.cleansing)
-    validate = held_out(training_set, seed)
-    with _progress(console) as progress:
-        run = Run(training_set, ~validate, validate, plan, run_dir, _teller(console, progress))
-        detector = fit(run, resume)
-    figures, novel = validation_figures(detector, training_set, validate)
-    training = {
-        "command": _command(seed, taxonomy, limit_steps),
-        "file": path.name,
-        "sha256": digest,
-        "classes": list(detector.classes),
-        "taxonomy": taxonomy,
-        "cleansing": dataclasses.asdict(training_set.cleansing),
-        "plan": dataclasses.asdict(plan),
-        "learnt_rows": int((~validate).sum()),
-        "held_out_rows": int(validate.sum()),
-        "torch": torch.__version__,
-    }
-    metrics = {"held_out": dataclasses.asdict(figures), "held_out_novel": novel}
-    card = model_card(name, version, training, figures, None)
-    identity = store.save(detector, name, version, {"training": training, "metrics": metrics}, card)
-    if alias:
-        store.set_alias(name, alias, version)
-    console.print(
-        f"{name}/{version} written to {store.url}; held-out accuracy {figures.accuracy:.2%}, "
-        f"contest cost {figures.cost:.4f}"
-    )
-    if as_json:
-        typer.echo(
-            json.dumps({"model": dataclasses.asdict(identity), "training": training, "metrics": metrics})
-        )
+    return training_set, held_out(training_set, plan.seed), Origin("", path.name, digest)
 
 
 def _shortened(plan: Plan, limit_steps: int) -> Plan:
@@ -118,20 +116,6 @@ def _shortened(plan: Plan, limit_steps: int) -> Plan:
         vae_steps=min(plan.vae_steps, limit_steps),
         classifier_steps=min(plan.classifier_steps, limit_steps),
     )
-
-
-def _free_version(store: object, name: str, version: str) -> str:
-    """Checked before the minutes of training, not after them."""
-    from streams.errors import ModelRejected
-    from streams.store import ModelStore
-
-    assert isinstance(store, ModelStore)
-    taken = [entry.version for entry in store.entries() if entry.name == name]
-    if version in taken:
-        raise ModelRejected(
-            f"{store.url}/{name}/{version}: exists, and versions are immutable; give another --version"
-        )
-    return version or str(max((int(v) for v in taken if v.isdigit()), default=0) + 1)
 
 
 def _command(seed: int, taxonomy: str, limit_steps: int) -> str:
