@@ -1,38 +1,141 @@
 """Parity: what the stream says of every row, against offline evaluation of the same windows.
 
-The rows of a labelled file are sent as N devices, one contiguous segment each; two workers classify them
-through Kafka and Redis and publish every verdict. Offline, the same model reads the same segments, by code
-that shares nothing with the stream's windows. Verdict, scores, novelty and window fill must be equal.
+The rows of a labelled file are sent as N devices, one contiguous segment each; workers classify them through
+Kafka and Redis and publish every verdict. Offline, the same model reads the same segments, by code that
+shares nothing with the stream's windows. Verdict, closest class, scores, novelty and window fill must be
+equal, and every row that is not normal must stand on its class's alert topic, and no other row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from streams.codec.kdd import segment_starts
-
-STALLED_S: Final = 60.0
-"""With no verdict for so long the bench ends, and what is absent counts as missing."""
-
-START_US: Final = 1_700_000_000_000_000
-STEP_US: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sent:
-    """N rows as they are sent: row i of every device's segment, then row i + 1 of each."""
-
-    row: np.ndarray[Any, np.dtype[np.int64]]  # (N,) place in the file, in the order of sending
-    device: np.ndarray[Any, np.dtype[np.int64]]  # (N,)
+from bench.feed import START_US, STEP_US, Feed, Index, send
+from bench.output import to_the_end, until_stalled
+from bench.parts import Parts, started
+from streams.codec.alerts import decode_alert
+from streams.codec.kdd import read_rows, segment_starts
+from streams.core.alerts import Alert
+from streams.core.topics import NORMAL, Topics
+from streams.store import open_store
+from streams.training.evaluate import evaluate_rows
 
 
-def interleaved(rows: int, devices: int) -> Sent:
-    """The order of sending: each device keeps its segment's order, and all devices speak in turn."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One row's verdict, as far as it must agree."""
+
+    verdict: str
+    closest: str
+    scores: tuple[float, ...]
+    novelty: float
+    window_fill: int
+
+    @classmethod
+    def by(cls, alert: Alert) -> Said:
+        scores = tuple(alert.scores.values())
+        return cls(alert.verdict, alert.closest, scores, alert.novelty, alert.window_fill)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the output topics hold, by place in the feed."""
+
+    verdicts: dict[int, Said] = field(default_factory=dict)
+    alerts: dict[int, str] = field(default_factory=dict)  # the topic it stands on
+    repeats: int = 0
+    differing: int = 0
+
+
+def measure(data: Path, devices: int, workers: int, limit: int) -> dict[str, Any]:
+    """Run it, and count where stream and evaluation differ."""
+    rows = read_rows(data).rows
+    rows = rows[:limit] if limit else rows
+    order, device = interleaved(len(rows), devices)
+    began_s = time.monotonic()
+    with started(publish_classified="true") as parts:
+        expected = offline(parts, rows, devices)
+        running = [parts.worker(f"worker-{i}") for i in range(workers)]
+        for worker in running:
+            worker.wait_ready()
+        send(parts.settings, Feed(rows[order], device))
+        found = collect(parts, len(rows))
+        shares = [worker.figures().get("classified", 0) for worker in running]
+    return {
+        "rows": len(rows),
+        "verdicts": len(found.verdicts),
+        **compare([expected[i] for i in order.tolist()], found, parts.topics),
+        "repeats": found.repeats,
+        "differing_repeats": found.differing,
+        "devices": devices,
+        "workers": shares,
+        "seconds": round(time.monotonic() - began_s, 1),
+    }
+
+
+def interleaved(rows: int, devices: int) -> tuple[Index, Index]:
+    """The order of sending, (N,) places in the file and (N,) devices: every device speaks in turn."""
     starts = segment_starts(rows, devices)  # (D,)
     device = np.searchsorted(starts, np.arange(rows), side="right") - 1  # (N,)
-    rank = np.arange(rows) - starts[device]
-    order = np.lexsort((device, rank))
-    return Sent(order, device[order])
+    order = np.lexsort((device, np.arange(rows) - starts[device]))
+    return order, device[order]
+
+
+def offline(parts: Parts, rows: Any, devices: int) -> list[Said]:
+    """What the model says of each row, in the file's order."""
+    detector = open_store(parts.settings.model_store).load(parts.settings.model)
+    verdicts = evaluate_rows(detector, rows, devices)
+    starts = segment_starts(len(rows), devices)
+    at = np.arange(len(rows))
+    fill = np.minimum(at - starts[np.searchsorted(starts, at, side="right") - 1] + 1, detector.width)
+    columns = zip(
+        verdicts.verdict.tolist(),
+        verdicts.closest.tolist(),
+        verdicts.posterior.astype(np.float64).round(4).tolist(),
+        verdicts.novelty.astype(np.float64).round(4).tolist(),
+        fill.tolist(),
+        strict=True,
+    )
+    return [
+        Said(detector.verdicts[verdict], detector.classes[closest], tuple(scores), novelty, n)
+        for verdict, closest, scores, novelty, n in columns
+    ]
+
+
+def collect(parts: Parts, events: int) -> Found:
+    """Read the output until every event has its verdict, or nothing comes any more; then to the end."""
+    found, topics = Found(), parts.topics
+    for message in until_stalled(parts, [topics.classified], lambda: len(found.verdicts) >= events):
+        alert = decode_alert(message.value())
+        place, said = (alert.event_time_us - START_US) // STEP_US, Said.by(alert)
+        if place in found.verdicts:
+            found.repeats += 1
+            found.differing += found.verdicts[place] != said
+        found.verdicts[place] = said
+    for message in to_the_end(parts, topics.all_alerts()):
+        alert = decode_alert(message.value())
+        found.alerts[(alert.event_time_us - START_US) // STEP_US] = str(message.topic())
+    return found
+
+
+def compare(expected: list[Said], found: Found, topics: Topics) -> dict[str, int]:
+    """`mismatches`, `missing` and `extra` of what was found against one Said an event."""
+    mismatches = missing = extra = 0
+    for place, said in enumerate(expected):
+        told = found.verdicts.get(place)
+        missing += told is None
+        mismatches += told is not None and told != said
+        topic = found.alerts.get(place)
+        if said.verdict == NORMAL:
+            extra += topic is not None
+        else:
+            missing += topic is None
+            mismatches += topic is not None and topic != topics.alerts(said.verdict)
+    beyond = set(range(len(expected)))
+    extra += len(found.verdicts.keys() - beyond) + len(found.alerts.keys() - beyond)
+    return {"mismatches": mismatches, "missing": missing, "extra": extra}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,20 @@ class Parts:
     logs: Path
     stack: ExitStack
 
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.settings.topic_prefix)
+
     def worker(self, name: str) -> WorkerProcess:
         return self.stack.enter_context(WorkerProcess(self.environment, self.logs / f"{name}.log"))
 
 
 @contextmanager
-def started(**settings: str) -> Iterator[Parts]:
-    """Kafka and Redis of our own with topics made; `settings` by field name, as in Settings."""
+def started(broker: Mapping[str, str] | None = None, **settings: str) -> Iterator[Parts]:
+    """Kafka and Redis of our own with topics made. `broker` adds properties, `settings` are by field name."""
     with ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-bench-")))
-        kafka = stack.enter_context(ApacheKafka())
+        kafka = stack.enter_context(ApacheKafka(properties=broker))
         redis = stack.enter_context(RedisServer())
         environment = {
             f"{PREFIX}{name.upper()}": value

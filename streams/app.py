@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.config
 import os
 import sys
 import time
@@ -46,9 +47,7 @@ EX_SOFTWARE: Final = 70
 
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
-    logging.basicConfig(
-        level=log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.config.dictConfig(_logging(log_level))
     torch.set_num_threads(settings.torch_threads)
     detector = open_store(settings.model_store).load(settings.model)
     identity = detector.identity
@@ -200,7 +199,9 @@ class _Process(faust.Worker):  # type: ignore[misc, unused-ignore]
     """Faust's process shell; a signal also ends the waiting for what is away."""
 
     def __init__(self, app: faust.App, worker: Worker, log_level: str) -> None:
-        super().__init__(app, loglevel=log_level, quiet=True, redirect_stdouts=False)
+        super().__init__(
+            app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=_logging(log_level)
+        )
         self._classifying = worker
 
     def _on_sigint(self) -> None:
@@ -210,6 +211,18 @@ class _Process(faust.Worker):  # type: ignore[misc, unused-ignore]
     def _on_sigterm(self) -> None:
         self._classifying.stopping.set()
         super()._on_sigterm()
+
+
+def _logging(level: str) -> dict[str, Any]:
+    """Our own lines at the level asked for; Faust's and aiokafka's only where they warn, or all for DEBUG."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {"autodeep": {"level": level}},
+        "root": {"level": "DEBUG" if level == "DEBUG" else "WARNING", "handlers": ["stderr"]},
+    }
 
 
 def _end(exit_code: int) -> NoReturn:

@@ -16,7 +16,9 @@ from streams.errors import SettingsError
 PREFIX: Final = "AUTODEEP_"
 
 
-def _setting(default: object, says: str, parse: Callable[[str], object] = str, *, secret: bool = False) -> Any:
+def _setting(
+    default: object, says: str, parse: Callable[[str], object] = str, *, secret: bool = False
+) -> Any:
     return dataclasses.field(
         default=cast(Any, default), metadata={"says": says, "parse": parse, "secret": secret}, repr=not secret
     )
@@ -72,10 +74,12 @@ class Settings:
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
-    alert_format: Literal["avro", "json"] = _setting("avro", "How alerts are written: avro or json", _one_of("avro", "json"))
+    alert_format: Literal["avro", "json"] = _setting(
+        "avro", "How alerts are written: avro or json", _one_of("avro", "json")
+    )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
-        3600.0, "A gap in event time beyond this many seconds starts a device's window anew", _at_least(1, float)
+        3600.0, "A longer gap in event time, seconds, starts a device's window anew", _at_least(1, float)
     )
     window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
     window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))

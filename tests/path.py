@@ -26,11 +26,16 @@ class TestedPath:
     environment: Mapping[str, str]
     folder: Path
     stack: ExitStack
+    workers: list[WorkerProcess]
 
     def worker(self, **settings: str) -> WorkerProcess:
         environment = {**self.environment, **named(settings)}
         log = self.folder / f"worker-{uuid4().hex[:6]}.log"
-        return self.stack.enter_context(WorkerProcess(environment, log))
+        self.workers.append(self.stack.enter_context(WorkerProcess(environment, log)))
+        return self.workers[-1]
+
+    def logs(self) -> str:
+        return "\n".join(log.read_text() for log in self.folder.glob("worker-*.log"))
 
     def send(self, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
         producer = Producer(
@@ -71,7 +76,9 @@ class TestedPath:
                 ]
             )
             while not enough(found):
-                assert time.monotonic() < deadline_s, f"{len(found)} records after {DEADLINE_S} s"
+                late = time.monotonic() > deadline_s
+                dead = self.workers and all(worker.exit_code is not None for worker in self.workers)
+                assert not late and not dead, f"{len(found)} records so far\n{self.logs()}"
                 found += [message for message in consumer.consume(500, timeout=0.2) if not message.error()]
         finally:
             consumer.close()
@@ -99,4 +106,4 @@ def path(servers: str, redis_url: str, folder: Path, **settings: str) -> Iterato
     parsed = Settings.from_environment(environment)
     create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=4))
     with ExitStack() as stack:
-        yield TestedPath(parsed, Topics(prefix), environment, folder, stack)
+        yield TestedPath(parsed, Topics(prefix), environment, folder, stack, [])

@@ -91,7 +91,7 @@ def test_bad_records_become_dead_letters_and_good_ones_come_out_as_if_alone(
         assert (letter.headers() or [])[0] == ("trace", b"\x00\xff"), name
         assert header(letter, "topic") == tested.topics.telemetry
 
-    detector = open_store("").load("kdd99@champion")
+    detector = open_store(tested.settings.model_store).load(tested.settings.model)
     order = np.argsort([int(device[1:]) for device in devices], kind="stable")
     offline = evaluate_rows(detector, rows[order], 8)
     expected = {good_at[int(row)]: offline.posterior[i] for i, row in enumerate(order)}
