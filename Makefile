@@ -21,17 +21,19 @@ install: $(INSTALLED) ## Install everything into .venv (again only when pyprojec
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@python=''; \
-	for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
-	  if "$$candidate" -c '$(SUITS)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo 'No suitable Python found. Needed: Python 3.11, 3.12 or 3.13 with its venv module' >&2; \
-	  echo '(on Debian and Ubuntu: apt-get install python3-venv). Looked for: $(or $(PYTHON),$(CANDIDATES)).' >&2; \
-	  echo 'Another one: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12' >&2; \
-	  exit 1; \
-	fi; \
-	echo "Installing into $(VENV) with $$("$$python" -V). PyTorch alone is some GB: minutes, once."; \
-	"$$python" -m venv --clear $(VENV)
+	if ! $(BIN)/python -c '$(SUITS)' >/dev/null 2>&1 || ! $(BIN)/pip --version >/dev/null 2>&1; then \
+	  for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+	    if "$$candidate" -c '$(SUITS)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo 'No suitable Python found. Needed: Python 3.11, 3.12 or 3.13 with its venv module' >&2; \
+	    echo '(on Debian and Ubuntu: apt-get install python3-venv). Looked for: $(or $(PYTHON),$(CANDIDATES)).' >&2; \
+	    echo 'Another one: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12' >&2; \
+	    exit 1; \
+	  fi; \
+	  "$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing into $(VENV) with $$($(BIN)/python -V). The first time takes minutes: PyTorch alone is some GB."
 	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev,demo,registry]'
 	@touch $(INSTALLED)
 
