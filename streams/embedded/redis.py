@@ -41,7 +41,11 @@ class RedisServer:
         self._executable = self._executable or find_redis()
         self._folder = tempfile.TemporaryDirectory(prefix="autodeep-redis-")
         self.port = free_port()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -59,11 +63,7 @@ class RedisServer:
         command = [self._executable, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         command += ["--save", "", "--appendonly", "no", *self._arguments]
         self._process = ServerProcess("Redis", command, folder / "redis.log")
-        try:
-            self._process.wait_until(self._answers, _START_S, WindowStoreUnavailable)
-        except BaseException:
-            self.stop()
-            raise
+        self._process.wait_until(self._answers, _START_S, WindowStoreUnavailable)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -21,6 +21,7 @@ from streams.settings import Settings
 
 DAY_MS: Final = 86_400_000
 TELEMETRY_PARTITIONS: Final = 12
+_VISIBLE_POLL_S: Final = 0.05
 _MOCK_CLUSTER: Final = "mockCluster"  # how librdkafka's mock cluster begins its cluster's id
 
 
@@ -90,7 +91,8 @@ def create_topics(
         new = {spec.name: State.MISSING for spec in missing}
     else:
         new = dict.fromkeys(_create(admin, settings, missing, copies), State.CREATED)
-        cluster = _cluster(admin, settings)  # somebody else may have made one meanwhile: it is compared
+        # Somebody else may have made one meanwhile, which is then compared.
+        cluster = _cluster_with(admin, settings, {spec.name for spec in missing})
     found = _configs(admin, settings, [spec.name for spec in wanted if spec.name not in new])
     reports = []
     for spec in wanted:
@@ -168,7 +170,7 @@ def touch_topics(settings: Settings, names: Iterable[str]) -> None:
         while admin.list_topics(name, timeout=settings.network_timeout_s).topics[name].error is not None:
             if time.monotonic() > deadline_s:
                 raise BrokerUnavailable(f"topic {name} does not appear on {where(settings)}")
-            time.sleep(0.05)
+            time.sleep(_VISIBLE_POLL_S)
 
 
 def _cluster(admin: AdminClient, settings: Settings) -> ClusterMetadata:
@@ -176,6 +178,16 @@ def _cluster(admin: AdminClient, settings: Settings) -> ClusterMetadata:
         return admin.list_topics(timeout=settings.network_timeout_s)
     except KafkaException as exc:
         raise BrokerUnavailable(f"Kafka does not answer at {where(settings)}: {exc.args[0].str()}") from exc
+
+
+def _cluster_with(admin: AdminClient, settings: Settings, names: set[str]) -> ClusterMetadata:
+    """The cluster once the topics that were just made are visible: brokers learn of them a moment later."""
+    deadline_s = time.monotonic() + settings.network_timeout_s
+    while not names <= (cluster := _cluster(admin, settings)).topics.keys():
+        if time.monotonic() > deadline_s:
+            raise BrokerUnavailable(f"topics were made at {where(settings)} and do not appear; ask again")
+        time.sleep(_VISIBLE_POLL_S)
+    return cluster
 
 
 def _with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
