@@ -50,6 +50,7 @@ def pipeline(
 
 @app.command()
 def devices(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     devices: int = typer.Option(100_000, min=1, help="Devices."),
     events_each: int = typer.Option(3, min=1, help="Events of each device."),
     cache_mib: int = typer.Option(64, min=16, help="The worker's cache setting."),
@@ -58,7 +59,7 @@ def devices(
     """Windows of very many devices: right in Redis, small there, and bounded in the worker."""
     from bench.devices import measure
 
-    result = measure(devices, events_each, cache_mib)
+    result = measure(data, devices, events_each, cache_mib)
     _print(result, as_json)
     if result["wrong_windows"]:
         raise typer.Exit(1)

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.feed import START_US, STEP_US, Feed, Index, send
+from bench.feed import START_US, STEP_US, send
 from bench.output import to_the_end, until_stalled
 from bench.parts import Parts, started
 from streams.codec.alerts import decode_alert
 from streams.codec.kdd import read_rows, segment_starts
 from streams.core.alerts import Alert
 from streams.core.topics import NORMAL, Topics
+from streams.replaying import feed_of, interleaved
 from streams.store import open_store
 from streams.training.evaluate import evaluate_rows
 
@@ -56,16 +57,16 @@ def measure(data: Path, devices: int, workers: int, limit: int) -> dict[str, Any
     """Run it, and count where stream and evaluation differ."""
     rows = read_rows(data).rows
     rows = rows[:limit] if limit else rows
-    order, device = interleaved(len(rows), devices)
     began_s = time.monotonic()
     with started(publish_classified="true") as parts:
         expected = offline(parts, rows, devices)
         running = [parts.worker(f"worker-{i}") for i in range(workers)]
         for worker in running:
             worker.wait_ready()
-        send(parts.settings, Feed(rows[order], device))
+        send(parts.settings, feed_of(rows, devices, START_US, STEP_US))
         found = collect(parts, len(rows))
         shares = [worker.figures().get("classified", 0) for worker in running]
+    order, _ = interleaved(len(rows), devices)
     return {
         "rows": len(rows),
         "verdicts": len(found.verdicts),
@@ -76,14 +77,6 @@ def measure(data: Path, devices: int, workers: int, limit: int) -> dict[str, Any
         "workers": shares,
         "seconds": round(time.monotonic() - began_s, 1),
     }
-
-
-def interleaved(rows: int, devices: int) -> tuple[Index, Index]:
-    """The order of sending, (N,) places in the file and (N,) devices: every device speaks in turn."""
-    starts = segment_starts(rows, devices)  # (D,)
-    device = np.searchsorted(starts, np.arange(rows), side="right") - 1  # (N,)
-    order = np.lexsort((device, np.arange(rows) - starts[device]))
-    return order, device[order]
 
 
 def offline(parts: Parts, rows: Any, devices: int) -> list[Said]:

@@ -12,7 +12,7 @@ from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
-from streams.kafka.topics import create_topics, topic_specs
+from streams.kafka.topics import TELEMETRY_PARTITIONS, create_topics, topic_specs
 from streams.settings import PREFIX, Settings
 
 
@@ -22,6 +22,8 @@ class Parts:
     environment: dict[str, str]
     logs: Path
     stack: ExitStack
+
+    telemetry_partitions: int
 
     @property
     def topics(self) -> Topics:
@@ -48,4 +50,4 @@ def started(broker: Mapping[str, str] | None = None, **settings: str) -> Iterato
         }
         parsed = Settings.from_environment(environment)
         create_topics(parsed, topic_specs(Topics(parsed.topic_prefix)))
-        yield Parts(parsed, environment, logs, stack)
+        yield Parts(parsed, environment, logs, stack, TELEMETRY_PARTITIONS)

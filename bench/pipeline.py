@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from bench.feed import Feed, event_times, send, send_paced
+from bench.feed import START_US, STEP_US, send, send_paced
 from bench.output import to_the_end
 from bench.parts import Parts, started
 from streams.codec.alerts import decode_alert
@@ -28,6 +28,7 @@ from streams.core.topics import NORMAL
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.pipeline import STAGES
+from streams.replaying import Feed
 from streams.store import open_store
 
 WARM: Final = 0.1
@@ -63,7 +64,7 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
         since_us = time.time_ns() // 1000
         paced = mixed(data, replace(load, events=int(rate / 2 * latency_s)))
         send_paced(parts.settings, paced, rate / 2)
-        _wait_for(worker, load.events + len(paced))
+        wait_for(worker, load.events + len(paced))
         latency_ms = _latencies(parts, since_us)
         peak_rss_kib = worker.figures()["peak_rss_kib"]
         worker.stop()
@@ -96,7 +97,7 @@ def mixed(data: Path, load: Load) -> Feed:
     attacked = round(load.devices * load.attack_share)
     start = np.random.default_rng(1).integers(0, len(file.rows), load.devices)[device] + turn
     row = np.where(device < attacked, attacks[start % len(attacks)], normal[start % len(normal)])
-    return Feed(file.rows[row], device)
+    return Feed(file.rows[row], device, START_US + STEP_US * place)
 
 
 def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> float:
@@ -112,7 +113,7 @@ def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> floa
         events = Events(
             np.arange(len(device)),
             np.arange(len(device)),
-            event_times(len(device)),
+            feed.event_time_us[start : start + chunk],
             [""] * len(device),
             feed.rows[start : start + chunk],
         )
@@ -133,8 +134,8 @@ def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> floa
 
 def _flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
     worker.wait_ready()
-    begin = _wait_for(worker, int(events * WARM))
-    end = _wait_for(worker, events)
+    begin = wait_for(worker, int(events * WARM))
+    end = wait_for(worker, events)
     counted = end["records"] - begin["records"]
     stages = {name: (end["cpu_ns"][name] - begin["cpu_ns"].get(name, 0)) / counted / 1000 for name in STAGES}
     process = (end["process_cpu_ns"] - begin["process_cpu_ns"]) / counted / 1000
@@ -149,7 +150,7 @@ def _flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
     }
 
 
-def _wait_for(worker: WorkerProcess, records: int) -> dict[str, Any]:
+def wait_for(worker: WorkerProcess, records: int) -> dict[str, Any]:
     """The worker's figures once it has worked on so many records, and when that was."""
     last, last_s = -1, time.monotonic()
     while True:

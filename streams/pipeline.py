@@ -125,6 +125,14 @@ class Pipeline:
             cpu_ns=watch.ns,
         )
 
+    @property
+    def cached_devices(self) -> int:
+        return len(self._cache)
+
+    @property
+    def cache_capacity(self) -> int:
+        return self._cache.capacity
+
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""
         self._cache.drop_partition(partition)
@@ -175,7 +183,10 @@ class Pipeline:
         wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
         messages = []
         for alert in alerts_of(classified, wanted, self._ports.clock_us()) if wanted else []:
-            key, value = alert.device_id.encode(), encode_alert(alert, rules.alert_format, rules.alert_schema_id)
+            key, value = (
+                alert.device_id.encode(),
+                encode_alert(alert, rules.alert_format, rules.alert_schema_id),
+            )
             if alert.verdict != NORMAL:
                 messages.append(Message(rules.topics.alerts(alert.verdict), key, value))
             if rules.publish_classified:

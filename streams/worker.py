@@ -127,6 +127,8 @@ class Worker:
             "away": self.away,
             "cpu_ns": dict(totals.cpu_ns),
             "process_cpu_ns": time.process_time_ns(),
+            "cached_devices": self._pipeline.cached_devices if self._pipeline else 0,
+            "cache_capacity": self._pipeline.cache_capacity if self._pipeline else 0,
             "rss_kib": _rss_kib(),
             "peak_rss_kib": usage.ru_maxrss,
         }
