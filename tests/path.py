@@ -78,7 +78,8 @@ class TestedPath:
             while not enough(found):
                 late = time.monotonic() > deadline_s
                 dead = self.workers and all(worker.exit_code is not None for worker in self.workers)
-                assert not late and not dead, f"{len(found)} records so far\n{self.logs()}"
+                if late or dead:
+                    raise AssertionError(f"{len(found)} records so far\n{self.logs()}")
                 found += [message for message in consumer.consume(500, timeout=0.2) if not message.error()]
         finally:
             consumer.close()

@@ -160,9 +160,9 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
 
 @pytest.mark.redis
 def test_a_redis_that_is_not_there_is_named_with_its_setting() -> None:
-    with RedisWindows("redis://127.0.0.1:1/0", "ids", 3600, 1) as windows:
-        with pytest.raises(WindowStoreUnavailable, match=r"127\.0\.0\.1:1 .*AUTODEEP_REDIS_URL"):
-            windows.ping()
+    named = pytest.raises(WindowStoreUnavailable, match=r"127\.0\.0\.1:1 .*AUTODEEP_REDIS_URL")
+    with RedisWindows("redis://127.0.0.1:1/0", "ids", 3600, 1) as windows, named:
+        windows.ping()
 
 
 def test_an_address_that_is_none_is_refused_without_showing_it() -> None:
