@@ -112,6 +112,21 @@ def test_every_record_comes_once_and_in_order_and_is_committed_whatever_its_comp
     assert polls[0]["headers"][0][0] == "i"
 
 
+def test_idle_partitions_do_not_hold_up_a_busy_one(
+    kafka: Broker, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    """500 polls of one partition among twelve; Faust's own back-pressure lets some 16 a second through."""
+    topic, out = new_topic(partitions=12), tmp_path / "a"
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for _ in range(32_000):
+        producer.produce(topic, b"." * 20, partition=5)
+    assert producer.flush(30) == 0
+    with worker(kafka, uuid.uuid4().hex, topic, out, most=64):
+        wait_for(lambda: total(seen(out)) > 0)
+        wait_for(lambda: total(seen(out)) == 32_000, timeout_s=15)
+    assert offsets_seen(seen(out)) == {5: set(range(32_000))}
+
+
 def test_a_record_of_a_megabyte_passes_among_small_ones(
     kafka: Broker, new_topic: NewTopic, tmp_path: Path
 ) -> None:

@@ -13,12 +13,11 @@ import faust
 from faust.types.auth import CredentialsT
 
 from streams.errors import SettingsError
-from streams.kafka.transport import PollSchema
+from streams.kafka.transport import QUEUE_NEVER_FULL, PollSchema
 from streams.settings import Settings
 
 SCHEME: Final = "chunked://"
 MAX_PARTITION_FETCH_BYTES: Final = 2 * 1024 * 1024  # above the 1 MB that a broker takes by default
-BUFFERED_POLLS: Final = 16
 SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
 HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
 
@@ -40,7 +39,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "store": "memory://",
         "datadir": str(Path(tempfile.gettempdir(), f"autodeep-id-{os.getuid()}")),  # stays empty; not the cwd
         "stream_wait_empty": True,  # the running chunk is finished before a stop or a rebalance
-        "stream_buffer_maxsize": BUFFERED_POLLS,
+        "stream_buffer_maxsize": QUEUE_NEVER_FULL,
         "topic_allow_declare": False,  # topics are made by `autodeep topics create`
         "topic_disable_leader": True,
         "table_standby_replicas": 1,  # keeps the sticky assignor, which leaves devices where they were

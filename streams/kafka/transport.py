@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final
 
 import aiokafka
 from aiokafka.structs import ConsumerRecord
+from faust.sensors import Sensor
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
@@ -28,7 +29,13 @@ from streams.core.events import RawRecord
 
 FETCH_MAX_WAIT_MS: Final = 50
 """aiokafka has one fetch in flight per broker: a quiet partition's wait delays a busy one's next records."""
-ROOM_WAIT_S: Final = 1.0
+BUFFERED_POLLS: Final = 8
+"""Polls read and not yet processed, beyond which nothing more is read; those of one fetch may exceed it."""
+QUEUE_NEVER_FULL: Final = 4096
+"""For Faust's `stream_buffer_maxsize`: its own back-pressure must not begin. A put that waits for a full
+queue survives a rebalance there, and delivers out of order; and while one partition is held back, Faust waits
+up to a second for the others, however idle they are."""
+_WAIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +94,32 @@ def polls_of(tp: TP, records: list[ConsumerRecord], end_offset: int, most: int |
     ]
 
 
+class _Processed(Sensor):  # type: ignore[misc, unused-ignore]
+    """Tells the consumer of each poll whose processing has ended; Faust's Cython calls no `Consumer.ack`."""
+
+    def __init__(self, consumer: ChunkedConsumer) -> None:
+        super().__init__()
+        self._consumer = consumer
+
+    def on_stream_event_out(self, tp: TP, offset: int, stream: Any, event: Any, state: Any = None) -> None:
+        self._consumer.note_processed(tp, offset)
+
+
 class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     """Delivers polls, and commits the offset after the last record of the last poll acknowledged."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._room = asyncio.Event()
+        self._under_way: set[tuple[TP, int]] = set()  # polls by their last offset, from delivery to their end
+        self._processed = asyncio.Event()
         super().__init__(*args, **kwargs)
+        self.app.sensors.add(_Processed(self))
 
     def _new_consumer_thread(self) -> ChunkedConsumerThread:
         return ChunkedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, poll: Poll) -> ConsumerMessage:
         last = poll.records[-1]
+        self._under_way.add((tp, last.offset))
         return ConsumerMessage(
             poll.topic,
             poll.partition,
@@ -126,22 +147,24 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing to remember: offsets between two polls are the records within, or gone by compaction."""
 
+    def note_processed(self, tp: TP, last_offset: int) -> None:
+        self._under_way.discard((tp, last_offset))
+        self._processed.set()
+
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Under back-pressure on every partition, go on as soon as there is room; Faust sleeps a second."""
-        if self.flow_active and not self.app.client_only and not self._get_active_partitions():
-            self._room.clear()
-            await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=ROOM_WAIT_S)
+        """Read on only where there is room: one agent takes all partitions in turn, so all wait together."""
+        if self.flow_active and len(self._under_way) >= BUFFERED_POLLS:
+            self._processed.clear()
+            await self.wait_first(self._processed.wait(), self.suspend_flow.wait(), timeout=_WAIT_S)
             return {}, self._get_active_partitions()
         result: tuple[RecordMap | None, set[TP] | None] = await super()._wait_next_records(timeout)
         return result
 
-    def on_buffer_drop(self, tp: TP) -> None:
-        super().on_buffer_drop(tp)
-        self._room.set()
-
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
+        """What was delivered and not begun has been dropped, and is read again from the committed offset."""
+        self._under_way.clear()
+        self._processed.set()
         await super().on_partitions_assigned(assigned, generation_id)
-        self._room.set()
 
 
 class Transport(driver.Transport):  # type: ignore[misc, unused-ignore]
