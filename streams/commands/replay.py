@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from streams.replaying import Feed
 
 _AT_ONCE = 2_000
 
 
 def replay(
     file: Path = typer.Argument(help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    *,
     devices: int = typer.Option(50, min=1, help="Devices that share the rows, a contiguous segment each."),
     rate: float = typer.Option(0.0, min=0.0, help="Events a second; 0 sends flat out."),
     limit: int = typer.Option(0, min=0, help="Only the first rows; 0 sends all."),
+    kafka_servers: str = typer.Option("", help="Bootstrap servers; empty: AUTODEEP_KAFKA_SERVERS."),
+    attack_share: float = typer.Option(
+        -1.0,
+        help="Draw runs of rows so that this share (0 to 1) of the events are attacks; -1: all as it is.",
+    ),
+    seed: int = typer.Option(1, min=0, help="Of the draw for --attack-share."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object at the end."),
 ) -> None:
     """Send the rows of a file to the telemetry topic as connection records of many devices.
@@ -22,7 +33,12 @@ def replay(
     far as the rate says. Example:
 
         autodeep replay data/kdd99/corrected.gz --devices 50 --rate 1000
+
+    With --attack-share, --limit is how many events to send, and rows may occur more than once.
+
+    Exit codes: 2 the file or an option cannot be used, 69 records did not arrive.
     """
+    import dataclasses
     import json
     import os
     import sys
@@ -31,14 +47,14 @@ def replay(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from streams.codec.kdd import read_rows
     from streams.kafka.telemetry import TelemetrySender
-    from streams.replaying import device_name, feed_of
+    from streams.replaying import device_name
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    rows = read_rows(file).rows[: limit or None]
-    feed = feed_of(rows, devices, time.time_ns() // 1000, round(1e6 / rate) if rate else 1_000)
+    if kafka_servers:
+        settings = dataclasses.replace(settings, kafka_servers=kafka_servers)
+    feed = _feed(file, devices, rate, limit, (attack_share, seed))
     names = [device_name(number) for number in feed.device.tolist()]
     columns = (
         TextColumn("sending"),
@@ -74,3 +90,23 @@ def replay(
         print(json.dumps(result))
     else:
         print(f"{sender.delivered:,} events of {devices} devices in {seconds:.1f} s, all on the broker")
+
+
+def _feed(file: Path, devices: int, rate: float, limit: int, mixed: tuple[float, int]) -> Feed:
+    """What to send; `mixed` is the share of attacks, -1 for the file as it is, and the seed of the draw."""
+    import time
+
+    import numpy as np
+
+    from streams.codec.kdd import read_rows
+    from streams.core.topics import NORMAL
+    from streams.replaying import Feed, feed_of, mix
+
+    read = read_rows(file)
+    start_us, step_us = time.time_ns() // 1000, round(1e6 / rate) if rate else 1_000
+    share, seed = mixed
+    if share == -1:
+        return feed_of(read.rows[: limit or None], devices, start_us, step_us)
+    is_attack = np.array([label != NORMAL for label in read.labels])[read.label]
+    row, device = mix(is_attack, limit or len(read), devices, share, seed)
+    return Feed(read.rows[row], device, start_us + step_us * np.arange(len(row), dtype=np.int64))
