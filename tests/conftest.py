@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Skipped servers are said in the last lines, where nobody overlooks them."""
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
     for absent, what in ((NO_KAFKA, "Apache Kafka"), (NO_REDIS, "Redis")):
-        reasons = [text.partition(absent)[2].rstrip("')") for text in skipped if absent in text]
+        reasons = [text.partition(absent)[2].rstrip("')\"") for text in skipped if absent in text]
         if reasons:
             terminalreporter.write_line(
                 f"{len(reasons)} tests on {what} were SKIPPED: {reasons[0]}", yellow=True, bold=True
