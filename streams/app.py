@@ -21,8 +21,8 @@ import faust
 import torch
 
 from streams import __version__
-from streams.codec.registry import confluent_registry
-from streams.codec.schemas import load_folder
+from streams.codec.registry import ConfluentRegistry, confluent_registry
+from streams.codec.schemas import ALERT, load, load_folder
 from streams.codec.telemetry import TelemetryDecoder
 from streams.core.detector import Detector
 from streams.core.events import Chunk, Source
@@ -80,6 +80,9 @@ def build_pipeline(
     )
     BackOff(_sleep_until(deadline_s), _say_away)(store.ping)
     wait_for_broker(settings, _sleep_until(deadline_s), _say_away)
+    url = settings.schema_registry_url
+    registry = confluent_registry(url, settings.network_timeout_s) if url else None
+    schema_id = BackOff(_sleep_until(deadline_s), _say_away)(lambda: _alert_schema_id(topics, registry))
     publisher = parts.enter_context(KafkaPublisher(settings))
     cache = WindowCache(settings.window_cache_mib << 20, detector().latent_size)
     if cache.capacity < settings.chunk_max_records:
@@ -88,7 +91,7 @@ def build_pipeline(
             f"than AUTODEEP_CHUNK_MAX_RECORDS={settings.chunk_max_records}: raise the one or lower the other"
         )
     ports = Ports(
-        decoder=_decoder(settings),
+        decoder=_decoder(settings, registry),
         store=store,
         publisher=publisher,
         patience=BackOff(worker.wait, _noting(worker)),
@@ -98,18 +101,25 @@ def build_pipeline(
         topics=topics,
         idle_us=int(settings.window_idle_s * 1e6),
         alert_format=settings.alert_format,
+        alert_schema_id=schema_id,
         publish_classified=settings.publish_classified,
         version=__version__,
     )
     return Pipeline(ports, rules, cache, detector)
 
 
-def _decoder(settings: Settings) -> TelemetryDecoder:
+def _decoder(settings: Settings, registry: ConfluentRegistry | None) -> TelemetryDecoder:
     """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
     others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
-    url = settings.schema_registry_url
-    registry = confluent_registry(url, settings.network_timeout_s) if url else None
     return TelemetryDecoder(others, registry, settings.device_id_max_bytes)
+
+
+def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int | None:
+    """The id under which consumers find the Alert schema in the registry, registered if need be."""
+    if registry is None:
+        return None
+    subjects = [f"{topic}-value" for topic in (*topics.all_alerts(), topics.classified)]
+    return registry.register(subjects, load(ALERT))
 
 
 def create_app(settings: Settings, worker: Worker) -> faust.App:

@@ -97,6 +97,15 @@ class Answers(BaseHTTPRequestHandler):
             "/schemas/ids/8": (200, {"schema": "message M {}", "schemaType": "PROTOBUF"}),
             "/schemas/ids/9": (500, {"error_code": 50001, "message": "out of order"}),
         }.get(self.path.split("?")[0], (404, {"error_code": 40403, "message": "Schema not found"}))
+        self._answer(status, body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        taken = (200, {"id": 12})
+        refused = (409, {"error_code": 409, "message": "incompatible with an earlier schema"})
+        self._answer(*(taken if self.path.startswith("/subjects/ids.alerts.") else refused))
+
+    def _answer(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
@@ -137,6 +146,15 @@ def test_the_client_of_the_extra_asks_over_http(url: str) -> None:
     assert registry.schema(404) is None
     with pytest.raises(RegistryUnavailable, match="out of order"):
         registry.schema(9)
+
+
+@needs_extra
+@pytest.mark.filterwarnings("ignore")
+def test_a_schema_is_registered_under_every_subject_and_a_refusal_is_told(url: str) -> None:
+    registry = confluent_registry(url, timeout_s=5)
+    assert registry.register(["ids.alerts.dos-value", "ids.alerts.u2r-value"], CURRENT) == 12
+    with pytest.raises(RegistryUnavailable, match="incompatible"):
+        registry.register(["somebody-elses"], CURRENT)
 
 
 @needs_extra

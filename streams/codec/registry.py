@@ -6,11 +6,13 @@ Needs the extra `registry` (pip install "autodeep-id[registry]"); nothing of it 
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,38 +74,76 @@ class CachedRegistry:
             return None
 
 
-def confluent_registry(url: str, timeout_s: float = 10.0) -> CachedRegistry:
-    """A registry at an http(s) URL, asked with confluent-kafka's client.
+class ConfluentRegistry(CachedRegistry):
+    """A registry at an http(s) URL, spoken to with confluent-kafka's client."""
 
-    Raises SettingsError where the extra `registry` is not installed, or the URL is none.
-    """
+    def __init__(self, url: str, timeout_s: float, client: _Client) -> None:
+        super().__init__(self._text)
+        self._url = url
+        self._client = client
+        # The caller retries with back-off, and the cache is ours.
+        self._connection = client.open({"url": url, "timeout": timeout_s, "max.retries": 0})
+
+    def register(self, subjects: Iterable[str], schema: Schema) -> int:
+        """Register a schema under every subject; the id that its values carry. Raises RegistryUnavailable.
+
+        The registry refuses, and so does this, what its compatibility rule forbids.
+        """
+        text = json.dumps(schema.source)
+        with self._translated():
+            ids = [self._connection.register_schema(name, self._client.schema(text)) for name in subjects]
+        return int(ids[-1])
+
+    def _text(self, schema_id: int) -> str | None:
+        with self._translated():
+            try:
+                found = self._connection.get_schema(schema_id)
+            except self._client.refused as exc:
+                if exc.http_status_code == 404:
+                    return None
+                raise
+        # An id of Protobuf or JSON Schema is none of ours.
+        return found.schema_str if found.schema_type in (None, "AVRO") else None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._client.refused as exc:
+            raise RegistryUnavailable(f"the schema registry at {self._url} refused: {exc}") from exc
+        except (self._client.unreachable, OSError) as exc:
+            raise RegistryUnavailable(
+                f"the schema registry at {self._url} does not answer: {exc or type(exc).__name__}; "
+                "set AUTODEEP_SCHEMA_REGISTRY_URL"
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """What we use of the extra, which is imported only where a registry is set."""
+
+    open: Any
+    schema: Any
+    refused: Any
+    unreachable: Any
+
+
+def confluent_registry(url: str, timeout_s: float = 10.0) -> ConfluentRegistry:
+    """The registry at this URL. Raises SettingsError where it is none, or the extra is not installed."""
     try:
         httpx: Any = importlib.import_module("httpx")  # what the client talks with
-        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
-        from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
+        registry: Any = importlib.import_module("confluent_kafka.schema_registry")
     except ImportError as exc:
         raise SettingsError(
             'AUTODEEP_SCHEMA_REGISTRY_URL needs the extra: pip install "autodeep-id[registry]"'
         ) from exc
+    client = _Client(
+        registry.SchemaRegistryClient,
+        lambda text: registry.Schema(text, schema_type="AVRO"),
+        registry.SchemaRegistryError,
+        httpx.HTTPError,
+    )
     try:
-        # The caller retries with back-off, and the cache is ours.
-        client = SchemaRegistryClient({"url": url, "timeout": timeout_s, "max.retries": 0})
+        return ConfluentRegistry(url, timeout_s, client)
     except (ValueError, TypeError) as exc:
         raise SettingsError(f"AUTODEEP_SCHEMA_REGISTRY_URL cannot be used: {exc}") from exc
-
-    def fetch(schema_id: int) -> str | None:
-        try:
-            found = client.get_schema(schema_id)
-        except SchemaRegistryError as exc:
-            if exc.http_status_code == 404:
-                return None
-            raise RegistryUnavailable(f"the schema registry at {url} refused: {exc}") from exc
-        except (httpx.HTTPError, OSError) as exc:
-            raise RegistryUnavailable(
-                f"the schema registry at {url} does not answer: {exc or type(exc).__name__}; "
-                "set AUTODEEP_SCHEMA_REGISTRY_URL"
-            ) from exc
-        # An id of Protobuf or JSON Schema is none of ours.
-        return found.schema_str if found.schema_type in (None, "AVRO") else None
-
-    return CachedRegistry(fetch)
