@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.core.features import NUMERIC, NUMERIC_NAMES
 from streams.core.traffic import (
     FIRST_COLUMN,
+    KDD_FILE_CONNECTIONS,
     REJ_ERRORS,
     SYN_ERRORS,
     Connection,
@@ -107,9 +108,15 @@ def test_refused_connections_are_rej_errors(flag: str) -> None:
 
 def test_a_flood_fills_the_windows_to_the_files_largest_counts_and_no_further() -> None:
     flood = [connection(i / 1000) for i in range(1500)]
-    found = last_of(*flood)
+    found = last_of(*flood, spans=Spans(connections=KDD_FILE_CONNECTIONS))
     assert (found.count, found.srv_count) == (511, 511)
     assert (found.dst_host_count, found.dst_host_srv_count) == (255, 255)
+
+
+def test_the_second_window_holds_100_connections_unless_told_otherwise() -> None:
+    flood = [connection(i * 10) for i in range(300)]
+    found = last_of(*flood)
+    assert (found.count, found.dst_host_count, found.dst_host_srv_count) == (1, 100, 100)
 
 
 def test_a_connection_from_the_past_is_refused() -> None:

@@ -11,9 +11,9 @@ file decides; what was read from it:
 
 - A rate of *different* services or hosts is the number of distinct ones over the connections, and 0 where
   there is only one: two connections to two services give 1.0, not 0.5. (All rows with `count` 2 to 4.)
-- The second window is one of 100 connections in both texts, but counts in the file go up to 255, and most
-  rows of a long-lived host stand at 255. We keep 255, so that the figures mean what they mean in the data
-  that models are trained on; `Spans` takes 100 where somebody trains on windows of 100.
+- The second window is one of 100 connections in both texts, and 100 is the default here. Counts in the file
+  go up to 255, and most rows of a long-lived host stand at 255: `KDD_FILE_CONNECTIONS` is for whoever feeds
+  a model that was trained on the file, so that the figures mean what they mean there.
 - `count` and `srv_count` end at 511. Here the window of two seconds holds the latest 511 connections, so
   that a flood cannot take all memory; rates are those of the connections held.
 - Services are told apart by port: a scan of many ports that the file all names `private` has a
@@ -40,6 +40,9 @@ from streams.core.features import NUMERIC_NAMES
 SYN_ERRORS: Final = frozenset({"S0", "S1", "S2", "S3", "SH"})
 REJ_ERRORS: Final = frozenset({"REJ", "RSTO", "RSTOS0", "RSTR"})
 
+KDD_FILE_CONNECTIONS: Final = 255
+"""The length of the second window that the published file was made with, by its largest counts."""
+
 K = TypeVar("K")
 
 
@@ -63,7 +66,7 @@ class Spans:
 
     span_us: int = 2_000_000
     most_in_span: int = 511
-    connections: int = 255
+    connections: int = 100
 
     def __post_init__(self) -> None:
         if min(self.span_us, self.most_in_span, self.connections) < 1:
