@@ -1,0 +1,148 @@
+"""A fleet of 40 devices and those who attack it, as rows of the feature table. Pure, and repeatable by seed.
+
+The habits and attacks make connections; the traffic windows of each device, warm from the first event on,
+derive KDD's counts and rates from them. Nothing here knows what a detector would say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.traffic import FIRST_COLUMN, KDD_FILE_CONNECTIONS, Spans, TrafficWindows
+from streams.demo.attacks import ATTACKS, Attack, Stage
+from streams.demo.habits import A_SECOND_US, Flow, device_ids, kind_of, ordinary_flows
+from streams.errors import SettingsError
+
+ROUND_S: Final = 45
+WARM_UP_S: Final = 60
+NORMAL: Final = "normal"
+NO_EPISODE: Final = -1
+
+_CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in SYMBOLIC)
+_PLACE: Final = {name: place for place, name in enumerate(NUMERIC_NAMES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One attack on one device, in [start, end)."""
+
+    name: str
+    attack: str
+    """The type of the KDD'99 training file that it imitates."""
+    truth: str
+    """Its class: dos, probe, r2l or u2r."""
+    device_id: str
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """N events in the order of their time."""
+
+    episodes: tuple[Episode, ...]
+    device_id: list[str]
+    event_time_us: npt.NDArray[np.int64]  # (N,) ascending
+    rows: Rows  # (N,)
+    truth: list[str]  # "normal" or the episode's class
+    episode: npt.NDArray[np.int64]  # (N,) place in `episodes`, or NO_EPISODE
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    device_id: str
+    flow: Flow
+    episode: int
+
+
+def simulate(seconds: float, seed: int, start_us: int) -> Simulation:
+    """What the fleet's sensors report in [start, start + seconds), 200 to 400 events a second.
+
+    The same arguments give the same bytes. All four classes of attack occur from 15 seconds on. Raises
+    SettingsError for a time that is no positive number.
+    """
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise SettingsError(f"cannot simulate {seconds} seconds: it must be a positive number")
+    end_us = start_us + round(seconds * A_SECOND_US)
+    plan = _plan(seconds, seed, start_us)
+    events = [*_ordinary(start_us - WARM_UP_S * A_SECOND_US, end_us, seed), *_hostile(plan, seed)]
+    events.sort(key=lambda event: (event.flow.connection.ended_us, event.device_id))
+    numbers = _numbers(events)  # (M, 38), M - N of them before the start
+    first = sum(event.flow.connection.ended_us < start_us for event in events)
+    events = events[first:]
+    episodes = tuple(episode for episode, _ in plan)
+    return Simulation(
+        episodes=episodes,
+        device_id=[event.device_id for event in events],
+        event_time_us=np.array([event.flow.connection.ended_us for event in events], np.int64),
+        rows=pack_rows(numbers[first:], _codes(events)),
+        truth=[NORMAL if event.episode < 0 else episodes[event.episode].truth for event in events],
+        episode=np.array([event.episode for event in events], np.int64),
+    )
+
+
+def _plan(seconds: float, seed: int, start_us: int) -> list[tuple[Episode, Attack]]:
+    """Rounds of about 45 seconds, every attack once in each; within a round no device has two."""
+    random = Random(f"{seed}/plan")
+    rounds = max(1, round(seconds / ROUND_S))
+    round_us = seconds * A_SECOND_US / rounds
+    plan = []
+    for number in range(rounds):
+        free = list(device_ids())
+        for attack in ATTACKS:
+            target = random.choice([device for device in free if kind_of(device) in attack.against])
+            free.remove(target)
+            begin_us, end_us = (
+                start_us + int(round_us * (number + share)) for share in (attack.begins, attack.ends)
+            )
+            plan.append((Episode(attack.name, attack.attack, attack.truth, target, begin_us, end_us), attack))
+    return plan
+
+
+def _ordinary(begin_us: int, end_us: int, seed: int) -> Iterable[_Event]:
+    for device in device_ids():
+        random = Random(f"{seed}/habits/{device}")
+        for flow in ordinary_flows(device, begin_us, end_us, random):
+            yield _Event(device, flow, NO_EPISODE)
+
+
+def _hostile(plan: list[tuple[Episode, Attack]], seed: int) -> Iterable[_Event]:
+    for place, (episode, attack) in enumerate(plan):
+        random = Random(f"{seed}/attacks/{place}")
+        stage = Stage(episode.device_id, episode.start_us, episode.end_us, random)
+        for flow in attack.flows(stage):
+            yield _Event(episode.device_id, flow, place)
+
+
+def _numbers(events: list[_Event]) -> npt.NDArray[np.float32]:
+    """(M, 38) from M events of all devices in order of time; each device has its own windows."""
+    spans = Spans(connections=KDD_FILE_CONNECTIONS)
+    windows = {device: TrafficWindows(spans) for device in device_ids()}
+    numbers = np.zeros((len(events), len(NUMERIC)), np.float32)
+    for row, event in zip(numbers, events, strict=True):
+        flow = event.flow
+        row[:3] = flow.duration_s, flow.src_bytes, flow.dst_bytes
+        for name, value in flow.content.items():
+            row[_PLACE[name]] = value
+        row[FIRST_COLUMN:] = windows[event.device_id].advance(flow.connection).values()
+    return numbers
+
+
+def _codes(events: list[_Event]) -> npt.NDArray[np.uint8]:
+    """(N, 3): protocol, service, flag."""
+    protocols, services, flags = _CODES
+    return np.array(
+        [
+            (protocols[flow.protocol], services[flow.service], flags[flow.connection.flag])
+            for flow in (event.flow for event in events)
+        ],
+        np.uint8,
+    ).reshape(-1, len(SYMBOLIC))
