@@ -28,7 +28,7 @@ from streams.core.topics import NORMAL
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.pipeline import STAGES
-from streams.replaying import Feed
+from streams.replaying import Feed, mix
 from streams.store import open_store
 
 WARM: Final = 0.1
@@ -84,20 +84,11 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
 
 
 def mixed(data: Path, load: Load) -> Feed:
-    """Contiguous runs of the file's normal rows for most devices, of its attacks for the others.
-
-    `attack_share` of the devices are under attack, each all the time; all devices speak in turn, each in
-    capture order. Runs of different devices begin at different places and go round at the file's end.
-    """
+    """Runs of the file's rows, in order of capture for each device, a share of them attacks."""
     file = read_rows(data)
-    is_normal = np.array([label == NORMAL for label in file.labels])
-    normal, attacks = np.flatnonzero(is_normal), np.flatnonzero(~is_normal)
-    place = np.arange(load.events)
-    device, turn = place % load.devices, place // load.devices
-    attacked = round(load.devices * load.attack_share)
-    start = np.random.default_rng(1).integers(0, len(file.rows), load.devices)[device] + turn
-    row = np.where(device < attacked, attacks[start % len(attacks)], normal[start % len(normal)])
-    return Feed(file.rows[row], device, START_US + STEP_US * place)
+    is_attack = np.array([label != NORMAL for label in file.labels])[file.label]
+    row, device = mix(is_attack, load.events, load.devices, load.attack_share, seed=1)
+    return Feed(file.rows[row], device, START_US + STEP_US * np.arange(load.events))
 
 
 def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> float:

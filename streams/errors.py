@@ -5,9 +5,9 @@
     ├── DataError                    a data set or file of the user's cannot be used                2
     ├── ModelRejected                an artifact is broken, altered, or of another feature table    3
     ├── TopicsDiffer                 topics exist, but not as they were asked for                   4
-    ├── MessageTooLarge              the broker will never take a message of this size              1
     └── Unavailable                  something on the network did not answer; trying again helps    69
         ├── BrokerUnavailable
+        │   └── MessageTooLarge          a topic's limit is below a message; raising the limit helps
         ├── WindowStoreUnavailable
         └── RegistryUnavailable
 
@@ -38,14 +38,6 @@ class TopicsDiffer(AutodeepError):
     exit_code = 4
 
 
-class MessageTooLarge(AutodeepError):
-    """Trying again is of no use. `places` are those of the messages in the list; all others arrived."""
-
-    def __init__(self, message: str, places: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.places = places
-
-
 class Unavailable(AutodeepError):
     """Transient by nature: the caller retries with back-off, or gives up with EX_UNAVAILABLE."""
 
@@ -54,6 +46,17 @@ class Unavailable(AutodeepError):
 
 class BrokerUnavailable(Unavailable):
     pass
+
+
+class MessageTooLarge(BrokerUnavailable):
+    """Waited for like a broker that is away: once the topic's limit is raised, the flow goes on.
+
+    `places` are those of the messages in the list; all others arrived.
+    """
+
+    def __init__(self, message: str, places: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.places = places
 
 
 class WindowStoreUnavailable(Unavailable):
