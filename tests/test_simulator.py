@@ -119,19 +119,30 @@ def test_attacks_are_a_minority_of_devices_and_ordinary_devices_stay_normal(simu
     assert set(simulation.device_id) == set(device_ids())
 
 
-def test_episodes_are_staggered_and_a_device_has_one_at_a_time() -> None:
+def test_longer_times_have_more_rounds_of_staggered_episodes() -> None:
     episodes = simulate(100, seed=5, start_us=START_US).episodes
     assert len(episodes) == 2 * len(ATTACKS)
     assert all(first.start_us < second.start_us for first, second in pairwise(episodes))
-    by_device: dict[str, list[tuple[int, int]]] = {}
-    for episode in episodes:
-        by_device.setdefault(episode.device_id, []).append((episode.start_us, episode.end_us))
-    assert all(first[1] <= second[0] for spans in by_device.values() for first, second in pairwise(spans))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_within_a_round_each_attack_has_a_device_of_its_own(seed: int) -> None:
+    attacked = {episode.device_id for episode in simulate(1, seed, START_US).episodes}
+    assert len(attacked) == len(ATTACKS)
 
 
 def test_the_fleet_is_warm_from_the_first_event_on() -> None:
     first = simulate(2, seed=1, start_us=START_US)
     assert np.median(column(first, "dst_host_srv_count")) > 50
+
+
+def test_data_connections_of_ftp_share_their_port_as_in_the_file(simulation: Simulation) -> None:
+    # In the training file the two rates are equal for ftp_data, and a normal host also serves something else.
+    ftp_data = np.array(simulation.truth) == "normal"
+    ftp_data &= simulation.rows["codes"][:, 1] == SYMBOLIC[1].code("ftp_data")
+    same_service = column(simulation, "dst_host_same_srv_rate")[ftp_data]
+    assert (column(simulation, "dst_host_same_src_port_rate")[ftp_data] == same_service).all()
+    assert np.median(same_service) < 0.75
 
 
 def test_ordinary_traffic_shows_no_attackers_marks(simulation: Simulation) -> None:

@@ -123,7 +123,7 @@ ALARM_MAIL: Final = Service(
 )  # fmt: skip
 # Data connections of FTP come from port 20, which is how KDD tells them.
 FTP_DATA: Final = Service(
-    "ftp_data", "tcp", 20, Spread(500, 2000, 8000, 20000, 60000), NOTHING, content=LOGGED_IN, source_port=20
+    "ftp_data", "tcp", 20, Spread(59, 383, 1030, 7077, 16787), NOTHING, content=LOGGED_IN, source_port=20
 )
 MQTT: Final = Service(
     "other",
@@ -174,8 +174,10 @@ _CLOCK_CHECK: Final = Habit(CLOCK, ROUTER, 16)
 
 HABITS: Final[Mapping[str, tuple[Habit, ...]]] = {
     "camera": (
-        Habit(HTTP, CLOUD, 2.0, (4, 14), looks_up=True),
-        Habit(FTP_DATA, STORE, 6),
+        Habit(HTTP, CLOUD, 2.4, (4, 14), looks_up=True),
+        # A recorder at home serves pages too; its control connection for FTP stays open all day.
+        Habit(HTTP, STORE, 3, (1, 3)),
+        Habit(FTP_DATA, STORE, 6, (1, 3)),
         Habit(ALARM_MAIL, MAIL, 12),
         _CLOCK_CHECK,
     ),
