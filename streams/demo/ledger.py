@@ -1,0 +1,62 @@
+"""What became of every simulated event: one verdict each, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.alerts import Alert
+from streams.demo.simulator import Simulation
+
+NO_VERDICT = ""
+
+
+class Ledger:
+    """Verdicts by event. Event times in alerts are those of the simulation plus `start_us`."""
+
+    def __init__(self, simulation: Simulation, start_us: int) -> None:
+        times_us = simulation.event_time_us.tolist()
+        keys = zip(simulation.device_id, times_us, strict=True)
+        self._place = {key: place for place, key in enumerate(keys)}
+        self._start_us = start_us
+        self.simulation = simulation
+        self.verdict = [NO_VERDICT] * len(self._place)
+        self.alert = [NO_VERDICT] * len(self._place)
+        """The class of the alert topic that tells of the event."""
+        self.detected_us = np.zeros(len(self._place), np.int64)  # (N,) since the simulation's beginning
+        self.classified = 0
+        self.repeats = 0
+        self.strangers = 0
+        """Verdicts and alerts of events that were not simulated; must stay 0."""
+
+    def note_verdict(self, alert: Alert) -> None:
+        """Take in a record of the topic that has every verdict."""
+        place = self._find(alert)
+        if place is None:
+            return
+        if self.verdict[place] != NO_VERDICT:
+            self.repeats += 1
+            return
+        self.verdict[place] = alert.verdict
+        self.detected_us[place] = alert.detected_at_us - self._start_us
+        self.classified += 1
+
+    def note_alert(self, alert: Alert) -> bool:
+        """Take in a record of an alert topic; says whether it is new."""
+        place = self._find(alert)
+        if place is None or self.alert[place] != NO_VERDICT:
+            self.repeats += place is not None
+            return False
+        self.alert[place] = alert.verdict
+        return True
+
+    def delays_ms(self) -> npt.NDArray[np.float64]:
+        """Milliseconds from each event to its verdict, of those that have one."""
+        has_one = np.array([verdict != NO_VERDICT for verdict in self.verdict], bool)
+        taken_us: npt.NDArray[np.int64] = (self.detected_us - self.simulation.event_time_us)[has_one]
+        return np.divide(taken_us, 1000)
+
+    def _find(self, alert: Alert) -> int | None:
+        place = self._place.get((alert.device_id, alert.event_time_us - self._start_us))
+        self.strangers += place is None
+        return place

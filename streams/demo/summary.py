@@ -1,0 +1,237 @@
+"""The demonstration's end: what was simulated against what was found, misses and false alarms included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.core.features import SYMBOLIC
+from streams.core.topics import ATTACK_CLASSES, NORMAL
+from streams.demo.ledger import NO_VERDICT, Ledger
+from streams.demo.simulator import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLine:
+    """The simulated events of one class. `flagged` got any verdict but normal, `exact` the class itself."""
+
+    truth: str
+    simulated: int
+    flagged: int
+    exact: int
+    missed: int
+    """Taken for normal."""
+    lost: int
+    """Without a verdict."""
+    verdicts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeLine:
+    """One attack. `first_alert_s` counts from its beginning; None where none of its events was flagged."""
+
+    name: str
+    attack: str
+    truth: str
+    device_id: str
+    start_s: float
+    events: int
+    flagged: int
+    exact: int
+    first_alert_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the demonstration ends with; counts are of the events that were sent."""
+
+    seconds: float
+    seed: int
+    events: int
+    classified: int
+    lost: int
+    repeats: int
+    dead_letters: int
+    alerts: int
+    alerts_differing: int
+    """Events whose alert topic and verdict do not agree; must be 0."""
+    false_alarms: int
+    false_alarms_by_service: Mapping[str, int]
+    delay_ms: Mapping[str, float]
+    """From an event to its verdict."""
+    classes: tuple[ClassLine, ...]
+    episodes: tuple[EpisodeLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The frame of a demonstration: how long, drawn by which seed, how many events went out."""
+
+    seconds: float
+    seed: int
+    sent: int
+    dead_letters: int
+
+
+def summarise(run: Run, ledger: Ledger) -> Summary:
+    """Compare the verdicts of the first `run.sent` events with what they really are."""
+    truth, verdict = ledger.simulation.truth[: run.sent], ledger.verdict[: run.sent]
+    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *ATTACK_CLASSES))
+    services = _services(ledger, run.sent)
+    false_alarms = Counter(
+        service
+        for service, what, found in zip(services, truth, verdict, strict=True)
+        if what == NORMAL and found not in (NORMAL, NO_VERDICT)
+    )
+    delays_ms = ledger.delays_ms()
+    shares = {"p50": 50, "p95": 95, "p99": 99} if len(delays_ms) else {}
+    return Summary(
+        seconds=run.seconds,
+        seed=run.seed,
+        events=run.sent,
+        classified=ledger.classified,
+        lost=sum(line.lost for line in classes),
+        repeats=ledger.repeats,
+        dead_letters=run.dead_letters,
+        alerts=sum(alert != NO_VERDICT for alert in ledger.alert),
+        alerts_differing=_differing(ledger) + ledger.strangers,
+        false_alarms=false_alarms.total(),
+        false_alarms_by_service=dict(false_alarms.most_common()),
+        delay_ms={name: round(float(np.percentile(delays_ms, q)), 1) for name, q in shares.items()},
+        classes=classes,
+        episodes=_episode_lines(run, ledger),
+    )
+
+
+def _class_line(name: str, truth: Sequence[str], verdict: Sequence[str]) -> ClassLine:
+    found = Counter(said for what, said in zip(truth, verdict, strict=True) if what == name)
+    lost = found.pop(NO_VERDICT, 0)
+    return ClassLine(
+        truth=name,
+        simulated=found.total() + lost,
+        flagged=found.total() - found[NORMAL],
+        exact=found[name],
+        missed=0 if name == NORMAL else found[NORMAL],
+        lost=lost,
+        verdicts=dict(found.most_common()),
+    )
+
+
+def _episode_lines(run: Run, ledger: Ledger) -> tuple[EpisodeLine, ...]:
+    return tuple(
+        _episode_line(
+            episode, np.flatnonzero(ledger.simulation.episode[: run.sent] == place).tolist(), ledger
+        )
+        for place, episode in enumerate(ledger.simulation.episodes)
+    )
+
+
+def _episode_line(episode: Episode, places: Sequence[int], ledger: Ledger) -> EpisodeLine:
+    flagged = [place for place in places if ledger.verdict[place] not in (NORMAL, NO_VERDICT)]
+    first_us = min((int(ledger.detected_us[place]) for place in flagged), default=None)
+    return EpisodeLine(
+        name=episode.name,
+        attack=episode.attack,
+        truth=episode.truth,
+        device_id=episode.device_id,
+        start_s=round(episode.start_us / 1e6, 1),
+        events=len(places),
+        flagged=len(flagged),
+        exact=sum(ledger.verdict[place] == episode.truth for place in places),
+        first_alert_s=None if first_us is None else round((first_us - episode.start_us) / 1e6, 2),
+    )
+
+
+def _differing(ledger: Ledger) -> int:
+    """Events whose alert does not say what the verdict says, is missing, or is one too many."""
+    return sum(
+        alert != (NO_VERDICT if verdict == NORMAL else verdict)
+        for verdict, alert in zip(ledger.verdict, ledger.alert, strict=True)
+    )
+
+
+def _services(ledger: Ledger, sent: int) -> list[str]:
+    names = ("unknown", *SYMBOLIC[1].symbols)
+    return [names[code] for code in ledger.simulation.rows["codes"][:sent, 1].tolist()]
+
+
+def tables(summary: Summary) -> RenderableType:
+    """The summary for people: classes, episodes, and a line on what went wrong where anything did."""
+    return Group(_class_table(summary), _episode_table(summary), *(Text(line) for line in notes(summary)))
+
+
+def notes(summary: Summary) -> list[str]:
+    """Sentences under the tables."""
+    delay = summary.delay_ms
+    lines = [
+        f"{summary.events:,} events simulated and sent, {summary.classified:,} classified, "
+        f"{summary.lost:,} without a verdict, {summary.dead_letters:,} dead letters, "
+        f"{summary.alerts:,} alerts."
+    ]
+    if delay:
+        lines.append(
+            f"From an event to its verdict: {delay['p50']:.0f} ms (median), {delay['p99']:.0f} ms (99 %)."
+        )
+    if summary.false_alarms:
+        by_service = ", ".join(f"{name} {n:,}" for name, n in summary.false_alarms_by_service.items())
+        lines.append(f"{summary.false_alarms:,} false alarms on normal events, by service: {by_service}.")
+    if summary.alerts_differing:
+        lines.append(
+            f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
+        )
+    return lines
+
+
+def _class_table(summary: Summary) -> Table:
+    table = Table(title="Simulated against found, by class", title_justify="left")
+    table.add_column("really")
+    for name in ("events", "flagged", "exact class", "missed", "false alarms", "no verdict"):
+        table.add_column(name, justify="right")
+    table.add_column("verdicts")
+    for line in summary.classes:
+        if not line.simulated:
+            continue
+        normal = line.truth == NORMAL
+        verdicts = ", ".join(f"{name} {count:,}" for name, count in line.verdicts.items())
+        flagged = "" if normal else _share(line.flagged, line.simulated)
+        missed = "" if normal else f"{line.missed:,}"
+        alarms = _share(line.flagged, line.simulated) if normal else ""
+        exact = _share(line.exact, line.simulated)
+        table.add_row(
+            line.truth, f"{line.simulated:,}", flagged, exact, missed, alarms, f"{line.lost:,}", verdicts
+        )
+    return table
+
+
+def _episode_table(summary: Summary) -> Table:
+    table = Table(title="Attacks, one by one", title_justify="left")
+    for name in ("attack", "like KDD'99's", "class", "device"):
+        table.add_column(name)
+    for name in ("began at", "events", "flagged", "exact class", "first alert after"):
+        table.add_column(name, justify="right")
+    for line in summary.episodes:
+        if not line.events:
+            continue
+        first = "never" if line.first_alert_s is None else f"{line.first_alert_s:.1f} s"
+        table.add_row(
+            line.name,
+            line.attack,
+            line.truth,
+            line.device_id,
+            f"{line.start_s:.1f} s",
+            f"{line.events:,}",
+            f"{line.flagged:,}",
+            f"{line.exact:,}",
+            first,
+        )
+    return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})"
