@@ -84,7 +84,7 @@ class Settings:
     window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
     window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))
     chunk_max_records: int = _setting(
-        2048, "Most records of one partition that are worked on at once", _at_least(64, int)
+        4096, "Most records of one partition that are worked on at once", _at_least(64, int)
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
     commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", _at_least(0.05, float))
