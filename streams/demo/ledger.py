@@ -18,7 +18,7 @@ class Ledger:
         times_us = simulation.event_time_us.tolist()
         keys = zip(simulation.device_id, times_us, strict=True)
         self._place = {key: place for place, key in enumerate(keys)}
-        self._start_us = start_us
+        self.start_us = start_us
         self.simulation = simulation
         self.verdict = [NO_VERDICT] * len(self._place)
         self.alert = [NO_VERDICT] * len(self._place)
@@ -38,7 +38,7 @@ class Ledger:
             self.repeats += 1
             return
         self.verdict[place] = alert.verdict
-        self.detected_us[place] = alert.detected_at_us - self._start_us
+        self.detected_us[place] = alert.detected_at_us - self.start_us
         self.classified += 1
 
     def note_alert(self, alert: Alert) -> bool:
@@ -57,6 +57,6 @@ class Ledger:
         return np.divide(taken_us, 1000)
 
     def _find(self, alert: Alert) -> int | None:
-        place = self._place.get((alert.device_id, alert.event_time_us - self._start_us))
+        place = self._place.get((alert.device_id, alert.event_time_us - self.start_us))
         self.strangers += place is None
         return place

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from streams.core.alerts import Alert
+from streams.core.features import Rows
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Simulation
-from streams.demo.stage import Stage
 from streams.demo.view import View, alerted, buried, ticked
 
 _POLL_S: Final = 0.05
@@ -19,6 +21,35 @@ _SETTLE_S: Final = 1.0
 """Time for the alert topics after the last verdict: they are written before it, and may be read after it."""
 LAST_VERDICT_S: Final = 30.0
 """Without news for so long after the last event, what has no verdict counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one poll brought: records of the topic with every verdict, of the alert topics, dead letters."""
+
+    verdicts: tuple[Alert, ...]
+    alerts: tuple[Alert, ...]
+    dead_letters: int
+
+
+class Sender(Protocol):
+    def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Reader(Protocol):
+    def poll(self, wait_s: float) -> Heard: ...
+
+
+class Path(Protocol):
+    """The running parts: telemetry goes in, verdicts come out, and a worker is in between."""
+
+    @property
+    def sender(self) -> Sender: ...
+    @property
+    def reader(self) -> Reader: ...
+    def check(self) -> None:
+        """Raise Unavailable if the worker has ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +61,13 @@ class Played:
     interrupted: bool
 
 
-def play(stage: Stage, simulation: Simulation, span_s: float, show: Callable[[View], None]) -> Played:
+def play(
+    path: Path,
+    simulation: Simulation,
+    span_s: float,
+    show: Callable[[View], None],
+    clock_s: Callable[[], float] = time.monotonic,
+) -> Played:
     """Send all events at their times, and return when each has its verdict, or none comes any more.
 
     `simulation` begins at time 0. `show` gets the view some 20 times a second. Ctrl-C ends it early. Raises
@@ -39,7 +76,7 @@ def play(stage: Stage, simulation: Simulation, span_s: float, show: Callable[[Vi
     start_us = time.time_ns() // 1000
     ledger = Ledger(simulation, start_us)
     view = View(span_s, len(set(simulation.device_id)), simulation.episodes)
-    player = _Player(stage, ledger, view, start_us)
+    player = _Player(path, ledger, view, clock_s)
     try:
         player.run(show)
     except KeyboardInterrupt:
@@ -48,12 +85,11 @@ def play(stage: Stage, simulation: Simulation, span_s: float, show: Callable[[Vi
 
 
 class _Player:
-    def __init__(self, stage: Stage, ledger: Ledger, view: View, start_us: int) -> None:
-        self._stage = stage
+    def __init__(self, path: Path, ledger: Ledger, view: View, clock_s: Callable[[], float]) -> None:
+        self._path = path
         self._ledger = ledger
-        self._start_us = start_us
-        self._began_s = time.monotonic()
-        self._news_s = self._began_s
+        self._clock_s = clock_s
+        self._began_s = self._news_s = clock_s()
         self.view = view
 
     def run(self, show: Callable[[View], None]) -> None:
@@ -61,34 +97,34 @@ class _Player:
         while sent < total or not self._done(total):
             sent = self._send(sent)
             self._listen()
-            at_s = time.monotonic() - self._began_s
+            at_s = self._clock_s() - self._began_s
             self.view = ticked(self.view, at_s, sent, self._ledger.classified)
             show(self.view)
-            self._stage.check()
-        self._stage.sender.finish()
+            self._path.check()
+        self._path.sender.finish()
 
     def _send(self, sent: int) -> int:
         """Send what is due; how many are sent now."""
         simulation = self._ledger.simulation
-        now_us = int((time.monotonic() - self._began_s) * 1e6)
+        now_us = int((self._clock_s() - self._began_s) * 1e6)
         due = int(np.searchsorted(simulation.event_time_us, now_us, side="right"))
         if due > sent:
             block = slice(sent, due)
-            times_us = simulation.event_time_us[block] + self._start_us
-            self._stage.sender.send(simulation.device_id[block], times_us, simulation.rows[block])
-            self._news_s = time.monotonic()
+            times_us = simulation.event_time_us[block] + self._ledger.start_us
+            self._path.sender.send(simulation.device_id[block], times_us, simulation.rows[block])
+            self._news_s = self._clock_s()
         return max(due, sent)
 
     def _listen(self) -> None:
-        heard = self._stage.reader.poll(_POLL_S)
+        heard = self._path.reader.poll(_POLL_S)
         for verdict in heard.verdicts:
             self._ledger.note_verdict(verdict)
         fresh = [alert for alert in heard.alerts if self._ledger.note_alert(alert)]
         self.view = buried(alerted(self.view, fresh), heard.dead_letters)
         if heard.verdicts or fresh or heard.dead_letters:
-            self._news_s = time.monotonic()
+            self._news_s = self._clock_s()
 
     def _done(self, total: int) -> bool:
-        quiet_s = time.monotonic() - self._news_s
+        quiet_s = self._clock_s() - self._news_s
         settled = self._ledger.classified + self.view.dead_letters >= total
         return quiet_s > (_SETTLE_S if settled else LAST_VERDICT_S)

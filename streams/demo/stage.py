@@ -16,8 +16,8 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from streams.codec.alerts import decode_alert
-from streams.core.alerts import Alert
 from streams.core.topics import Topics
+from streams.demo.play import Heard
 from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
@@ -29,15 +29,6 @@ from streams.settings import PREFIX, RESERVED, Settings
 
 _BATCH: Final = 1000
 _NO_ERROR_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What one poll brought: records of the topic with every verdict, of the alert topics, dead letters."""
-
-    verdicts: tuple[Alert, ...]
-    alerts: tuple[Alert, ...]
-    dead_letters: int
 
 
 @dataclass(frozen=True, slots=True)
