@@ -125,7 +125,7 @@ def test_longer_times_have_more_rounds_of_staggered_episodes() -> None:
     assert all(first.start_us < second.start_us for first, second in pairwise(episodes))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(7, 12))  # chance alone would give two attacks one device in these
 def test_within_a_round_each_attack_has_a_device_of_its_own(seed: int) -> None:
     attacked = {episode.device_id for episode in simulate(1, seed, START_US).episodes}
     assert len(attacked) == len(ATTACKS)
