@@ -96,6 +96,17 @@ def test_the_whole_adds_up() -> None:
     assert summary.delay_ms["p50"] == 100.0
 
 
+def test_false_alarms_on_a_device_under_attack_are_told_apart() -> None:
+    what = simulation()
+    what.event_time_us[0] = 2_500_000  # cam-1, ordinary, in the middle of the flood on it
+    ledger = Ledger(what, START_US)
+    for place, device in ((0, "cam-1"), (1, "hub-1")):
+        at_us = START_US + int(what.event_time_us[place])
+        ledger.note_verdict(replace(said(place, "dos"), device_id=device, event_time_us=at_us))
+    summary = summarise(Run(7.0, 1, 7, 0), ledger)
+    assert (summary.false_alarms, summary.false_alarms_under_attack) == (2, 1)
+
+
 def test_episodes_say_when_the_first_alert_came_or_that_none_did() -> None:
     flood, guessing = summary_of({2: "normal", 3: "dos", 4: "normal", 5: "normal"}).episodes
     assert (flood.events, flood.flagged, flood.exact) == (2, 1, 1)
@@ -136,7 +147,8 @@ def test_an_event_that_nobody_simulated_shows() -> None:
 def test_the_tables_hide_neither_misses_nor_false_alarms_nor_losses() -> None:
     text = printed(tables(summary_of(ALL)))
     assert "1 without a verdict" in text
-    assert "1 false alarms on normal events, by service: http 1" in text
+    assert "1 false alarms on normal events, 0 of them" in text
+    assert "by service: http 1" in text
     assert "never" in printed(tables(summary_of({2: "normal", 3: "normal"})))
     row = next(each for each in text.splitlines() if "dos" in each)
     assert [cell.strip() for cell in row.split("│")][1:8] == [

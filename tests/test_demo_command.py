@@ -50,7 +50,12 @@ def assert_exact(summary: dict[str, object]) -> None:
 
 
 def test_json_prints_one_object_that_accounts_for_every_event() -> None:
-    done = run("--seconds", "3", "--seed", "7", "--json")
+    # Settings of a real deployment are around, and must not get in the way.
+    done = run(
+        "--seconds", "3", "--seed", "7", "--json",
+        AUTODEEP_KAFKA_SERVERS_FILE="/nowhere", AUTODEEP_KAFKA_SECURITY="SASL_SSL",
+        AUTODEEP_TOPIC_PREFIX="production", AUTODEEP_ALERT_FORMAT="json", AUTODEEP_WEB_PORT="6066",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)  # nothing else is on stdout
     assert_exact(summary)

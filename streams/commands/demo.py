@@ -36,9 +36,9 @@ def demo(
 ) -> None:
     """Simulate 40 devices and attacks on them, and watch one worker find them. Ends by itself.
 
-    Broker, Redis and worker are started here and stopped at the end; the model is the one that ships. From 15
-    seconds on every class of attack occurs. At the end stands what was simulated against what was found,
-    misses and false alarms included. Example:
+    Broker, Redis and worker are started here and stopped at the end; the model is that of the settings, by
+    default the one that ships. From 15 seconds on every class of attack occurs. At the end stands what was
+    simulated against what was found, misses and false alarms included. Example:
 
         autodeep demo --seconds 30 --json | jq .classes
 
@@ -59,10 +59,14 @@ def demo(
     console = Console(stderr=as_json)
     quiet()
     simulation = simulate(seconds, seed, 0)
-    _say(console, live, "starting a broker, Redis and a worker with the shipped model")
+    _say(console, live, "starting the parts: Kafka, Redis, a worker")
     try:
         with staged(kafka, redis) as stage:
-            _say(console, live, f"running; topics {stage.settings.topic_prefix}.*")
+            _say(
+                console,
+                live,
+                f"running: model {stage.settings.model}, topics {stage.settings.topic_prefix}.*",
+            )
             played = _watch(stage, simulation, seconds, console if live else None, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

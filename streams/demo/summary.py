@@ -63,6 +63,8 @@ class Summary:
     """Events whose alert topic and verdict do not agree; must be 0."""
     false_alarms: int
     false_alarms_by_service: Mapping[str, int]
+    false_alarms_under_attack: int
+    """Of them, those on a device while an attack on it went on."""
     delay_ms: Mapping[str, float]
     """From an event to its verdict."""
     classes: tuple[ClassLine, ...]
@@ -83,12 +85,11 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
     """Compare the verdicts of the first `run.sent` events with what they really are."""
     truth, verdict = ledger.simulation.truth[: run.sent], ledger.verdict[: run.sent]
     classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *ATTACK_CLASSES))
-    services = _services(ledger, run.sent)
-    false_alarms = Counter(
-        service
-        for service, what, found in zip(services, truth, verdict, strict=True)
+    false_alarms = [
+        place
+        for place, (what, found) in enumerate(zip(truth, verdict, strict=True))
         if what == NORMAL and found not in (NORMAL, NO_VERDICT)
-    )
+    ]
     delays_ms = ledger.delays_ms()
     shares = {"p50": 50, "p95": 95, "p99": 99} if len(delays_ms) else {}
     return Summary(
@@ -101,8 +102,9 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
         dead_letters=run.dead_letters,
         alerts=sum(alert != NO_VERDICT for alert in ledger.alert),
         alerts_differing=_differing(ledger) + ledger.strangers,
-        false_alarms=false_alarms.total(),
-        false_alarms_by_service=dict(false_alarms.most_common()),
+        false_alarms=len(false_alarms),
+        false_alarms_by_service=_by_service(ledger, false_alarms),
+        false_alarms_under_attack=sum(_under_attack(ledger, place) for place in false_alarms),
         delay_ms={name: round(float(np.percentile(delays_ms, q)), 1) for name, q in shares.items()},
         classes=classes,
         episodes=_episode_lines(run, ledger),
@@ -156,9 +158,18 @@ def _differing(ledger: Ledger) -> int:
     )
 
 
-def _services(ledger: Ledger, sent: int) -> list[str]:
+def _by_service(ledger: Ledger, places: Sequence[int]) -> dict[str, int]:
     names = ("unknown", *SYMBOLIC[1].symbols)
-    return [names[code] for code in ledger.simulation.rows["codes"][:sent, 1].tolist()]
+    codes = ledger.simulation.rows["codes"][places, 1].tolist() if places else []
+    return dict(Counter(names[code] for code in codes).most_common())
+
+
+def _under_attack(ledger: Ledger, place: int) -> bool:
+    device_id, at_us = ledger.simulation.device_id[place], ledger.simulation.event_time_us[place]
+    return any(
+        episode.device_id == device_id and episode.start_us <= at_us < episode.end_us
+        for episode in ledger.simulation.episodes
+    )
 
 
 def tables(summary: Summary) -> RenderableType:
@@ -180,7 +191,11 @@ def notes(summary: Summary) -> list[str]:
         )
     if summary.false_alarms:
         by_service = ", ".join(f"{name} {n:,}" for name, n in summary.false_alarms_by_service.items())
-        lines.append(f"{summary.false_alarms:,} false alarms on normal events, by service: {by_service}.")
+        lines.append(
+            f"{summary.false_alarms:,} false alarms on normal events, "
+            f"{summary.false_alarms_under_attack:,} of them on a device while it was under attack; "
+            f"by service: {by_service}."
+        )
     if summary.alerts_differing:
         lines.append(
             f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
@@ -212,7 +227,7 @@ def _class_table(summary: Summary) -> Table:
 def _episode_table(summary: Summary) -> Table:
     table = Table(title="Attacks, one by one", title_justify="left")
     for name in ("attack", "like KDD'99's", "class", "device"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("began at", "events", "flagged", "exact class", "first alert after"):
         table.add_column(name, justify="right")
     for line in summary.episodes:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -108,13 +107,12 @@ def line(view: View) -> str:
 
 def render(view: View) -> RenderableType:
     """The view for a terminal."""
+    side_by_side = Table.grid(padding=(0, 6))
+    side_by_side.add_row(_by_class(view), _now(view))
+    gone_by = Table.grid(expand=True)  # a bar alone does not end its line
+    gone_by.add_row(ProgressBar(total=view.span_s, completed=min(view.at_s, view.span_s)))
     return Panel(
-        Group(
-            _figures(view),
-            ProgressBar(total=view.span_s, completed=min(view.at_s, view.span_s)),
-            Columns([_by_class(view), _now(view)], padding=(0, 4)),
-            _latest(view),
-        ),
+        Group(_figures(view), gone_by, "", side_by_side, "", _latest(view)),
         title="AutoDeep-ID: a simulated fleet",
         title_align="left",
     )
@@ -143,7 +141,7 @@ def _figures(view: View) -> Table:
 
 
 def _by_class(view: View) -> Table:
-    table = Table(title="Alerts by class", title_justify="left", box=None, show_header=False)
+    table = Table(title="Alerts by class", title_justify="left", box=None, show_header=False, min_width=18)
     for name in _names(view):
         table.add_row(Text(name, style=COLOURS.get(name, "white")), f"{view.alerts.get(name, 0):,}")
     return table
@@ -151,7 +149,9 @@ def _by_class(view: View) -> Table:
 
 def _now(view: View) -> Table:
     """The truth, which the detector does not see."""
-    table = Table(title="Being simulated now", title_justify="left", box=None, show_header=False)
+    table = Table(
+        title="Being simulated now", title_justify="left", box=None, show_header=False, min_width=30
+    )
     for episode in view.under_way:
         colour = COLOURS.get(episode.truth, "white")
         table.add_row(Text(episode.truth, style=colour), episode.name, f"on {episode.device_id}")
