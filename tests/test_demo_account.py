@@ -120,6 +120,13 @@ def test_what_was_not_sent_yet_is_no_loss() -> None:
     assert [each.events for each in summary.episodes] == [0, 0]
 
 
+def test_events_that_cannot_be_told_apart_are_refused() -> None:
+    what = simulation()
+    what.event_time_us[3] = what.event_time_us[2]
+    with pytest.raises(ValueError, match="told apart"):
+        Ledger(what, START_US)
+
+
 def test_repeats_count_once() -> None:
     ledger = Ledger(simulation(), START_US)
     for _ in range(2):

@@ -205,3 +205,9 @@ def test_every_kind_of_device_has_habits_and_every_attack_finds_enough_targets()
 @given(st.randoms(use_true_random=False))
 def test_a_spread_stays_within_its_ends(random: object) -> None:
     assert 3 <= Spread(3, 4, 4, 9, 20).draw(random) <= 20  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_device_and_time_name_an_event_since_no_two_coincide(seed: int) -> None:
+    simulation = simulate(20, seed, START_US)
+    assert (np.diff(simulation.event_time_us) > 0).all()

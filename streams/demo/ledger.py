@@ -18,6 +18,8 @@ class Ledger:
         times_us = simulation.event_time_us.tolist()
         keys = zip(simulation.device_id, times_us, strict=True)
         self._place = {key: place for place, key in enumerate(keys)}
+        if len(self._place) < len(times_us):
+            raise ValueError("two events of a device at one moment cannot be told apart")
         self.start_us = start_us
         self.simulation = simulation
         self.verdict = [NO_VERDICT] * len(self._place)

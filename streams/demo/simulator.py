@@ -50,7 +50,7 @@ class Simulation:
 
     episodes: tuple[Episode, ...]
     device_id: list[str]
-    event_time_us: npt.NDArray[np.int64]  # (N,) ascending
+    event_time_us: npt.NDArray[np.int64]  # (N,) strictly ascending: device and time name an event
     rows: Rows  # (N,)
     truth: list[str]  # "normal" or the episode's class
     episode: npt.NDArray[np.int64]  # (N,) place in `episodes`, or NO_EPISODE
@@ -82,11 +82,17 @@ def simulate(seconds: float, seed: int, start_us: int) -> Simulation:
     return Simulation(
         episodes=episodes,
         device_id=[event.device_id for event in events],
-        event_time_us=np.array([event.flow.connection.ended_us for event in events], np.int64),
+        event_time_us=_apart(np.array([event.flow.connection.ended_us for event in events], np.int64)),
         rows=pack_rows(numbers[first:], _codes(events)),
         truth=[NORMAL if event.episode < 0 else episodes[event.episode].truth for event in events],
         episode=np.array([event.episode for event in events], np.int64),
     )
+
+
+def _apart(times_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Ascending times, (N,), of which those that coincide are moved a microsecond apart."""
+    place = np.arange(len(times_us))
+    return np.maximum.accumulate(times_us - place) + place
 
 
 def _plan(seconds: float, seed: int, start_us: int) -> list[tuple[Episode, Attack]]:
