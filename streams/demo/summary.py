@@ -201,7 +201,7 @@ def notes(summary: Summary) -> list[str]:
             f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
         )
     lines.append(
-        "Devices and attacks imitate the data that the model learnt from: this shows the path at work, and is "
+        "Devices and attacks imitate the data that the model learnt from: this shows the path at work and is "
         "no measure of the model (`autodeep evaluate kdd99` is)."
     )
     return lines
