@@ -12,8 +12,8 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -34,7 +34,7 @@ from streams.kafka.faust_app import app_settings, poll_topic
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import topic_id, wait_for_broker
 from streams.kafka.transport import Poll
-from streams.pipeline import Pipeline, Ports, Rules
+from streams.pipeline import Computed, Pipeline, Ports, Rules
 from streams.settings import Settings
 from streams.store import open_store
 from streams.windows_redis import RedisWindows
@@ -161,17 +161,36 @@ class TopicLife:
 def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) -> None:
     @app.agent(poll_topic(app, telemetry), name="classify")
     async def classify(polls: faust.StreamT[Poll]) -> None:
-        async for poll in polls:  # a poll is acknowledged when the next one is asked for
-            try:
-                await worker.classify(Chunk(await life.source(poll), poll.records, poll.end_offset))
-            except Unavailable as exc:
-                log.warning("stopping with a chunk unfinished; it will be read again: %s", exc)
-                _end(exc.exit_code)
-            except asyncio.CancelledError:
-                raise
-            except BaseException:
-                log.exception("unexpected: this worker ends, and the chunk will be read again")
-                _end(EX_SOFTWARE)
+        """Computes each poll while the one before is delivered, and acknowledges in order."""
+        delivery: asyncio.Future[None] | None = None
+        async for event in polls.noack().events():
+            with _ending_on_errors():
+                poll = event.value
+                chunk = Chunk(await life.source(poll), poll.records, poll.end_offset)
+                computed = await worker.compute(chunk)
+                if delivery is not None:
+                    await delivery
+                delivery = asyncio.ensure_future(deliver(event, computed))
+
+    async def deliver(event: Any, computed: Computed) -> None:
+        with _ending_on_errors():
+            await worker.deliver(computed)
+            event.ack()
+
+
+@contextmanager
+def _ending_on_errors() -> Iterator[None]:
+    """Whatever goes wrong with a chunk ends the process before anything of it could be acknowledged."""
+    try:
+        yield
+    except Unavailable as exc:
+        log.warning("stopping with a chunk unfinished; it will be read again: %s", exc)
+        _end(exc.exit_code)
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        log.exception("unexpected: this worker ends, and the chunk will be read again")
+        _end(EX_SOFTWARE)
 
 
 def _add_hooks(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) -> None:

@@ -1,6 +1,9 @@
 """One chunk's way, start to end, in the order on which the contract rests.
 
-    decode -> load windows -> infer -> publish and await -> save windows      (then the caller acknowledges)
+    compute: decode -> load windows -> infer      deliver: publish and await -> save windows
+
+Then the caller acknowledges. While one chunk is delivered, which is waiting for the network, the next may be
+computed; chunks are delivered in the order in which they were computed, one at a time.
 
 Nothing is acknowledged before its alerts are on the broker and its windows in the store; so a crash at any
 point leads to the same work once more, and the window's offset keeps it from being applied twice. What is
@@ -12,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +25,7 @@ from streams.codec.dead_letters import dead_letter
 from streams.core import windows as sequence
 from streams.core.classified import Classified, alerts_of
 from streams.core.detector import Detector, Verdicts
-from streams.core.events import Chunk, Events, Message, Source
+from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
 from streams.core.topics import NORMAL, Topics
@@ -60,6 +63,19 @@ class Report:
     cpu_ns: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A chunk whose verdicts are known, and what is to be delivered of it."""
+
+    source: Source
+    devices: Sequence[str]  # D
+    based_on: Index  # (D,) the stored offset that each window grew from
+    windows: Windows  # (D,) after the chunk
+    added: Index  # (D,)
+    messages: Sequence[Message]
+    report: Report
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     decoder: Decoder
@@ -71,7 +87,7 @@ class Ports:
 
 
 class Pipeline:
-    """The path of one worker. Chunks are processed one at a time, in the thread that calls `process`."""
+    """The path of one worker. One thread computes; one, which may be another, delivers."""
 
     def __init__(
         self, ports: Ports, rules: Rules, cache: WindowCache, detector: Callable[[], Detector]
@@ -87,6 +103,12 @@ class Pipeline:
 
         Raises Unavailable when the patience ends while a part is away; nothing may be acknowledged then.
         """
+        delivered, fenced = self.deliver(self.compute(chunk))
+        self.forget(chunk.source.partition, fenced)
+        return delivered
+
+    def compute(self, chunk: Chunk) -> Computed:
+        """Decode, load windows, infer; the windows in memory are then those after the chunk."""
         watch = _Stopwatch()
         detector = self._detector()  # one model for the whole chunk
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
@@ -97,33 +119,36 @@ class Pipeline:
         step = sequence.advance(windows, device, events, self._rules.idle_us)
         watch.lap("windows")
         verdicts, latents = self._infer(detector, slots, windows, step, events)
+        self._cache.put(slots, step.windows, latents, self._serving[1])
         watch.lap("infer")
         messages = self._messages(Classified(chunk.source, events, step, detector, verdicts))
-        letters = [
-            dead_letter(
-                chunk.source,
-                chunk.records[rejected.position],
-                rejected,
-                self._rules.topics.dead_letters,
-                self._rules.version,
-            )
-            for rejected in decoded.rejected
-        ]
-        if messages or letters:
-            self._ports.patience(lambda: self._ports.publisher.publish(messages + letters))
+        messages += self._letters(chunk, decoded.rejected)
         watch.lap("publish")
-        fenced = self._save(chunk.source, devices, based_on, step)
-        self._keep(chunk.source.partition, devices, slots, step, latents, fenced)
-        watch.lap("save")
-        return Report(
+        report = Report(
             records=len(chunk.records),
             classified=len(step.applied),
             repeats=len(events) - len(step.applied),
             verdicts=_tally(detector, verdicts),
             dead_letters=Counter(str(rejected.reason) for rejected in decoded.rejected),
-            fenced=int(fenced.sum()),
+            fenced=0,
             cpu_ns=watch.ns,
         )
+        return Computed(chunk.source, devices, based_on, step.windows, step.added, messages, report)
+
+    def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
+        """Publish and await, then save; what became of the chunk, and the devices that were fenced off."""
+        watch = _Stopwatch()
+        if computed.messages:
+            self._ports.patience(lambda: self._ports.publisher.publish(computed.messages))
+        watch.lap("publish")
+        fenced = self._save(computed)
+        watch.lap("save")
+        cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
+        return replace(computed.report, fenced=len(fenced), cpu_ns=cpu_ns), fenced
+
+    def forget(self, partition: int, devices: Sequence[str]) -> None:
+        """Load these devices' windows anew at their next event: another worker changed them."""
+        self._cache.drop(partition, devices)
 
     @property
     def cached_devices(self) -> int:
@@ -193,31 +218,28 @@ class Pipeline:
                 messages.append(Message(rules.topics.classified, key, value))
         return messages
 
-    def _save(self, source: Source, devices: Sequence[str], based_on: Index, step: Advance) -> Index:
-        """Store the windows that changed; a mark (D,) at the devices that were fenced off."""
-        fenced = np.zeros(len(devices), bool)
-        changed = np.flatnonzero(step.added)
-        if len(changed):
-            names = [devices[i] for i in changed.tolist()]
-            saved = self._ports.patience(
-                lambda: self._ports.store.save(
-                    source, names, based_on[changed], step.windows[changed], step.added[changed]
-                )
-            )
-            fenced[changed] = saved == Saved.NEWER_STORED
-        return fenced
+    def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
+        topic, version = self._rules.topics.dead_letters, self._rules.version
+        return [
+            dead_letter(chunk.source, chunk.records[bad.position], bad, topic, version) for bad in rejected
+        ]
 
-    def _keep(
-        self,
-        partition: int,
-        devices: Sequence[str],
-        slots: Index,
-        step: Advance,
-        latents: Latents,
-        fenced: Index,
-    ) -> None:
-        self._cache.put(slots, step.windows, latents, self._serving[1])
-        self._cache.drop(partition, [devices[i] for i in np.flatnonzero(fenced).tolist()])
+    def _save(self, computed: Computed) -> list[str]:
+        """Store the windows that changed; the devices whose stored window is newer than ours."""
+        changed = np.flatnonzero(computed.added)
+        if not len(changed):
+            return []
+        names = [computed.devices[i] for i in changed.tolist()]
+        saved = self._ports.patience(
+            lambda: self._ports.store.save(
+                computed.source,
+                names,
+                computed.based_on[changed],
+                computed.windows[changed],
+                computed.added[changed],
+            )
+        )
+        return [names[i] for i in np.flatnonzero(saved == Saved.NEWER_STORED).tolist()]
 
 
 def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:

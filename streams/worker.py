@@ -1,4 +1,4 @@
-"""One worker's thread and figures: chunks go in one at a time, reports add up, health follows from both.
+"""One worker's threads and figures: chunks go through in order, reports add up, health follows from both.
 
 What computes runs here, off the event loop: Faust's commits, timers and web server need that loop.
 """
@@ -6,25 +6,26 @@ What computes runs here, off the event loop: Faust's commits, timers and web ser
 from __future__ import annotations
 
 import asyncio
+import functools
 import resource
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 from streams.core.events import Chunk
 from streams.errors import Unavailable
-from streams.pipeline import Pipeline, Report
+from streams.pipeline import Computed, Pipeline, Report
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 STUCK_AFTER_S: Final = 120.0
-"""A chunk that takes longer, with nothing away, is no progress any more."""
+"""So long without a chunk done, with nothing away, is no progress any more."""
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Totals:
 
 
 class Worker:
-    """Runs a pipeline in one thread of its own. `away` tells what is not there, while something is not."""
+    """Runs a pipeline: one thread computes, one delivers. `away` says what is not there, while it is not."""
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
@@ -60,24 +61,32 @@ class Worker:
         self.away: str | None = None
         self.stopping = threading.Event()
         self._clock_s = clock_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="classify")
+        self._computing = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self._delivering = ThreadPoolExecutor(1, thread_name_prefix="deliver")
         self._pipeline: Pipeline | None = None
-        self._busy_since_s: float | None = None
+        self._under_way = 0
+        self._progress_s = clock_s()
 
     def serve(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def classify(self, chunk: Chunk) -> Report:
-        """Process one chunk in the worker's thread; afterwards it may be acknowledged."""
-        if self._pipeline is None:
-            raise RuntimeError("a chunk came before the worker was set up")
-        self._busy_since_s = self._clock_s()
-        try:
-            report = await self._in_thread(self._pipeline.process, chunk)
-        finally:
-            self._busy_since_s = None
+    async def compute(self, chunk: Chunk) -> Computed:
+        """A chunk's verdicts, computed in a thread while the chunk before may still be on its way out."""
+        if not self._under_way:
+            self._progress_s = self._clock_s()
+        self._under_way += 1
+        return await self._in(self._computing, self._running().compute, chunk)
+
+    async def deliver(self, computed: Computed) -> None:
+        """Publish and save; afterwards the chunk may be acknowledged. One at a time, in computed order."""
+        pipeline = self._running()
+        report, fenced = await self._in(self._delivering, pipeline.deliver, computed)
+        if fenced:
+            forget = functools.partial(pipeline.forget, computed.source.partition)
+            await self._in(self._computing, forget, fenced)
+        self._under_way -= 1
+        self._progress_s = self._clock_s()
         self.totals.add(report)
-        return report
 
     def assigned(self, partitions: frozenset[int]) -> None:
         self.partitions = partitions
@@ -86,7 +95,7 @@ class Worker:
         """Forget every window: until a partition comes back, another worker may have changed them."""
         if self._pipeline is not None:
             for partition in self.partitions:
-                await self._in_thread(self._pipeline.drop_partition, partition)
+                await self._in(self._computing, self._pipeline.drop_partition, partition)
         self.partitions = frozenset()
 
     def note_away(self, problem: Unavailable | None) -> None:
@@ -98,9 +107,9 @@ class Worker:
 
     @property
     def live(self) -> bool:
-        """Progress, not existence: a chunk in work for too long, with nothing away, says no."""
-        busy_since_s = self._busy_since_s
-        return busy_since_s is None or bool(self.away) or self._clock_s() - busy_since_s < STUCK_AFTER_S
+        """Progress, not existence: chunks under way, none done for long, and nothing away, says no."""
+        stuck = self._clock_s() - self._progress_s > STUCK_AFTER_S
+        return not (self._under_way and stuck) or self.away is not None
 
     @property
     def unready(self) -> str | None:
@@ -133,9 +142,13 @@ class Worker:
             "peak_rss_kib": usage.ru_maxrss,
         }
 
-    async def _in_thread(self, work: Callable[[A], T], argument: A) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, argument)
+    def _running(self) -> Pipeline:
+        if self._pipeline is None:
+            raise RuntimeError("a chunk came before the worker was set up")
+        return self._pipeline
+
+    async def _in(self, thread: Executor, work: Callable[[A], T], argument: A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, work, argument)
 
 
 def _rss_kib() -> int:

@@ -6,7 +6,7 @@ The path runs on fakes that obey the laws of Kafka and Redis; telemetry is `devi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from streams.core.topics import Topics
 from streams.core.window_cache import WindowCache
 from streams.core.windows import unpack
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
-from streams.pipeline import Pipeline, Ports, Report, Rules
+from streams.pipeline import Computed, Pipeline, Ports, Report, Rules
 from tests.fakes import FakePublisher, FakeWindows, patient
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
@@ -99,6 +99,22 @@ def feed(worker: Pipeline, records: Sequence[Record], size: int) -> list[Report]
     ]
 
 
+def overlapped(worker: Pipeline, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """As a worker does it: the next chunk is computed before the one before is delivered. Yields the done."""
+    waiting: tuple[Chunk, Computed] | None = None
+    for chunk in [*chunks, None]:
+        computed = None if chunk is None else worker.compute(chunk)
+        if waiting is not None:
+            _, fenced = worker.deliver(waiting[1])
+            worker.forget(SOURCE.partition, fenced)
+            yield waiting[0]
+        waiting = None if chunk is None or computed is None else (chunk, computed)
+
+
+def chunks_of(records: Sequence[Record], size: int, first: int = 0) -> list[Chunk]:
+    return [Chunk(SOURCE, records[i : i + size], len(records)) for i in range(first, len(records), size)]
+
+
 def in_one_go(records: Sequence[Record]) -> World:
     world = World()
     feed(world.worker(), records, max(len(records), 1))
@@ -155,11 +171,9 @@ def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
                 attempt()
             raise Killed
 
-        worker = world.worker(dying)
         try:
-            while acknowledged < len(records):
-                worker.process(Chunk(SOURCE, records[acknowledged : acknowledged + size], len(records)))
-                acknowledged += size
+            for chunk in overlapped(world.worker(dying), chunks_of(records, size, acknowledged)):
+                acknowledged += len(chunk.records)
         except Killed:
             continue
     feed(world.worker(), records[acknowledged:], size)
@@ -172,8 +186,11 @@ def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
 def test_a_small_cache_changes_nothing() -> None:
     records = telemetry([i * 7 % 40 for i in range(400)])
     world = World()
-    feed(world.worker(cache_bytes=60_000), records, 8)  # room for about 16 of 40 devices
+    worker = world.worker(cache_bytes=60_000)
+    assert 8 <= worker.cache_capacity < 20  # of 40 devices
+    assert len(list(overlapped(worker, chunks_of(records, 8)))) == 50
     assert world.verdicts() == in_one_go(records).verdicts()
+    assert same_windows(world, in_one_go(records))
 
 
 def test_what_is_away_is_waited_for_and_nothing_is_skipped() -> None:

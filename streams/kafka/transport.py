@@ -5,9 +5,9 @@ Stock Faust makes four tasks per record, 125 to 160 us of CPU each. Here a messa
 processing has ended. Found by the scheme of the broker URL, `chunked://host:port` (entry point
 `faust.transports` in pyproject.toml).
 
-Warning: correct for agents that acknowledge in order, `concurrency=1`, and iterate over the stream itself;
-never with `take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly, whose private
-parts it overrides.
+Warning: correct for agents that acknowledge in order, `concurrency=1`, be it by iterating over the stream or
+by hand; never with `take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly,
+whose private parts it overrides.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def polls_of(tp: TP, records: list[ConsumerRecord], end_offset: int, most: int |
 
 
 class _Processed(Sensor):  # type: ignore[misc, unused-ignore]
-    """Tells the consumer of each poll whose processing has ended; Faust's Cython calls no `Consumer.ack`."""
+    """Tells the consumer of each poll that a stream has acknowledged: Faust's Cython does it past `ack`."""
 
     def __init__(self, consumer: ChunkedConsumer) -> None:
         super().__init__()
@@ -146,6 +146,12 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing to remember: offsets between two polls are the records within, or gone by compaction."""
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """By hand, from a stream without acknowledgements of its own."""
+        done: bool = super().ack(message)
+        self.note_processed(message.tp, message.offset)
+        return done
 
     def note_processed(self, tp: TP, last_offset: int) -> None:
         self._under_way.discard((tp, last_offset))
