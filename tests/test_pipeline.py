@@ -150,7 +150,7 @@ class Killed(BaseException):
     """SIGKILL, as far as the worker's memory can tell."""
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=200)
 @given(streams_of_devices, st.integers(1, 20), st.data())
 def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
     devices: list[int], size: int, data: st.DataObject
