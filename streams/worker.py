@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import resource
+import re
 import threading
 import time
 from collections import Counter
@@ -122,7 +122,7 @@ class Worker:
 
     def figures(self) -> dict[str, object]:
         """The totals and what the process has used, as one JSON object."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        rss_kib, peak_rss_kib = _memory_kib()
         totals = self.totals
         return {
             "chunks": totals.chunks,
@@ -138,8 +138,8 @@ class Worker:
             "process_cpu_ns": time.process_time_ns(),
             "cached_devices": self._pipeline.cached_devices if self._pipeline else 0,
             "cache_capacity": self._pipeline.cache_capacity if self._pipeline else 0,
-            "rss_kib": _rss_kib(),
-            "peak_rss_kib": usage.ru_maxrss,
+            "rss_kib": rss_kib,
+            "peak_rss_kib": peak_rss_kib,
         }
 
     def _running(self) -> Pipeline:
@@ -151,6 +151,8 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(thread, work, argument)
 
 
-def _rss_kib() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * (resource.getpagesize() // 1024)
+def _memory_kib() -> tuple[int, int]:
+    """Resident memory now and at its peak. (getrusage's peak would be the parent's, if that was larger.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    now, peak = (re.search(rf"^{name}:\s+(\d+) kB", status, re.M) for name in ("VmRSS", "VmHWM"))
+    return int(now[1]) if now else 0, int(peak[1]) if peak else 0

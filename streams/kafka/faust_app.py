@@ -17,7 +17,8 @@ from streams.kafka.transport import QUEUE_NEVER_FULL, PollSchema
 from streams.settings import Settings
 
 SCHEME: Final = "chunked://"
-MAX_PARTITION_FETCH_BYTES: Final = 2 * 1024 * 1024  # above the 1 MB that a broker takes by default
+MAX_PARTITION_FETCH_BYTES: Final = 256 * 1024
+"""Compressed, per partition and fetch. A larger record still comes, as the first of its fetch."""
 SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
 HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
 
