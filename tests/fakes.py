@@ -1,4 +1,4 @@
-"""Fakes that obey the laws of the real adapters; the law suites run over both."""
+"""A window store in memory that obeys the laws of the one in Redis, and a patience that waits no time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.events import Message, Source
+from streams.core.events import Source
 from streams.core.ports import Saved
 from streams.core.windows import WINDOW, Index, Windows
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
@@ -46,18 +46,6 @@ class FakeWindows:
         if self.away:
             self.away -= 1
             raise WindowStoreUnavailable("the fake store is away")
-
-
-class FakePublisher:
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.away = 0
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        if self.away:
-            self.away -= 1
-            raise BrokerUnavailable("the fake broker is away")
-        self.messages += messages
 
 
 def patient(attempt: Callable[[], object]) -> object:

@@ -9,16 +9,17 @@ from streams.errors import BrokerUnavailable, MessageTooLarge
 
 
 class FakeKafkaPublisher:
-    """Keeps what was published, by topic. `away` makes every publish fail; `topics` are those that exist."""
+    """Keeps what was published, by topic. `away` counts the publishes that fail yet."""
 
     def __init__(self, topics: Sequence[str], largest_bytes: int = 1_048_588) -> None:
         self.topics: dict[str, list[Message]] = {topic: [] for topic in topics}
-        self.away = False
+        self.away = 0
         self._largest_bytes = largest_bytes
 
     def publish(self, messages: Sequence[Message]) -> None:
         unknown = {message.topic for message in messages} - self.topics.keys()
         if self.away or unknown:
+            self.away = max(self.away - 1, 0)
             raise BrokerUnavailable(f"the fake broker is away, or has no topic {', '.join(unknown)}")
         too_large = tuple(
             i for i, message in enumerate(messages) if self._size(message) > self._largest_bytes

@@ -24,11 +24,13 @@ from streams.core.window_cache import WindowCache
 from streams.core.windows import unpack
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.pipeline import Computed, Pipeline, Ports, Report, Rules
-from tests.fakes import FakePublisher, FakeWindows, patient
+from tests.fakes import FakeWindows, patient
+from tests.fakes_kafka import FakeKafkaPublisher
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 DETECTOR = Detector.random(seed=1)
 TOPICS = Topics()
+OUTPUT = (*TOPICS.all_alerts(), TOPICS.classified, TOPICS.dead_letters)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class World:
     """What outlives a worker: the store and the broker. `worker()` starts a new one with an empty memory."""
 
     store: FakeWindows = field(default_factory=FakeWindows)
-    publisher: FakePublisher = field(default_factory=FakePublisher)
+    publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
     detector: Detector = DETECTOR
 
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
@@ -78,17 +80,14 @@ class World:
     def verdicts(self) -> dict[str, Alert]:
         """Distinct verdicts by id; a repeat must say the same."""
         found: dict[str, Alert] = {}
-        for message in self.publisher.messages:
-            if message.topic == TOPICS.classified:
-                alert = decode_alert(message.value)
-                assert found.setdefault(alert.alert_id, alert) == alert
+        for message in self.publisher.topics[TOPICS.classified]:
+            alert = decode_alert(message.value)
+            assert found.setdefault(alert.alert_id, alert) == alert
         return found
 
     def letters(self) -> set[bytes | None]:
         return {
-            dict(message.headers)["autodeep.id"]
-            for message in self.publisher.messages
-            if message.topic == TOPICS.dead_letters
+            dict(message.headers)["autodeep.id"] for message in self.publisher.topics[TOPICS.dead_letters]
         }
 
 
