@@ -3,7 +3,7 @@
 Most records never come here (columns.py reads whole batches); those of a batch that failed do, to find the
 poison in it, and those whose writer's schema is beyond the batch. Libraries are more trusting than a
 detector should be: fastavro takes a varint of 11 bytes and a union branch of -1, and an array of 2**40
-nulls exhausts the memory. docs/decisions/strict-datum-reader.md has the cases.
+nulls exhausts the memory. docs/decisions/0007-strict-datum-reader.md has the cases.
 
 The readers agree with the batch on what is good: a varint has at most 10 bytes and keeps its low 64 bits,
 `int` is read as wide as `long`, and of a union with null every other index means the other branch.
