@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -40,6 +40,9 @@ REMEMBERED: Final = 100_000
 _POLL_S: Final = 0.2
 _BATCH: Final = 500
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MOVING: Final = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+"""What a broker answers of a partition that has just been made, or whose leader has just changed."""
+
 _PASSING: Final = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
@@ -156,7 +159,8 @@ class _Reader:
     def begin(self, classes: Sequence[str] | None, since_ms: int) -> None:
         try:
             places = self._places(classes)
-            self._starts = {(p.topic, p.partition): p.offset for p in self._positions(places, since_ms)}
+            found = self._patiently(lambda: self._positions(places, since_ms))
+            self._starts = {(place.topic, place.partition): place.offset for place in found}
             if self._in_group:
                 topics = sorted({topic for topic, _ in places})
                 self._consumer.subscribe(topics, on_assign=self._assigned)
@@ -233,6 +237,17 @@ class _Reader:
             place if place.offset >= 0 else TopicPartition(place.topic, place.partition, self._end_of(place))
             for place in found
         ]
+
+    def _patiently(self, ask: Callable[[], list[TopicPartition]]) -> list[TopicPartition]:
+        """Ask again, within the network time-out, while a partition's leader is being found."""
+        deadline_s = time.monotonic() + self._settings.network_timeout_s
+        while True:
+            try:
+                return ask()
+            except KafkaException as exc:
+                if exc.args[0].code() not in _MOVING or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_POLL_S)
 
     def _end_of(self, place: TopicPartition) -> int:
         return self._end((place.topic, place.partition))
