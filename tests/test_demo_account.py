@@ -14,8 +14,8 @@ from streams.core.alerts import Alert
 from streams.core.features import ROW, SYMBOLIC
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Episode, Simulation
-from streams.demo.summary import Run, Summary, notes, summarise, tables
-from streams.demo.view import LATEST, View, alerted, buried, line, render, ticked
+from streams.demo.summary import WIDE, Run, Summary, notes, summarise, tables
+from streams.demo.view import LATEST, Streak, View, alerted, buried, line, render, ticked
 
 START_US = 1_700_000_000_000_000
 FLOOD = Episode("SYN flood", "neptune", "dos", "cam-1", 2_000_000, 4_000_000)
@@ -63,7 +63,7 @@ def said(place: int, verdict: str, after_us: int = 100_000) -> Alert:
 def summary_of(verdicts: dict[int, str], sent: int = 7, alerts: dict[int, str] | None = None) -> Summary:
     ledger = Ledger(simulation(), START_US)
     for place, verdict in verdicts.items():
-        ledger.note_verdict(said(place, verdict))
+        ledger.note_verdict(said(place, verdict), int(simulation().event_time_us[place]) + 150_000)
     told = {p: v for p, v in verdicts.items() if v != "normal"} if alerts is None else alerts
     for place, verdict in told.items():
         ledger.note_alert(said(place, verdict))
@@ -93,7 +93,7 @@ def test_the_whole_adds_up() -> None:
     assert (summary.events, summary.classified, summary.lost) == (7, 6, 1)
     assert (summary.alerts, summary.false_alarms, summary.alerts_differing) == (4, 1, 0)
     assert summary.false_alarms_by_service == {"http": 1}
-    assert summary.delay_ms["p50"] == 100.0
+    assert summary.delay_ms["p50"] == 150.0  # as said() has it read
 
 
 def test_false_alarms_on_a_device_under_attack_are_told_apart() -> None:
@@ -102,7 +102,7 @@ def test_false_alarms_on_a_device_under_attack_are_told_apart() -> None:
     ledger = Ledger(what, START_US)
     for place, device in ((0, "cam-1"), (1, "hub-1")):
         at_us = START_US + int(what.event_time_us[place])
-        ledger.note_verdict(replace(said(place, "dos"), device_id=device, event_time_us=at_us))
+        ledger.note_verdict(replace(said(place, "dos"), device_id=device, event_time_us=at_us), 0)
     summary = summarise(Run(7.0, 1, 7, 0), ledger)
     assert (summary.false_alarms, summary.false_alarms_under_attack) == (2, 1)
 
@@ -110,6 +110,7 @@ def test_false_alarms_on_a_device_under_attack_are_told_apart() -> None:
 def test_episodes_say_when_the_first_alert_came_or_that_none_did() -> None:
     flood, guessing = summary_of({2: "normal", 3: "dos", 4: "normal", 5: "normal"}).episodes
     assert (flood.events, flood.flagged, flood.exact) == (2, 1, 1)
+    assert flood.verdicts == {"normal": 1, "dos": 1}
     assert flood.first_alert_s == 1.1  # the event at second 3, 0.1 s later, of a flood from second 2 on
     assert (guessing.flagged, guessing.first_alert_s) == (0, None)
 
@@ -130,7 +131,7 @@ def test_events_that_cannot_be_told_apart_are_refused() -> None:
 def test_repeats_count_once() -> None:
     ledger = Ledger(simulation(), START_US)
     for _ in range(2):
-        ledger.note_verdict(said(2, "dos"))
+        ledger.note_verdict(said(2, "dos"), 0)
     assert ledger.note_alert(said(2, "dos"))
     assert not ledger.note_alert(said(2, "dos"))
     assert (ledger.classified, ledger.repeats) == (1, 2)
@@ -147,13 +148,13 @@ def test_an_alert_topic_that_disagrees_with_the_verdicts_shows(
 
 def test_an_event_that_nobody_simulated_shows() -> None:
     ledger = Ledger(simulation(), START_US)
-    ledger.note_verdict(replace(said(2, "dos"), device_id="somebody else"))
+    ledger.note_verdict(replace(said(2, "dos"), device_id="somebody else"), 0)
     assert summarise(Run(7.0, 1, 7, 0), ledger).alerts_differing == 1
 
 
 def test_the_tables_hide_neither_misses_nor_false_alarms_nor_losses() -> None:
     text = printed(tables(summary_of(ALL)))
-    assert "1 without a verdict" in text
+    assert "lost: 1 of 7 events; 6 classified" in text
     assert "1 false alarms on normal events, 0 of them" in text
     assert "by service: http 1" in text
     assert "never" in printed(tables(summary_of({2: "normal", 3: "normal"})))
@@ -177,14 +178,30 @@ def test_the_summary_is_json() -> None:
     assert json.loads(json.dumps(dataclasses.asdict(summary_of(ALL))))["lost"] == 1
 
 
-def printed(what: RenderableType) -> str:
-    console = Console(width=130, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+@pytest.mark.parametrize("width", [80, 119, 120])
+def test_the_tables_show_all_figures_at_any_width(width: int) -> None:
+    long = replace(FLOOD, name="telnet password guessing", device_id="thermostat-02")
+    ledger = Ledger(replace(simulation(), episodes=(long, GUESSING)), START_US)
+    for place, verdict in ALL.items():
+        ledger.note_verdict(said(place, verdict), 0)
+    text = printed(tables(summarise(Run(7.0, 1, 7, 0), ledger), width), width)
+    assert "…" not in text
+    episode = next(each for each in text.splitlines() if "telnet password guessing" in each)
+    words = episode.replace("│", " ").replace("neptune", "").split()
+    assert words == ["telnet", "password", "guessing", "dos", "thermostat-02"] + (
+        ["2.0", "s", "2", "1", "1", "0.1", "s"] if width >= WIDE else ["2", "1", "1", "0.1", "s"]
+    )
+    assert "probe 1, novel 1" in text  # what r2l was called
+
+
+def printed(what: RenderableType, width: int = 130) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
         console.print(what)
         return console.export_text()
 
 
-VIEW = View(45.0, 40, (FLOOD, GUESSING))
+VIEW = View(45.0, 40, (FLOOD, GUESSING), START_US)
 
 
 def test_lag_and_rates_follow_from_what_was_sent_and_classified() -> None:
@@ -210,21 +227,51 @@ def test_what_is_under_way_is_half_open(at_s: float, under_way: list[Episode]) -
     assert list(ticked(VIEW, at_s, 0, 0).under_way) == under_way
 
 
-def test_alerts_add_up_by_class_and_the_latest_are_kept() -> None:
+def test_alerts_add_up_by_class_and_device() -> None:
     view = VIEW
     for _ in range(3):
         view = alerted(view, [said(place, "dos") for place in (2, 3)] + [said(5, "novel")] * 3)
     assert view.alerts == {"dos": 6, "novel": 9}
-    assert len(view.latest) == LATEST
-    assert view.latest[-1].verdict == "novel"
+    assert [(each.alert.verdict, each.times) for each in view.latest] == [("dos", 6), ("novel", 9)]
     assert view.alerted == {"cam-1", "lock-1"}
     assert alerted(view, []) is view
+
+
+def test_a_flood_hides_no_other_alert_and_the_line_silent_longest_makes_room() -> None:
+    view = alerted(VIEW, [replace(said(4, "u2r"), device_id=f"hub-{n}") for n in range(LATEST - 1)])
+    view = alerted(view, [said(2, "dos")] * 500)  # second 2: before all others
+    assert len(view.latest) == LATEST
+    assert view.latest[-1].times == 500
+    newest = replace(said(6, "probe"), device_id="hub-9")
+    view = alerted(view, [newest])
+    assert len(view.latest) == LATEST
+    assert view.latest[-1] == Streak(newest)
+    assert all(each.alert.verdict != "dos" for each in view.latest)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (40, 120), (17, 80)])
+def test_the_view_fits_its_terminal_without_a_wrapped_line(rows: int, columns: int) -> None:
+    now = tuple(
+        Episode("telnet password guessing", "guess_passwd", "probe", "thermostat-02", 0, 3_600_000_000)
+        for _ in range(5)
+    )
+    view = ticked(View(3600.0, 40, now, START_US), 1800.0, 1_000_000, 900_000)
+    view = ticked(view, 1801.0, 1_000_900, 999_999)
+    long = replace(said(5, "probe"), closest="normal", window_fill=16)
+    view = alerted(view, [replace(long, device_id=f"thermostat-{n:02}") for n in range(LATEST)] * 999)
+    lines = printed(render(view, rows), columns).splitlines()
+    assert len(lines) < rows
+    assert len(printed(render(VIEW, rows), columns).splitlines()) == len(lines)
+    text = "\n".join(lines)
+    assert "…" not in text
+    for shown in ("1801 of 3600", "1,000,900", "40, 10 alerted", "0.25", "999"):
+        assert shown in text, shown
 
 
 def test_the_live_view_shows_rate_lag_devices_alerts_and_what_is_simulated() -> None:
     view = alerted(ticked(ticked(VIEW, 2.0, 100, 50), 3.2, 1_500, 1_450), [said(2, "dos"), said(5, "novel")])
     text = printed(render(buried(view, 3)))
-    for shown in ("1,167", "1,500", "40, 2 with alerts", "SYN flood", "on cam-1", "lock-1", "3/16", "novel"):
+    for shown in ("1,167", "1,500", "40, 2 alerted", "SYN flood", "on cam-1", "lock-1", "3/16", "novel"):
         assert shown in text, shown
 
 

@@ -164,7 +164,7 @@ def test_a_terminal_has_a_live_view_and_the_tables_after_ctrl_c_too(
     terminal: Callable[..., Terminal],
 ) -> None:
     demo = terminal("--seconds", "600")
-    demo.until(lambda text: "Latest alerts" in text and "classified/s" in text)
+    demo.until(lambda text: "Latest alerts" in text and "verdicts/s" in text)
     os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does it: the worker hears it too
     shown = demo.to_the_end()
     assert "Simulated against found, by class" in shown

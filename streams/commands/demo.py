@@ -45,7 +45,7 @@ def demo(
     On a Kafka of yours the topics have a prefix of their own (ids-demo-...), and stay.
 
     Exit codes: 1 events were left without a verdict, 2 a setting is wrong, 69 a part could not be started or
-    was lost on the way, 130 after Ctrl-C.
+    was lost on the way, 130 after Ctrl-C, 143 after SIGTERM.
     """
     import sys
 
@@ -58,6 +58,7 @@ def demo(
     live = sys.stdout.isatty() and not as_json
     console = Console(stderr=as_json)
     quiet()
+    _stop_in_order_when_told()
     simulation = simulate(seconds, seed, 0)
     _say(console, live, "starting the parts: Kafka, Redis, a worker")
     try:
@@ -79,6 +80,19 @@ def demo(
         raise typer.Exit(1)
 
 
+def _stop_in_order_when_told() -> None:
+    """Let SIGTERM and a closed terminal, too, stop Redis and the worker: they would run on without us."""
+    import signal
+    from types import FrameType
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + number)
+
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, leave)
+
+
 def _say(console: Console, live: bool, what: str) -> None:
     console.print(f"[dim]{what}[/dim]" if live else f"demo: {what}", highlight=False)
 
@@ -94,7 +108,7 @@ def _watch(
     if terminal is None:
         return play(stage, simulation, seconds, _lines(to_stderr))
     with Live(console=terminal, refresh_per_second=8, transient=True) as screen:
-        return play(stage, simulation, seconds, lambda view: screen.update(render(view)))
+        return play(stage, simulation, seconds, lambda view: screen.update(render(view, terminal.height)))
 
 
 def _lines(to_stderr: bool) -> Callable[[View], None]:
@@ -123,6 +137,6 @@ def _show(summary: Summary, console: Console, *, live: bool, as_json: bool) -> N
 
     if not live:
         console.width = 130  # what reads it has no width
-    console.print(tables(summary))
+    console.print(tables(summary, console.width))
     if as_json or not live:
         typer.echo(json.dumps(dataclasses.asdict(summary)))

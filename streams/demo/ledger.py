@@ -26,13 +26,14 @@ class Ledger:
         self.alert = [NO_VERDICT] * len(self._place)
         """The class of the alert topic that tells of the event."""
         self.detected_us = np.zeros(len(self._place), np.int64)  # (N,) since the simulation's beginning
+        self.read_us = np.zeros(len(self._place), np.int64)  # (N,) likewise: when the verdict was read
         self.classified = 0
         self.repeats = 0
         self.strangers = 0
         """Verdicts and alerts of events that were not simulated; must stay 0."""
 
-    def note_verdict(self, alert: Alert) -> None:
-        """Take in a record of the topic that has every verdict."""
+    def note_verdict(self, alert: Alert, read_us: int) -> None:
+        """Take in a record of the topic that has every verdict, read so long after the beginning."""
         place = self._find(alert)
         if place is None:
             return
@@ -41,6 +42,7 @@ class Ledger:
             return
         self.verdict[place] = alert.verdict
         self.detected_us[place] = alert.detected_at_us - self.start_us
+        self.read_us[place] = read_us
         self.classified += 1
 
     def note_alert(self, alert: Alert) -> bool:
@@ -53,9 +55,9 @@ class Ledger:
         return True
 
     def delays_ms(self) -> npt.NDArray[np.float64]:
-        """Milliseconds from each event to its verdict, of those that have one."""
+        """Milliseconds from each event until its verdict was read, of those that have one."""
         has_one = np.array([verdict != NO_VERDICT for verdict in self.verdict], bool)
-        taken_us: npt.NDArray[np.int64] = (self.detected_us - self.simulation.event_time_us)[has_one]
+        taken_us: npt.NDArray[np.int64] = (self.read_us - self.simulation.event_time_us)[has_one]
         return np.divide(taken_us, 1000)
 
     def _find(self, alert: Alert) -> int | None:

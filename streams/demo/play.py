@@ -75,7 +75,7 @@ def play(
     """
     start_us = time.time_ns() // 1000
     ledger = Ledger(simulation, start_us)
-    view = View(span_s, len(set(simulation.device_id)), simulation.episodes)
+    view = View(span_s, len(set(simulation.device_id)), simulation.episodes, start_us)
     player = _Player(path, ledger, view, clock_s)
     try:
         player.run(show)
@@ -117,8 +117,9 @@ class _Player:
 
     def _listen(self) -> None:
         heard = self._path.reader.poll(_POLL_S)
+        read_us = int((self._clock_s() - self._began_s) * 1e6)
         for verdict in heard.verdicts:
-            self._ledger.note_verdict(verdict)
+            self._ledger.note_verdict(verdict, read_us)
         fresh = [alert for alert in heard.alerts if self._ledger.note_alert(alert)]
         self.view = buried(alerted(self.view, fresh), heard.dead_letters)
         if heard.verdicts or fresh or heard.dead_letters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -15,6 +16,9 @@ from streams.core.features import SYMBOLIC
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.demo.ledger import NO_VERDICT, Ledger
 from streams.demo.simulator import Episode
+
+WIDE: Final = 120
+"""Columns that the tables need to stand whole, with every column in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class EpisodeLine:
     events: int
     flagged: int
     exact: int
+    verdicts: Mapping[str, int]
     first_alert_s: float | None
 
 
@@ -66,7 +71,7 @@ class Summary:
     false_alarms_under_attack: int
     """Of them, those on a device while an attack on it went on."""
     delay_ms: Mapping[str, float]
-    """From an event to its verdict."""
+    """From an event until its verdict is read: the sender's steps and the broker's ways are in it."""
     classes: tuple[ClassLine, ...]
     episodes: tuple[EpisodeLine, ...]
 
@@ -136,6 +141,7 @@ def _episode_lines(run: Run, ledger: Ledger) -> tuple[EpisodeLine, ...]:
 
 def _episode_line(episode: Episode, places: Sequence[int], ledger: Ledger) -> EpisodeLine:
     flagged = [place for place in places if ledger.verdict[place] not in (NORMAL, NO_VERDICT)]
+    verdicts = Counter(ledger.verdict[place] for place in places if ledger.verdict[place] != NO_VERDICT)
     first_us = min((int(ledger.detected_us[place]) for place in flagged), default=None)
     return EpisodeLine(
         name=episode.name,
@@ -145,7 +151,8 @@ def _episode_line(episode: Episode, places: Sequence[int], ledger: Ledger) -> Ep
         start_s=round(episode.start_us / 1e6, 1),
         events=len(places),
         flagged=len(flagged),
-        exact=sum(ledger.verdict[place] == episode.truth for place in places),
+        exact=verdicts[episode.truth],
+        verdicts=dict(verdicts.most_common()),
         first_alert_s=None if first_us is None else round((first_us - episode.start_us) / 1e6, 2),
     )
 
@@ -172,22 +179,29 @@ def _under_attack(ledger: Ledger, place: int) -> bool:
     )
 
 
-def tables(summary: Summary) -> RenderableType:
-    """The summary for people: classes, episodes, and a line on what went wrong where anything did."""
-    return Group(_class_table(summary), _episode_table(summary), *(Text(line) for line in notes(summary)))
+def tables(summary: Summary, width: int = WIDE) -> RenderableType:
+    """The summary for people: classes, episodes, and a line on what went wrong where anything did.
+
+    On less than WIDE columns, 80 at least, the verdicts of each class stand below the table.
+    """
+    return Group(
+        _class_table(summary, wide=width >= WIDE),
+        _episode_table(summary, wide=width >= WIDE),
+        *(Text(line) for line in notes(summary)),
+    )
 
 
 def notes(summary: Summary) -> list[str]:
     """Sentences under the tables."""
     delay = summary.delay_ms
     lines = [
-        f"{summary.events:,} events simulated and sent, {summary.classified:,} classified, "
-        f"{summary.lost:,} without a verdict, {summary.dead_letters:,} dead letters, "
-        f"{summary.alerts:,} alerts."
+        f"lost: {summary.lost:,} of {summary.events:,} events; {summary.classified:,} classified, "
+        f"{summary.dead_letters:,} dead letters, {summary.alerts:,} alerts."
     ]
     if delay:
         lines.append(
-            f"From an event to its verdict: {delay['p50']:.0f} ms (median), {delay['p99']:.0f} ms (99 %)."
+            f"From an event until its verdict is read: {delay['p50']:.0f} ms (median), "
+            f"{delay['p95']:.0f} ms (95 %), {delay['p99']:.0f} ms (99 %)."
         )
     if summary.false_alarms:
         by_service = ", ".join(f"{name} {n:,}" for name, n in summary.false_alarms_by_service.items())
@@ -207,49 +221,60 @@ def notes(summary: Summary) -> list[str]:
     return lines
 
 
-def _class_table(summary: Summary) -> Table:
-    table = Table(title="Simulated against found, by class", title_justify="left")
+def _class_table(summary: Summary, *, wide: bool) -> RenderableType:
+    table = _table("Simulated against found, by class", wide=wide)
     table.add_column("really")
     for name in ("events", "flagged", "exact class", "missed", "false alarms", "no verdict"):
-        table.add_column(name, justify="right")
-    table.add_column("verdicts")
+        table.add_column(name if wide else name.replace(" ", "\n"), justify="right")
+    if wide:
+        table.add_column("verdicts")
+    below = []
     for line in summary.classes:
         if not line.simulated:
             continue
         normal = line.truth == NORMAL
-        verdicts = ", ".join(f"{name} {count:,}" for name, count in line.verdicts.items())
         flagged = "" if normal else _share(line.flagged, line.simulated)
         missed = "" if normal else f"{line.missed:,}"
         alarms = _share(line.flagged, line.simulated) if normal else ""
         exact = _share(line.exact, line.simulated)
-        table.add_row(
-            line.truth, f"{line.simulated:,}", flagged, exact, missed, alarms, f"{line.lost:,}", verdicts
-        )
-    return table
+        cells = [line.truth, f"{line.simulated:,}", flagged, exact, missed, alarms, f"{line.lost:,}"]
+        table.add_row(*cells, *([_counts(line.verdicts)] if wide else []))
+        below.append(Text(f"  {line.truth} events were called: {_counts(line.verdicts)}"))
+    return table if wide else Group(table, *below)
 
 
-def _episode_table(summary: Summary) -> Table:
-    table = Table(title="Attacks, one by one", title_justify="left")
-    for name in ("attack", "like KDD'99's", "class", "device"):
+def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
+    """On a narrow terminal without the columns that the simulator, not the detector, decides."""
+    table = _table("Attacks, one by one", wide=wide)
+    for name in ("attack", *(("like KDD'99's",) if wide else ()), "class", "device"):
         table.add_column(name, no_wrap=True)
-    for name in ("began at", "events", "flagged", "exact class", "first alert after"):
-        table.add_column(name, justify="right")
+    for name in (*(("began at",) if wide else ()), "events", "flagged", "exact class", "first alert after"):
+        table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for line in summary.episodes:
         if not line.events:
             continue
-        first = "never" if line.first_alert_s is None else f"{line.first_alert_s:.1f} s"
         table.add_row(
             line.name,
-            line.attack,
+            *((line.attack,) if wide else ()),
             line.truth,
             line.device_id,
-            f"{line.start_s:.1f} s",
+            *((f"{line.start_s:.1f} s",) if wide else ()),
             f"{line.events:,}",
             f"{line.flagged:,}",
             f"{line.exact:,}",
-            first,
+            "never" if line.first_alert_s is None else f"{line.first_alert_s:.1f} s",
         )
     return table
+
+
+def _table(title: str, *, wide: bool) -> Table:
+    if wide:
+        return Table(title=title, title_justify="left")
+    return Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+
+
+def _counts(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in verdicts.items())
 
 
 def _share(part: int, whole: int) -> str:

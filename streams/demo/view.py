@@ -18,7 +18,9 @@ from streams.core.topics import ATTACK_CLASSES, NOVEL
 from streams.demo.simulator import Episode
 
 LATEST: Final = 10
-"""Alerts shown."""
+"""Lines of alerts kept, and shown where the terminal is high enough."""
+ROWS_BESIDE_LATEST: Final = 16
+"""What the view needs besides them: frame, figures, classes, headings, and a row for the cursor."""
 RATE_SPAN_S: Final = 3.0
 COLOURS: Final[Mapping[str, str]] = {
     "dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue", "normal": "green",
@@ -33,12 +35,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Streak:
+    """The latest alert of one class on one device, and how many of them there were since it is shown."""
+
+    alert: Alert
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """All that is shown. Seconds count from the first event on."""
+    """All that is shown. Seconds count from the first event on, which was at `start_us`."""
 
     span_s: float
     devices: int
     episodes: tuple[Episode, ...]
+    start_us: int = 0
     at_s: float = 0.0
     sent: int = 0
     classified: int = 0
@@ -46,7 +57,8 @@ class View:
     alerts: Mapping[str, int] = field(default_factory=dict)
     alerted: frozenset[str] = frozenset()
     """Devices with an alert."""
-    latest: tuple[Alert, ...] = ()
+    latest: tuple[Streak, ...] = ()
+    """At most LATEST, each on the line where it first stood: a flood neither scrolls nor hides the others."""
     samples: tuple[Sample, ...] = (Sample(0.0, 0, 0),)
 
     @property
@@ -85,8 +97,19 @@ def alerted(view: View, alerts: Sequence[Alert]) -> View:
         view,
         alerts=dict(counts),
         alerted=view.alerted | {alert.device_id for alert in alerts},
-        latest=(*view.latest, *alerts)[-LATEST:],
+        latest=_folded(view.latest, alerts),
     )
+
+
+def _folded(shown: Sequence[Streak], alerts: Sequence[Alert]) -> tuple[Streak, ...]:
+    """A further alert is counted on its device's line; a new line replaces the one silent longest."""
+    lines = {(streak.alert.device_id, streak.alert.verdict): streak for streak in shown}
+    for alert in alerts:
+        key = alert.device_id, alert.verdict
+        if key not in lines and len(lines) == LATEST:
+            del lines[min(lines, key=lambda each: lines[each].alert.event_time_us)]
+        lines[key] = Streak(alert, lines[key].times + 1 if key in lines else 1)
+    return tuple(lines.values())
 
 
 def buried(view: View, dead_letters: int) -> View:
@@ -105,14 +128,15 @@ def line(view: View) -> str:
     )
 
 
-def render(view: View) -> RenderableType:
-    """The view for a terminal."""
-    side_by_side = Table.grid(padding=(0, 6))
+def render(view: View, height_rows: int = ROWS_BESIDE_LATEST + LATEST) -> RenderableType:
+    """The view for a terminal of that height and 80 columns at least; its own height never changes."""
+    side_by_side = Table.grid(padding=(0, 4))
     side_by_side.add_row(_by_class(view), _now(view))
     gone_by = Table.grid(expand=True)  # a bar alone does not end its line
     gone_by.add_row(ProgressBar(total=view.span_s, completed=min(view.at_s, view.span_s)))
+    lines = min(max(height_rows - ROWS_BESIDE_LATEST, 1), LATEST)
     return Panel(
-        Group(_figures(view), gone_by, "", side_by_side, "", _latest(view)),
+        Group(_figures(view), gone_by, "", side_by_side, "", _latest(view, lines)),
         title="AutoDeep-ID: a simulated fleet",
         title_align="left",
     )
@@ -125,23 +149,30 @@ def _names(view: View) -> tuple[str, ...]:
 
 def _figures(view: View) -> Table:
     sent_per_s, classified_per_s = view.rates
-    grid = Table.grid(padding=(0, 3))
+    grid = Table.grid(padding=(0, 2))
     figures = {
         "second": f"{min(view.at_s, view.span_s):.0f} of {view.span_s:.0f}",
         "events": f"{view.sent:,}",
         "sent/s": f"{sent_per_s:,.0f}",
-        "classified/s": f"{classified_per_s:,.0f}",
+        "verdicts/s": f"{classified_per_s:,.0f}",
         "lag": f"{view.lag_events:,}",
-        "devices": f"{view.devices}, {len(view.alerted)} with alerts",
+        "devices": f"{view.devices}, {len(view.alerted)} alerted",
         "dead letters": f"{view.dead_letters:,}",
     }
+    for name, value in figures.items():  # columns that stay where they are while numbers grow
+        grid.add_column(min_width=max(len(name), len(value), _LEAST_WIDTH.get(name, 0)), no_wrap=True)
     grid.add_row(*(Text(name, style="dim") for name in figures))
     grid.add_row(*(Text(value, style="bold") for value in figures.values()))
     return grid
 
 
+_LEAST_WIDTH: Final[Mapping[str, int]] = {"second": 8, "events": 6, "lag": 5, "devices": 14}
+
+
 def _by_class(view: View) -> Table:
     table = Table(title="Alerts by class", title_justify="left", box=None, show_header=False, min_width=18)
+    table.add_column()
+    table.add_column(justify="right", min_width=7)
     for name in _names(view):
         table.add_row(Text(name, style=COLOURS.get(name, "white")), f"{view.alerts.get(name, 0):,}")
     return table
@@ -152,27 +183,41 @@ def _now(view: View) -> Table:
     table = Table(
         title="Being simulated now", title_justify="left", box=None, show_header=False, min_width=30
     )
-    for episode in view.under_way:
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    rows = len(_names(view))  # as high as its neighbour
+    for episode in view.under_way[:rows]:
         colour = COLOURS.get(episode.truth, "white")
         table.add_row(Text(episode.truth, style=colour), episode.name, f"on {episode.device_id}")
     if not view.under_way:
-        table.add_row(Text("ordinary traffic", style="dim"))
+        table.add_row(Text("-", style="dim"), Text("ordinary traffic", style="dim"))
     return table
 
 
-def _latest(view: View) -> Table:
+def _latest(view: View, lines: int) -> Table:
+    """The `lines` lines that had an alert most recently, in the order in which they began."""
+    by_time = sorted(view.latest, key=lambda streak: streak.alert.event_time_us)
+    shown = [streak for streak in view.latest if streak in by_time[-lines:]]
     table = Table(title="Latest alerts", title_justify="left", box=None, header_style="dim")
-    for name in ("device", "class", "like", "p", "novelty", "window"):
-        table.add_column(name)
-    for alert in view.latest:
-        table.add_row(
-            Text(alert.device_id),
-            Text(alert.verdict, style=COLOURS.get(alert.verdict, "white")),
-            "" if alert.closest == alert.verdict else alert.closest,
-            f"{alert.scores.get(alert.closest, 0.0):.2f}",
-            f"{alert.novelty:.2f}",
-            f"{alert.window_fill}/{alert.window_width}",
-        )
-    for _ in range(LATEST - len(view.latest)):  # the height stays the same
+    for name in ("second", "device", "class", "like", "p", "novelty", "window", "alerts"):
+        right = name in {"second", "alerts"}
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for streak in shown:
+        table.add_row(*_cells(streak, view.start_us))
+    for _ in range(lines - len(shown)):  # the height stays the same
         table.add_row()
     return table
+
+
+def _cells(streak: Streak, start_us: int) -> tuple[RenderableType, ...]:
+    alert = streak.alert
+    return (
+        f"{(alert.event_time_us - start_us) / 1e6:.1f}",
+        Text(alert.device_id),
+        Text(alert.verdict, style=COLOURS.get(alert.verdict, "white")),
+        "" if alert.closest == alert.verdict else alert.closest,
+        f"{alert.scores.get(alert.closest, 0.0):.2f}",
+        f"{alert.novelty:.2f}",
+        f"{alert.window_fill}/{alert.window_width}",
+        f"{streak.times:,}",
+    )
