@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,26 +50,36 @@ def assert_exact(summary: dict[str, object]) -> None:
     assert summary["alerts"] == sum(line["flagged"] for line in classes)
 
 
-def test_json_prints_one_object_that_accounts_for_every_event() -> None:
-    # Settings of a real deployment are around, and must not get in the way.
-    done = run(
-        "--seconds", "3", "--seed", "7", "--json",
-        AUTODEEP_KAFKA_SERVERS_FILE="/nowhere", AUTODEEP_KAFKA_SECURITY="SASL_SSL",
-        AUTODEEP_TOPIC_PREFIX="production", AUTODEEP_ALERT_FORMAT="json", AUTODEEP_WEB_PORT="6066",
-    )  # fmt: skip
+def test_every_event_is_accounted_for_in_lines_and_in_json() -> None:
+    # Both at once, as most of their time is waiting. Settings of a real deployment are around for one, and
+    # must not get in the way.
+    with ThreadPoolExecutor() as both:
+        asked_json = both.submit(
+            run, "--seconds", "6", "--seed", "7", "--json",
+            AUTODEEP_KAFKA_SERVERS_FILE="/nowhere", AUTODEEP_KAFKA_SECURITY="SASL_SSL",
+            AUTODEEP_TOPIC_PREFIX="production", AUTODEEP_ALERT_FORMAT="json", AUTODEEP_WEB_PORT="6066",
+        )  # fmt: skip
+        plain = both.submit(run, "--seconds", "4")
+    assert_one_object(asked_json.result())
+    assert_lines_tables_and_the_object_last(plain.result())
+
+
+def assert_one_object(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)  # nothing else is on stdout
     assert_exact(summary)
     assert summary["events"] > 300
+    assert set(summary["delay_ms"]) == {"p50", "p95", "p99"}
+    assert all(sum(line["verdicts"].values()) == line["events"] for line in summary["episodes"])
     assert "events" in done.stderr  # a line of progress
 
 
-def test_without_a_terminal_there_are_plain_lines_the_tables_and_the_object_in_the_last_line() -> None:
-    done = run("--seconds", "4")
+def assert_lines_tables_and_the_object_last(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert re.search(r"^ +3\.\d s .*lag", done.stdout, re.MULTILINE)
     assert "Simulated against found, by class" in done.stdout
+    assert "lost: 0 of" in done.stdout
     assert_exact(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -165,20 +176,43 @@ def test_a_terminal_has_a_live_view_and_the_tables_after_ctrl_c_too(
 ) -> None:
     demo = terminal("--seconds", "600")
     demo.until(lambda text: "Latest alerts" in text and "verdicts/s" in text)
+    parts = children(demo.process.pid)
     os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does it: the worker hears it too
     shown = demo.to_the_end()
     assert "Simulated against found, by class" in shown
     assert '{"seconds"' not in shown
     assert demo.process.wait(DEADLINE_S) == 130
+    assert_gone(parts)
+
+
+def test_sigterm_while_the_parts_start_leaves_none_of_them_running(
+    terminal: Callable[..., Terminal],
+) -> None:
+    demo = terminal("--seconds", "600")
+    demo.until(lambda _: len(children(demo.process.pid)) == 2)
+    parts = children(demo.process.pid)  # Redis and the worker
+    demo.process.terminate()
+    demo.to_the_end()
+    assert demo.process.wait(DEADLINE_S) == 128 + signal.SIGTERM
+    assert_gone(parts)
+
+
+def assert_gone(pids: list[str]) -> None:
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_a_worker_that_dies_is_noticed_and_its_log_shown(terminal: Callable[..., Terminal]) -> None:
     demo = terminal("--seconds", "600")
     demo.until(lambda text: "Latest alerts" in text)
-    children = Path(f"/proc/{demo.process.pid}/task/{demo.process.pid}/children").read_text().split()
-    workers = [pid for pid in children if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    parts = children(demo.process.pid)
+    workers = [pid for pid in parts if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(int(workers[0]), signal.SIGKILL)
     shown = demo.to_the_end()
     assert "the worker ended with exit code -9 during the demonstration" in shown
     assert "serving model" in shown
     assert demo.process.wait(DEADLINE_S) == 69
+    assert_gone(parts)
