@@ -68,32 +68,20 @@ def build_pipeline(
 
     Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
     """
-    deadline_s = time.monotonic() + settings.start_timeout_s
+    starting = BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), _say_away)
     topics = Topics(settings.topic_prefix)
+    ttl_s = settings.window_ttl_days * 86_400
     store = parts.enter_context(
-        RedisWindows(
-            settings.redis_url,
-            settings.topic_prefix,
-            settings.window_ttl_days * 86_400,
-            settings.network_timeout_s,
-        )
+        RedisWindows(settings.redis_url, settings.topic_prefix, ttl_s, settings.network_timeout_s)
     )
-    BackOff(_sleep_until(deadline_s), _say_away)(store.ping)
-    wait_for_broker(settings, _sleep_until(deadline_s), _say_away)
+    starting(store.ping)
+    wait_for_broker(settings, starting)
     url = settings.schema_registry_url
     registry = confluent_registry(url, settings.network_timeout_s) if url else None
-    schema_id = BackOff(_sleep_until(deadline_s), _say_away)(lambda: _alert_schema_id(topics, registry))
-    publisher = parts.enter_context(KafkaPublisher(settings))
-    cache = WindowCache(settings.window_cache_mib << 20, detector().latent_size)
-    if cache.capacity < settings.chunk_max_records:
-        raise SettingsError(
-            f"AUTODEEP_WINDOW_CACHE_MIB={settings.window_cache_mib} holds {cache.capacity} devices, fewer "
-            f"than AUTODEEP_CHUNK_MAX_RECORDS={settings.chunk_max_records}: raise the one or lower the other"
-        )
     ports = Ports(
         decoder=_decoder(settings, registry),
         store=store,
-        publisher=publisher,
+        publisher=parts.enter_context(KafkaPublisher(settings)),
         patience=BackOff(worker.wait, _noting(worker)),
         clock_us=lambda: time.time_ns() // 1000,
     )
@@ -101,11 +89,21 @@ def build_pipeline(
         topics=topics,
         idle_us=int(settings.window_idle_s * 1e6),
         alert_format=settings.alert_format,
-        alert_schema_id=schema_id,
+        alert_schema_id=starting(lambda: _alert_schema_id(topics, registry)),
         publish_classified=settings.publish_classified,
         version=__version__,
     )
-    return Pipeline(ports, rules, cache, detector)
+    return Pipeline(ports, rules, _cache(settings, detector().latent_size), detector)
+
+
+def _cache(settings: Settings, latent_size: int) -> WindowCache:
+    cache = WindowCache(settings.window_cache_mib << 20, latent_size)
+    if cache.capacity < settings.chunk_max_records:
+        raise SettingsError(
+            f"AUTODEEP_WINDOW_CACHE_MIB={settings.window_cache_mib} holds {cache.capacity} devices, fewer "
+            f"than AUTODEEP_CHUNK_MAX_RECORDS={settings.chunk_max_records}: raise the one or lower the other"
+        )
+    return cache
 
 
 def _decoder(settings: Settings, registry: ConfluentRegistry | None) -> TelemetryDecoder:

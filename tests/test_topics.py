@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from streams.core.events import NO_TOPIC_ID
+from streams.core.patience import BackOff
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable, SettingsError, Unavailable
@@ -127,7 +128,7 @@ def test_waiting_for_a_broker_tells_of_each_attempt_and_ends_when_told() -> None
         said.append(str(problem))
 
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1 \(AUTODEEP_KAFKA_SERVERS\)"):
-        wait_for_broker(NOWHERE, wait, away)
+        wait_for_broker(NOWHERE, BackOff(wait, away))
     assert len(said) == 3
     assert pauses == sorted(pauses)
 
@@ -140,7 +141,8 @@ def test_a_worker_waits_until_its_topics_are_there(settings: Settings) -> None:
         create_topics(settings, topic_specs(Topics(settings.topic_prefix)))
         return False
 
-    wait_for_broker(settings, wait, lambda problem: said.append(None if problem is None else str(problem)))
+    tell = BackOff(wait, lambda problem: said.append(None if problem is None else str(problem)))
+    wait_for_broker(settings, tell)
     assert said[-1] is None
     assert f"{settings.topic_prefix}.telemetry" in (said[0] or "")
     assert "autodeep topics create" in (said[0] or "")

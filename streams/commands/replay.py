@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from streams.replaying import Feed
+    from streams.settings import Settings
 
 _AT_ONCE = 2_000
 
@@ -41,6 +42,31 @@ def replay(
     import dataclasses
     import json
     import os
+    import time
+
+    from streams.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    if kafka_servers:
+        settings = dataclasses.replace(settings, kafka_servers=kafka_servers)
+    feed = _feed(file, devices, rate, limit, (attack_share, seed))
+    began_s = time.monotonic()
+    delivered = _send(settings, feed, rate)
+    seconds = time.monotonic() - began_s
+    result = {
+        "events": delivered,
+        "devices": devices,
+        "seconds": round(seconds, 2),
+        "events_per_s": round(delivered / seconds),
+    }
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print(f"{delivered:,} events of {devices} devices in {seconds:.1f} s, all on the broker")
+
+
+def _send(settings: Settings, feed: Feed, rate: float) -> int:
+    """Send at a rate, 0 for flat out, behind a progress bar where a person looks on; how many arrived."""
     import sys
     import time
 
@@ -49,20 +75,10 @@ def replay(
 
     from streams.kafka.telemetry import TelemetrySender
     from streams.replaying import device_name
-    from streams.settings import Settings
 
-    settings = Settings.from_environment(os.environ)
-    if kafka_servers:
-        settings = dataclasses.replace(settings, kafka_servers=kafka_servers)
-    feed = _feed(file, devices, rate, limit, (attack_share, seed))
     names = [device_name(number) for number in feed.device.tolist()]
-    columns = (
-        TextColumn("sending"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[per_s]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
+    per_s = TextColumn("{task.fields[per_s]:,.0f}/s")
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), per_s, TimeRemainingColumn())
     began_s, sent = time.monotonic(), 0
     with (
         Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
@@ -79,17 +95,7 @@ def replay(
             sender.send(names[block], feed.event_time_us[block], feed.rows[block])
             sent = due
             progress.update(task, completed=sent, per_s=sent / max(time.monotonic() - began_s, 1e-3))
-    seconds = time.monotonic() - began_s
-    result = {
-        "events": sender.delivered,
-        "devices": devices,
-        "seconds": round(seconds, 2),
-        "events_per_s": round(sender.delivered / seconds),
-    }
-    if as_json:
-        print(json.dumps(result))
-    else:
-        print(f"{sender.delivered:,} events of {devices} devices in {seconds:.1f} s, all on the broker")
+    return sender.delivered
 
 
 def _feed(file: Path, devices: int, rate: float, limit: int, mixed: tuple[float, int]) -> Feed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -13,9 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
 from streams.core.events import NO_TOPIC_ID
-from streams.core.patience import BackOff
+from streams.core.patience import Patience
 from streams.core.topics import Topics
-from streams.errors import BrokerUnavailable, SettingsError, Unavailable
+from streams.errors import BrokerUnavailable, SettingsError
 from streams.kafka.client import LOG, client_config, where
 from streams.settings import Settings
 
@@ -115,15 +115,10 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
     }
 
 
-def wait_for_broker(
-    settings: Settings,
-    wait: Callable[[float], bool],
-    away: Callable[[Unavailable | None], None],
-    needed: Iterable[str] | None = None,
-) -> None:
+def wait_for_broker(settings: Settings, patience: Patience, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    `wait` and `away` are as `core.patience.BackOff` takes them; raises BrokerUnavailable when `wait` ends it.
+    Raises BrokerUnavailable when the patience ends.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
@@ -141,7 +136,7 @@ def wait_for_broker(
                 "`autodeep topics create` makes them"
             )
 
-    BackOff(wait, away)(check)
+    patience(check)
 
 
 def topic_id(settings: Settings, topic: str) -> uuid.UUID:
