@@ -10,6 +10,7 @@ import logging
 import logging.config
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         pipeline = build_pipeline(settings, worker, lambda: detector, parts)
         app = create_app(settings, worker)
         worker.serve(pipeline)
-        _Process(app, worker, log_level).execute_from_commandline()
+        _Process(app, worker, settings.stop_timeout_s, log_level).execute_from_commandline()
     raise SystemExit(0)
 
 
@@ -223,21 +224,33 @@ def _add_pages(app: faust.App, worker: Worker) -> None:
 
 
 class _Process(faust.Worker):  # type: ignore[misc, unused-ignore]
-    """Faust's process shell; a signal also ends the waiting for what is away."""
+    """Faust's process shell; a signal also ends the waiting for what is away, and the stop has a deadline."""
 
-    def __init__(self, app: faust.App, worker: Worker, log_level: str) -> None:
+    def __init__(self, app: faust.App, worker: Worker, stop_timeout_s: float, log_level: str) -> None:
         super().__init__(
             app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=_logging(log_level)
         )
         self._classifying = worker
+        self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
+        self._deadline.daemon = True
 
     def _on_sigint(self) -> None:
-        self._classifying.stopping.set()
+        self._stop_soon()
         super()._on_sigint()
 
     def _on_sigterm(self) -> None:
-        self._classifying.stopping.set()
+        self._stop_soon()
         super()._on_sigterm()
+
+    def _stop_soon(self) -> None:
+        if not self._classifying.stopping.is_set():
+            self._classifying.stopping.set()
+            self._deadline.start()
+
+
+def _end_late(stop_timeout_s: float) -> None:
+    log.error("did not stop within %g s (AUTODEEP_STOP_TIMEOUT_S): ending as it is", stop_timeout_s)
+    _end(EX_SOFTWARE)
 
 
 def _logging(level: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from streams.codec.alerts import decode_alert
 from streams.codec.connections import encode_connections
 from streams.core.alerts import Alert
 from streams.core.features import NUMERIC_NAMES, ROW
-from streams.embedded.kafka import Broker
+from streams.embedded.kafka import ApacheKafka, Broker
 from streams.embedded.workers import WorkerProcess
 from streams.store import open_store, shipped
 from streams.training.evaluate import evaluate_rows
@@ -69,6 +69,22 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
     code, log = ended(tmp_path, {"window_idle_s": "soon"})
     assert (code, len(log.splitlines())) == (2, 1)
     assert "AUTODEEP_WINDOW_IDLE_S: 'soon'" in log
+
+
+@pytest.mark.kafka
+@pytest.mark.redis
+def test_a_stop_while_kafka_is_gone_has_a_deadline(kafka: Broker, redis_url: str, tmp_path: Path) -> None:
+    """Faust waits for the broker without end; the worker does not."""
+    with ApacheKafka() as gone, path(gone.bootstrap_servers, redis_url, tmp_path) as tested:
+        worker = tested.worker(stop_timeout_s="3")
+        worker.wait_ready()
+        gone.kill()
+        worker.signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + 20
+        while worker.exit_code is None:
+            assert time.monotonic() < deadline_s, worker.log_tail()
+            time.sleep(0.05)
+    assert worker.exit_code in (0, 70)
 
 
 @dataclass
