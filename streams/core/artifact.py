@@ -92,7 +92,7 @@ def unpack(files: Mapping[str, bytes], where: str) -> Detector:
             TENSORS,
             f"results are {difference:.2g} off the golden vectors ({GOLDEN_TOLERANCE:g} at most)",
         )
-    return detector
+    return Detector(identity, parameters, network, difference)
 
 
 def read_manifest(data: bytes, where: str) -> dict[str, Any]:
