@@ -210,7 +210,9 @@ class ModelStore:
         """Mark a version as not to be promoted. Raises ModelRejected for the champion of the aliases."""
         folder = self._existing(name, version, "retirement")
         if self.aliases(name).get(CHAMPION) == version:
-            raise ModelRejected(f"{folder}/{version}: is the champion by {ALIASES}; promote another first")
+            raise ModelRejected(
+                f"{folder}/{version}: is the champion of {ALIASES}; `autodeep models alias` moves it"
+            )
         self._replace(folder / RETIRED, _text(sorted(self.retired(name) | {version})))
 
     def _manifest(self, name: str, version: str) -> tuple[bytes, dict[str, Any]]:
