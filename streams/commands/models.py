@@ -1,4 +1,4 @@
-"""`autodeep models`: what a model store holds, and what goes in. models_orders.py has promote and rollback."""
+"""`autodeep models`: what a model store holds, and what goes in. For promote, see models_orders.py."""
 
 from __future__ import annotations
 
