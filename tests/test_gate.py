@@ -172,7 +172,11 @@ def test_the_standard_micro_batch_is_the_same_each_time() -> None:
     assert np.array_equal(standard_rows(64), standard_rows(64))
 
 
-@pytest.mark.parametrize("name", ["latency_ratio", "repeats", "batch_rows"])
-def test_limits_that_measure_nothing_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="gate needs"):
-        dataclasses.replace(FEW, **{name: 0})
+def test_limits_that_measure_nothing_are_refused() -> None:
+    for limits in (
+        lambda: Limits(latency_ratio=0),
+        lambda: Limits(repeats=0),
+        lambda: Limits(batch_rows=0),
+    ):
+        with pytest.raises(ValueError, match="gate needs"):
+            limits()

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from streams.__main__ import app
 from streams.codec import models
@@ -60,8 +59,7 @@ def no_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: str) -> Result:
-    result: Result = CliRunner().invoke(app, ["models", *words])
-    return result
+    return CliRunner().invoke(app, ["models", *words])
 
 
 def test_list_says_which_versions_are_champion_and_retired(root: str, no_kafka: None) -> None:
