@@ -172,11 +172,9 @@ def test_the_standard_micro_batch_is_the_same_each_time() -> None:
     assert np.array_equal(standard_rows(64), standard_rows(64))
 
 
-def test_limits_that_measure_nothing_are_refused() -> None:
-    for limits in (
-        lambda: Limits(latency_ratio=0),
-        lambda: Limits(repeats=0),
-        lambda: Limits(batch_rows=0),
-    ):
-        with pytest.raises(ValueError, match="gate needs"):
-            limits()
+@pytest.mark.parametrize(
+    "make", [lambda: Limits(latency_ratio=0), lambda: Limits(repeats=0), lambda: Limits(batch_rows=0)]
+)
+def test_limits_that_measure_nothing_are_refused(make: Callable[[], Limits]) -> None:
+    with pytest.raises(ValueError, match="gate needs"):
+        make()
