@@ -49,7 +49,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
     logging.config.dictConfig(_logging(log_level))
     torch.set_num_threads(settings.torch_threads)
-    detector = open_store(settings.model_store).load(settings.model)
+    detector = open_store(settings.model_store, settings.model_trust_key).load(settings.model)
     identity = detector.identity
     log.info("serving model %s/%s (%s)", identity.name, identity.version, identity.digest[:12])
     worker = Worker()
