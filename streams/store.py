@@ -169,7 +169,8 @@ class ModelStore:
         self, detector: Detector, name: str, version: str, notes: Mapping[str, object], card: str
     ) -> Identity:
         """Write a new version, whole or not at all. Raises ModelRejected where that version exists."""
-        return self._write(name, version, artifact.pack(detector, name, version, notes, card))
+        files = artifact.pack(detector, name, version, notes, card)
+        return self._write(name, version, files, str(self._folder / name / version))
 
     def add(self, folder: Path) -> Identity:
         """Take a version's folder from elsewhere, under the name and version of its manifest.
@@ -185,7 +186,7 @@ class ModelStore:
         files[artifact.MANIFEST] = manifest_bytes
         if signature is not None:
             files[SIGNATURE] = signature
-        return self._write(manifest["name"], manifest["version"], files)
+        return self._write(manifest["name"], manifest["version"], files, str(folder))
 
     def sign(self, ref: str, private_key: str) -> Path:
         """Write a version's signature beside its manifest; what cannot be loaded is not signed."""
@@ -227,11 +228,11 @@ class ModelStore:
     def _folders(self, path: str = "") -> list[str]:
         return [name for name in self._files.folders(path) if _plain(name)]
 
-    def _write(self, name: str, version: str, files: Mapping[str, bytes]) -> Identity:
+    def _write(self, name: str, version: str, files: Mapping[str, bytes], source: str) -> Identity:
         folder = self._writable(name, version)
         if folder.exists():
             raise ModelRejected(f"{folder}: exists, and versions are immutable; give another version")
-        identity = artifact.unpack(files, str(folder)).identity  # what cannot be loaded is never written
+        identity = artifact.unpack(files, source).identity  # what cannot be loaded is never written
         try:
             write_folder(folder, files)
         except OSError as exc:

@@ -140,7 +140,7 @@ def diff(
     import json
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from streams.core.model_diff import differences
     from streams.store import open_store
@@ -157,14 +157,18 @@ def diff(
     if not found:
         typer.echo(f"{left} and {right} differ in nothing but their weights and golden vectors, if at all")
         return
-    table = Table("section", "what", left, right)
+    table = Table("section", Column("what", overflow="fold"), left, right)
     for section, changed in found.items():
         for key, (a, b) in changed.items():
-            table.add_row(section, key, _shown(a), _shown(b))
+            table.add_row(section, key, _shown(a, b), _shown(b, a))
     Console().print(table)
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, other: object) -> str:
+    """One side of a difference; of long lists of names, those that the other side lacks."""
+    if isinstance(value, list) and isinstance(other, list) and len(value) > 5:
+        missing = [str(one) for one in value if one not in other]
+        return f"{len(value)}, only here: {', '.join(missing) or 'none'}"
     if isinstance(value, float):
         return f"{value:.6g}"
     text = "" if value is None else str(value)
