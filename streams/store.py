@@ -269,10 +269,8 @@ def _listed(manifest: Mapping[str, Any], where: str) -> dict[str, str]:
     for file in manifest["files"]:
         if file not in artifact.FILES:
             raise ModelRejected(f"{where}/{artifact.MANIFEST}: lists {file!r}, which is no file of a model")
-    return {
-        file: str(entry.get("sha256")) if isinstance(entry, dict) else ""
-        for file, entry in manifest["files"].items()
-    }
+    files = manifest["files"].items()
+    return {file: str(entry.get("sha256")) if isinstance(entry, dict) else "" for file, entry in files}
 
 
 def _local_file(folder: Path, file: str) -> bytes:
