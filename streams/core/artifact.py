@@ -78,7 +78,7 @@ def unpack(files: Mapping[str, bytes], where: str) -> Detector:
     try:
         parameters = _parameters(manifest)
     except (KeyError, TypeError, ValueError) as exc:
-        _reject(where, MANIFEST, f"{type(exc).__name__}: {exc}")
+        _reject(where, MANIFEST, str(exc) if type(exc) is ValueError else f"{type(exc).__name__}: {exc}")
     network = Network.random(parameters.shape, 0)
     network.load_state_dict(_checked_tensors(files[TENSORS], network, where))
     identity = Identity(
