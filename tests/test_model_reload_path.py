@@ -144,7 +144,8 @@ def verdicts(tested: TestedPath, count: int) -> dict[int, Alert]:
         found: dict[int, Alert] = {}
         for message in messages:
             alert = decode_alert(message.value())
-            found.setdefault(alert.event_time_us, alert)
+            before = found.setdefault(alert.event_time_us, alert)
+            assert (before.model_digest, before.scores) == (alert.model_digest, alert.scores)
         return found
 
     return distinct(tested.read([tested.topics.classified], lambda found: len(distinct(found)) >= count))
