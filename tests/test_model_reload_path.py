@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import threading
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,11 +33,13 @@ from streams.core import events
 from streams.core.alerts import Alert
 from streams.core.detector import Detector
 from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.errors import BrokerUnavailable
 from streams.kafka.model_topics import Agreed, DecisionLog, newest_state
 from streams.kafka.publisher import KafkaPublisher
+from streams.kafka.topics import create_topics, topic_specs
 from streams.store import open_store, shipped
 from tests.path import DEADLINE_S, path
 
@@ -240,3 +245,50 @@ def test_an_agent_that_was_cut_off_can_write_no_decision_any_more(
         assert (now.state.revision, now.state.champion.version, now.decided) == (1, "b", {"b"})
         before.write(*decided("a", 2))
         assert newest_state(tested.settings) == decided("a", 2)[0]
+
+
+def test_a_worker_that_cannot_load_the_agreed_model_keeps_the_old_one_says_so_and_tries_again(
+    kafka: Broker, redis_url: str, tmp_path: Path, store: Path
+) -> None:
+    with path(kafka.bootstrap_servers, redis_url, tmp_path, model_store=str(store)) as tested:
+        worker = tested.worker()
+        worker.wait_ready()
+        old = model(worker)["digest"]
+        elsewhere = tmp_path / "elsewhere"
+        (store / "kdd99" / "2").rename(elsewhere)
+        digest = hashlib.sha256((elsewhere / "manifest.json").read_bytes()).hexdigest()
+        decide(tested, ModelState(1, ModelRef("kdd99", "2", digest), 1, command_id="c"))
+        failed = statuses(tested, lambda found: any(s.outcome == "load_failed" for s in found))[-1]
+        assert (failed.revision, failed.version, "kdd99/2" in failed.detail) == (1, "2", True)
+        assert (model(worker)["digest"], model(worker)["problem"]) == (old, failed.detail)
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.web_port}/health/ready") as answer:
+            assert json.load(answer) == {"ready": True, "why_not": None, "detail": failed.detail}
+        elsewhere.rename(store / "kdd99" / "2")
+        all_serve(tested, 1, 1)
+        assert (model(worker)["digest"], model(worker)["problem"]) == (digest, None)
+
+
+def decide(tested: TestedPath, state: ModelState) -> None:
+    """Agree on a state, whatever an agent would say."""
+    ref = state.champion
+    log = DecisionLog(tested.settings)
+    log.agreed()
+    log.write(
+        state,
+        ModelStatus(
+            "decision", "test", state.command_id, state.revision, *astuple(ref), "promoted", "", 0.0, 1
+        ),
+    )
+
+
+def test_without_the_topics_of_models_a_worker_says_so_and_serves_the_model_of_its_settings(
+    kafka: Broker, redis_url: str, tmp_path: Path
+) -> None:
+    with path(kafka.bootstrap_servers, redis_url, tmp_path) as tested:
+        topics = Topics(f"{tested.settings.topic_prefix}-old")
+        specs = [spec for spec in topic_specs(topics) if ".models." not in spec.name]
+        create_topics(tested.settings, specs)
+        worker = tested.worker(topic_prefix=topics.prefix, group=topics.prefix)
+        worker.wait_ready()
+        assert f"Kafka has no topic {topics.model_commands}" in tested.logs()
+        assert model(worker)["version"] == "1"
