@@ -38,7 +38,8 @@ class Examiner:
         """The failed checks. A rollback is the way out of trouble: it is not measured against the trouble."""
         limits = replace(self.limits, allow_narrower=target.allow_narrower)
         beside = None if target.is_rollback or ref_of(candidate) == champion else self._champion(champion)
-        return gate.refusal(gate.examine(candidate, beside, limits, time.perf_counter))
+        # CPU time of this thread: it waits for the GIL and the cores while this worker classifies.
+        return gate.refusal(gate.examine(candidate, beside, limits, time.thread_time))
 
     def _champion(self, champion: ModelRef) -> Detector:
         """The agreed champion; the one that serves here where that is another and the first cannot be had."""
