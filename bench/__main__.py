@@ -1,4 +1,4 @@
-"""`python -m bench parity | pipeline | devices`; `--help` on each says what it measures."""
+"""`python -m bench parity | pipeline | devices | reload`; `--help` on each says what it measures."""
 
 from __future__ import annotations
 
@@ -62,6 +62,24 @@ def devices(
     result = measure(data, devices, events_each, cache_mib)
     _print(result, as_json)
     if result["wrong_windows"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reload(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    times: int = typer.Option(200, min=1, help="Promotes, to and fro between two versions."),
+    rate: float = typer.Option(2000.0, min=100.0, help="Events a second that flow meanwhile."),
+    quiet_s: float = typer.Option(15.0, min=5.0, help="Seconds before the first promote."),
+    pause_s: float = typer.Option(1.0, min=0.0, help="Seconds between a switch and the next promote."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Models promoted while events flow: what is lost, who judged, memory, latency, time to switch."""
+    from bench.reload import Plan, measure
+
+    result = measure(data, Plan(times, rate, quiet_s, pause_s))
+    _print(result, as_json)
+    if result["lost"] or result["wrong_model"]:
         raise typer.Exit(1)
 
 

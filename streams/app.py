@@ -6,15 +6,14 @@ Faust brings the group, the rebalances, the commits and the web server; what an 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import logging.config
-import os
-import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -32,10 +31,14 @@ from streams.core.topics import Topics
 from streams.core.window_cache import WindowCache
 from streams.errors import SettingsError, Unavailable
 from streams.kafka.faust_app import app_settings, poll_topic
+from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import topic_id, wait_for_broker
 from streams.kafka.transport import Poll
+from streams.models.assembly import Waiting, WorkerModels, assemble
+from streams.models.serving import Serving
 from streams.pipeline import Computed, Pipeline, Ports, Rules
+from streams.process import WorkerShell, ending, log_config
 from streams.settings import Settings
 from streams.store import open_store
 from streams.windows_redis import RedisWindows
@@ -43,22 +46,23 @@ from streams.worker import Worker
 
 log: Final = logging.getLogger("autodeep")
 
-EX_SOFTWARE: Final = 70
-
 
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
-    logging.config.dictConfig(_logging(log_level))
+    logging.config.dictConfig(log_config(log_level))
     torch.set_num_threads(settings.torch_threads)
-    detector = open_store(settings.model_store).load(settings.model)
-    identity = detector.identity
-    log.info("serving model %s/%s (%s)", identity.name, identity.version, identity.digest[:12])
+    store = open_store(settings.model_store, settings.model_trust_key)
+    serving = Serving(store.load(settings.model))
     worker = Worker()
     with ExitStack() as parts:
-        pipeline = build_pipeline(settings, worker, lambda: detector, parts)
-        app = create_app(settings, worker)
+        pipeline = build_pipeline(settings, worker, serving, parts)
+        at_start = BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), _say_away)
+        models = assemble(settings, store, serving, Waiting(at_start, worker.wait), parts)
+        log.info("serving model %s/%s (%s)", serving.ref.name, serving.ref.version, serving.ref.digest[:12])
+        app = create_app(settings, worker, serving, models)
         worker.serve(pipeline)
-        _Process(app, worker, settings.stop_timeout_s, log_level).execute_from_commandline()
+        shell = WorkerShell(app, worker, settings.stop_timeout_s, log_level)
+        shell.execute_from_commandline()
     raise SystemExit(0)
 
 
@@ -121,15 +125,19 @@ def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int 
     return registry.register(subjects, load(ALERT))
 
 
-def create_app(settings: Settings, worker: Worker) -> faust.App:
-    """The Faust app: one agent, the hooks of a rebalance, and the pages of health."""
+def create_app(
+    settings: Settings, worker: Worker, serving: Serving, models: WorkerModels | None = None
+) -> faust.App:
+    """The Faust app: the agent of events, that of models, the hooks of a rebalance, the pages of health."""
     telemetry = Topics(settings.topic_prefix).telemetry
     app = faust.App(settings.group, **app_settings(settings))
     patience = BackOff(worker.wait, _noting(worker))
     life = TopicLife(lambda: patience(lambda: topic_id(settings, telemetry)))
     _add_agent(app, telemetry, life, worker)
+    if models is not None:
+        _add_models(app, settings, models)
     _add_hooks(app, telemetry, life, worker)
-    _add_pages(app, worker)
+    _add_pages(app, worker, serving, models)
     return app
 
 
@@ -163,7 +171,7 @@ def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
         """Computes each poll while the one before is delivered, and acknowledges in order."""
         delivery: asyncio.Future[None] | None = None
         async for event in polls.noack().events():
-            with _ending_on_errors():
+            with ending("chunk"):
                 poll = event.value
                 chunk = Chunk(await life.source(poll), poll.records, poll.end_offset)
                 computed = await worker.compute(chunk)
@@ -172,24 +180,28 @@ def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
                 delivery = asyncio.ensure_future(deliver(event, computed))
 
     async def deliver(event: Any, computed: Computed) -> None:
-        with _ending_on_errors():
+        with ending("chunk"):
             await worker.deliver(computed)
             event.ack()
 
 
-@contextmanager
-def _ending_on_errors() -> Iterator[None]:
-    """Whatever goes wrong with a chunk ends the process before anything of it could be acknowledged."""
-    try:
-        yield
-    except Unavailable as exc:
-        log.warning("stopping with a chunk unfinished; it will be read again: %s", exc)
-        _end(exc.exit_code)
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        log.exception("unexpected: this worker ends, and the chunk will be read again")
-        _end(EX_SOFTWARE)
+def _add_models(app: faust.App, settings: Settings, models: WorkerModels) -> None:
+    """The agent of models decides in a thread of its own; every worker follows what was decided."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="decide")
+
+    @app.agent(poll_topic(app, Topics(settings.topic_prefix).model_commands), name="models")
+    async def decide(polls: faust.StreamT[Poll]) -> None:
+        async for poll in polls:
+            for record in poll.records:
+                where = f"{poll.topic}-{poll.partition}@{record.offset}"
+                with ending("model command"):
+                    await asyncio.get_running_loop().run_in_executor(
+                        thread, models.agent.carry_out, record.value, where
+                    )
+
+    @app.task
+    async def follow() -> None:
+        await follow_states(settings, models.follower.offer)
 
 
 def _add_hooks(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) -> None:
@@ -206,7 +218,9 @@ def _add_hooks(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
     app.on_partitions_assigned.connect(assigned, weak=False)
 
 
-def _add_pages(app: faust.App, worker: Worker) -> None:
+def _add_pages(app: faust.App, worker: Worker, serving: Serving, models: WorkerModels | None) -> None:
+    follower = models.follower if models is not None else None
+
     @app.page("/health/live")
     async def live(web: Any, request: Any) -> Any:
         return web.json({"live": worker.live}, status=200 if worker.live else 503)
@@ -214,62 +228,16 @@ def _add_pages(app: faust.App, worker: Worker) -> None:
     @app.page("/health/ready")
     async def ready(web: Any, request: Any) -> Any:
         unready = worker.unready
+        detail = follower.problem if follower is not None else None
         return web.json(
-            {"ready": unready is None, "why_not": unready}, status=200 if unready is None else 503
+            {"ready": unready is None, "why_not": unready, "detail": detail},
+            status=200 if unready is None else 503,
         )
 
     @app.page("/stats")
     async def stats(web: Any, request: Any) -> Any:
-        return web.json(worker.figures())
-
-
-class _Process(faust.Worker):  # type: ignore[misc, unused-ignore]
-    """Faust's process shell; a signal also ends the waiting for what is away, and the stop has a deadline."""
-
-    def __init__(self, app: faust.App, worker: Worker, stop_timeout_s: float, log_level: str) -> None:
-        super().__init__(
-            app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=_logging(log_level)
-        )
-        self._classifying = worker
-        self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
-        self._deadline.daemon = True
-
-    def _on_sigint(self) -> None:
-        self._stop_soon()
-        super()._on_sigint()
-
-    def _on_sigterm(self) -> None:
-        self._stop_soon()
-        super()._on_sigterm()
-
-    def _stop_soon(self) -> None:
-        if not self._classifying.stopping.is_set():
-            self._classifying.stopping.set()
-            self._deadline.start()
-
-
-def _end_late(stop_timeout_s: float) -> None:
-    log.error("did not stop within %g s (AUTODEEP_STOP_TIMEOUT_S): ending as it is", stop_timeout_s)
-    _end(EX_SOFTWARE)
-
-
-def _logging(level: str) -> dict[str, Any]:
-    """Our own lines at the level asked for; Faust's and aiokafka's only where they warn, or all for DEBUG."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {"autodeep": {"level": level}},
-        "root": {"level": "DEBUG" if level == "DEBUG" else "WARNING", "handlers": ["stderr"]},
-    }
-
-
-def _end(exit_code: int) -> NoReturn:
-    """End the process at once: any gentler way commits the chunk in hand (docs/decisions)."""
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(exit_code)
+        model = follower.figures() if follower is not None else dataclasses.asdict(serving.ref)
+        return web.json({**worker.figures(), "model": model})
 
 
 def _say_away(problem: Unavailable | None) -> None:

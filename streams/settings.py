@@ -73,6 +73,14 @@ class Settings:
     schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
+    model_trust_key: str = _setting(
+        "", "PEM file of an Ed25519 public key: only models signed by it are served; empty: any model"
+    )
+    model_latency_ratio: float = _setting(
+        1.2,
+        "Most time of a new model for a micro-batch, as a multiple of the champion's",
+        _at_least(0.01, float),
+    )
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")

@@ -196,7 +196,7 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("classes", value=["normal", "dos"]), "cost matrix"),
         (set_path("scaling", "low", value=[0.0]), "min-max"),
         (set_path("scaling", "low", value=[float("nan")] * 38), "no JSON number|NaN"),
-        (set_path("vocabulary", "flag", value=["NO"]), "tuple.index"),
+        (set_path("vocabulary", "flag", value=["NO"]), "flag of this version has no NO"),
         (set_path("vocabulary", value=None), "manifest.json"),
         (set_path("novelty", "threshold", value=0), "threshold"),
         (set_path("novelty", value={}), "floor"),

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -21,6 +21,7 @@ from safetensors.torch import save as save_tensors
 from streams.core.detector import Detector, Identity, Parameters
 from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
 from streams.core.model import Architecture, Network
+from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.errors import ModelRejected
 
 FORMAT: Final = 1
@@ -71,11 +72,13 @@ def unpack(files: Mapping[str, bytes], where: str) -> Detector:
     manifest = read_manifest(files[MANIFEST], where)
     verify_digests(files, manifest, where)
     if manifest.get("feature_table") != TABLE_DIGEST.hex():
-        _reject(where, MANIFEST, "the model was trained on another feature table; train it anew")
+        theirs = str(manifest.get("feature_table"))[:16]
+        says = f"the model was trained on another feature table ({theirs}…, this version has "
+        _reject(where, MANIFEST, f"{says}{TABLE_DIGEST.hex()[:16]}…); train it anew")
     try:
         parameters = _parameters(manifest)
     except (KeyError, TypeError, ValueError) as exc:
-        _reject(where, MANIFEST, f"{type(exc).__name__}: {exc}")
+        _reject(where, MANIFEST, str(exc) if type(exc) is ValueError else f"{type(exc).__name__}: {exc}")
     network = Network.random(parameters.shape, 0)
     network.load_state_dict(_checked_tensors(files[TENSORS], network, where))
     identity = Identity(
@@ -92,7 +95,7 @@ def unpack(files: Mapping[str, bytes], where: str) -> Detector:
             TENSORS,
             f"results are {difference:.2g} off the golden vectors ({GOLDEN_TOLERANCE:g} at most)",
         )
-    return detector
+    return Detector(identity, parameters, network, difference)
 
 
 def read_manifest(data: bytes, where: str) -> dict[str, Any]:
@@ -137,11 +140,11 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
     novelty = manifest["novelty"]
     parameters = Parameters(
         shape=shape,
-        classes=tuple(map(str, manifest["classes"])),
+        classes=_taxonomy(manifest["classes"]),
         low=_numbers(manifest["scaling"]["low"]),
         high=_numbers(manifest["scaling"]["high"]),
         seen_codes=tuple(
-            tuple(column.symbols.index(symbol) + 1 for symbol in manifest["vocabulary"][column.name])
+            _vocabulary(column.name, column.symbols, manifest["vocabulary"][column.name])
             for column in SYMBOLIC
         ),
         cost=tuple(_numbers(row) for row in manifest["cost"]),
@@ -150,6 +153,25 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         novelty_weight=_numbers([novelty["weight"]])[0],
     )
     return parameters
+
+
+def _taxonomy(classes: list[Any]) -> tuple[str, ...]:
+    """The classes, normal first: those whose alerts have a topic."""
+    unknown = [str(name) for name in classes if name not in (NORMAL, *ATTACK_CLASSES)]
+    if unknown:
+        known = ", ".join((NORMAL, *ATTACK_CLASSES))
+        raise ValueError(f"classes: this version does not have {', '.join(unknown)[:100]} (it has {known})")
+    if classes[:1] != [NORMAL] or len(set(classes)) != len(classes):
+        raise ValueError(f"classes: must begin with {NORMAL} and name each once")
+    return tuple(classes)
+
+
+def _vocabulary(name: str, known: Sequence[str], symbols: list[Any]) -> tuple[int, ...]:
+    """Codes of the symbols that training saw."""
+    unknown = [str(symbol) for symbol in symbols if symbol not in known]
+    if unknown:
+        raise ValueError(f"vocabulary: {name} of this version has no {', '.join(unknown)[:100]}")
+    return tuple(known.index(symbol) + 1 for symbol in symbols)
 
 
 def _numbers(values: list[Any]) -> tuple[float, ...]:

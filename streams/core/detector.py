@@ -70,10 +70,21 @@ class Verdicts:
 
 
 class Detector:
-    """Thread-safe: nothing changes after construction."""
+    """Thread-safe: nothing changes after construction.
 
-    def __init__(self, identity: Identity, parameters: Parameters, network: Network) -> None:
+    `golden_difference`: how far it is off its golden vectors at most, as its loader measured; None where it
+    was not loaded from files.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        parameters: Parameters,
+        network: Network,
+        golden_difference: float | None = None,
+    ) -> None:
         self.identity = identity
+        self.golden_difference = golden_difference
         self.parameters = parameters
         self.network = network.eval().requires_grad_(False)
         self.classes = parameters.classes
@@ -165,7 +176,7 @@ class Detector:
 
     def renamed(self, identity: Identity) -> Detector:
         """The same model under another identity: a saved one takes its manifest's digest."""
-        return Detector(identity, self.parameters, self.network)
+        return Detector(identity, self.parameters, self.network, self.golden_difference)
 
 
 def known_codes(seen: tuple[tuple[int, ...], ...]) -> list[npt.NDArray[np.int64]]:

@@ -27,7 +27,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
     """Keyword arguments of `faust.App` beside its id. Raises SettingsError for a CA file that is none."""
     return {
         "broker": [SCHEME + server for server in server_list(settings)],
-        "broker_credentials": _credentials(settings),
+        "broker_credentials": credentials(settings),
         "broker_max_poll_records": settings.chunk_max_records,
         "broker_commit_interval": settings.commit_interval_s,
         "broker_session_timeout": SESSION_TIMEOUT_S,
@@ -66,7 +66,7 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _credentials(settings: Settings) -> CredentialsT | None:
+def credentials(settings: Settings) -> CredentialsT | None:
     """None for plain text. A SASL user over plain text is what was asked for, and is done."""
     if settings.kafka_security == "PLAINTEXT":
         return None

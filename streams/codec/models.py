@@ -1,0 +1,217 @@
+"""Model commands, the agreed state, and what came of it, as bytes.
+
+Commands and states are Avro behind the single-object header, whatever framing the alerts have: both ends are
+ours. A status is flat JSON, for whoever watches the topic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import fastavro
+
+from streams.codec import datum, framing, schemas
+from streams.errors import DataError
+
+MODEL_COMMAND: Final = "ModelCommand"
+MODEL_STATE: Final = "ModelState"
+ACTIVE_KEY: Final = b"active"
+"""The one key of the compacted topic of active models."""
+
+StatusKind = Literal["decision", "worker"]
+Outcome = Literal["promoted", "rolled_back", "refused", "serving", "load_failed"]
+
+
+class ModelMessageUnreadable(DataError, ValueError):
+    """A value on a topic of models that is none of ours, or of a newer schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One immutable version; `digest` is the sha256 (hex) of its manifest's bytes."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCommand:
+    """A wish, not a decision: schemas/ModelCommand.avsc.
+
+    `action` is text, so that an older agent can refuse a newer action by its name.
+    """
+
+    command_id: str
+    action: str
+    name: str
+    issued_at_us: int
+    version: str = ""
+    digest: str = ""
+    at_offsets: Mapping[str, int] | None = None
+    canary_share: float = 0.0
+    force: bool = False
+    issued_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What every worker serves: schemas/ModelState.avsc. Each decision adds one to `revision`.
+
+    `previous` is the champion before, which a rollback goes back to.
+    """
+
+    revision: int
+    champion: ModelRef
+    decided_at_us: int
+    challenger: ModelRef | None = None
+    challenger_role: str = ""
+    canary_share: float = 0.0
+    previous: ModelRef | None = None
+    at_offsets: Mapping[str, int] | None = None
+    topic_id: str = ""
+    command_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What came of a command (kind `decision`), or what one worker does about it (kind `worker`).
+
+    `revision` is that of the state meant: of a refusal, the one that stays. `load_s` is 0 where nothing was
+    loaded. `detail` is one line for people; encoding joins its lines.
+    """
+
+    kind: StatusKind
+    worker: str
+    command_id: str
+    revision: int
+    name: str
+    version: str
+    digest: str
+    outcome: Outcome
+    detail: str
+    load_s: float
+    at_us: int
+
+
+def encode_command(command: ModelCommand) -> bytes:
+    return _encode(MODEL_COMMAND, command)
+
+
+def decode_command(value: bytes | None) -> ModelCommand:
+    """Raises ModelMessageUnreadable."""
+    fields = _decode(MODEL_COMMAND, value)
+    force = fields["force"]
+    if isinstance(force, bytes):  # the strict reader gives a boolean as its byte
+        if force not in (b"\0", b"\1"):
+            raise ModelMessageUnreadable(f"no {MODEL_COMMAND}: force is the byte 0x{force.hex()}")
+        force = force == b"\1"
+    return ModelCommand(**{**fields, "force": force, "at_offsets": _offsets(fields)})
+
+
+def encode_state(state: ModelState) -> bytes:
+    return _encode(MODEL_STATE, state)
+
+
+def decode_state(value: bytes | None) -> ModelState:
+    """Raises ModelMessageUnreadable."""
+    fields = _decode(MODEL_STATE, value)
+    refs = {
+        name: None if fields[name] is None else ModelRef(*fields[name])
+        for name in ("champion", "challenger", "previous")
+    }
+    return ModelState(**{**fields, **refs, "at_offsets": _offsets(fields)})
+
+
+def encode_status(status: ModelStatus) -> bytes:
+    fields = {**dataclasses.asdict(status), "detail": " ".join(status.detail.split())}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode_status(value: bytes | None) -> ModelStatus:
+    """Fields that a newer writer adds are passed over. Raises ModelMessageUnreadable."""
+    try:
+        fields = json.loads(value or b"")
+    except (ValueError, RecursionError) as exc:
+        raise ModelMessageUnreadable(f"the status is no JSON: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise ModelMessageUnreadable("the status is JSON, but no object")
+    return ModelStatus(**{name: _typed(name, fields.get(name), wanted) for name, wanted in _STATUS.items()})
+
+
+_STATUS: Final[Mapping[str, type | tuple[str, ...]]] = {
+    "kind": get_args(StatusKind),
+    "worker": str,
+    "command_id": str,
+    "revision": int,
+    "name": str,
+    "version": str,
+    "digest": str,
+    "outcome": get_args(Outcome),
+    "detail": str,
+    "load_s": float,
+    "at_us": int,
+}
+
+
+def _typed(name: str, value: object, wanted: type | tuple[str, ...]) -> Any:
+    if isinstance(wanted, tuple):
+        good = isinstance(value, str) and value in wanted
+    elif wanted is str:
+        good = isinstance(value, str)
+    else:
+        kinds = (int, float) if wanted is float else int
+        good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if not good:
+        expected = " or ".join(wanted) if isinstance(wanted, tuple) else wanted.__name__
+        raise ModelMessageUnreadable(f"the status's {name} is {ascii(value)[:60]}, not {expected}")
+    return float(value) if wanted is float else value  # type: ignore[arg-type]
+
+
+@functools.cache
+def _parsed(name: str) -> Any:
+    return fastavro.parse_schema(dict(schemas.load(name).source))
+
+
+def _encode(name: str, message: ModelCommand | ModelState) -> bytes:
+    out = io.BytesIO()
+    out.write(framing.single_object_header(schemas.load(name).fingerprint))
+    fastavro.schemaless_writer(out, _parsed(name), dataclasses.asdict(message))
+    return out.getvalue()
+
+
+def _decode(name: str, value: bytes | None) -> dict[str, Any]:
+    """The fields of a record, with the schema's defaults for those that an older writer did not know."""
+    if not value:
+        raise ModelMessageUnreadable(f"no {name}: the value is empty")
+    if value[: len(framing.SINGLE_OBJECT_MAGIC)] != framing.SINGLE_OBJECT_MAGIC:
+        raise ModelMessageUnreadable(f"no {name}: the value begins with {value[:2].hex(' ')}, not c3 01")
+    current = schemas.load(name)
+    known = schemas.by_fingerprint((*schemas.history(name), current))
+    fingerprint = value[len(framing.SINGLE_OBJECT_MAGIC) : framing.SINGLE_OBJECT_SIZE]
+    writer = known.get(fingerprint)
+    if writer is None:
+        raise ModelMessageUnreadable(
+            f"no {name} schema has the fingerprint {fingerprint.hex()}; a newer writer?"
+        )
+    try:
+        values, end = datum.compile_reader(writer.canonical)(value, framing.SINGLE_OBJECT_SIZE)
+    except datum.Unreadable as exc:
+        raise ModelMessageUnreadable(f"no {name}: {exc.detail}") from exc
+    if end != len(value):
+        raise ModelMessageUnreadable(f"no {name}: it ends at byte {end} of {len(value)}")
+    written = dict(zip((field["name"] for field in writer.canonical["fields"]), values, strict=True))
+    fields = current.source["fields"]
+    return {field["name"]: written.get(field["name"], field.get("default")) for field in fields}
+
+
+def _offsets(fields: Mapping[str, Any]) -> dict[str, int] | None:
+    found = fields["at_offsets"]
+    return None if found is None else dict(found)

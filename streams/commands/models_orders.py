@@ -1,0 +1,125 @@
+"""`autodeep models promote` and `rollback`: a command to the model agent, and its decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.codec.models import ModelCommand, ModelRef
+
+_WAIT = typer.Option(30.0, "--wait", min=0, help="Seconds to wait for the decision.")
+_JSON = typer.Option(False, "--json", help="Print the decision as one JSON object.")
+_ASK_S = 2.0
+"""What a command that can do without Kafka waits for it."""
+
+
+def promote(
+    ref: str = typer.Argument(help="name/version or name@alias"),
+    force: bool = typer.Option(
+        False, "--force", help="Even where its classes are fewer than the champion's."
+    ),
+    wait_s: float = _WAIT,
+    store: str = typer.Option(
+        "", "--store", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
+    ),
+    trust_key: str = typer.Option(
+        "",
+        "--trust-key",
+        envvar="AUTODEEP_MODEL_TRUST_KEY",
+        help="PEM file of an Ed25519 public key: do not send what it did not sign.",
+    ),
+    as_json: bool = _JSON,
+) -> None:
+    """Ask the model agent to let a version serve, and wait for its decision. Example:
+
+        autodeep models promote kdd99/2
+
+    The agent examines the model beside the champion; each worker switches as soon as it has loaded it.
+    Exit codes: 0 promoted, 3 refused, 69 Kafka did not answer or nobody decided.
+    """
+    from streams.errors import ModelRejected
+    from streams.store import open_store
+
+    opened = open_store(store, trust_key)
+    identity = opened.identify(ref)
+    if identity.version in opened.retired(identity.name):
+        raise ModelRejected(f"{identity.name}/{identity.version}: is retired, and not to be promoted")
+    command = _command("promote", identity.name, identity.version, identity.digest, force=force)
+    _carry_out(command, wait_s, as_json)
+
+
+def rollback(wait_s: float = _WAIT, as_json: bool = _JSON) -> None:
+    """Go back to the champion before, and wait for the model agent's decision. Example:
+
+        autodeep models rollback --json
+
+    Exit codes: 0 rolled back, 3 refused, 69 Kafka did not answer or nobody decided.
+    """
+    _carry_out(_command("rollback", "", "", ""), wait_s, as_json)
+
+
+def active_model() -> tuple[bool, ModelRef | None]:
+    """Whether Kafka answered, and the champion that it told of. Says on stderr where it did not answer."""
+    import dataclasses
+    import os
+    import sys
+
+    from streams.errors import Unavailable
+    from streams.model_orders import serving
+    from streams.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    try:
+        state = serving(
+            dataclasses.replace(settings, network_timeout_s=min(settings.network_timeout_s, _ASK_S))
+        )
+    except Unavailable as exc:
+        print(f"autodeep: not known which model serves: {exc}", file=sys.stderr)
+        return False, None
+    return True, None if state is None else state.champion
+
+
+def _command(action: str, name: str, version: str, digest: str, *, force: bool = False) -> ModelCommand:
+    import os
+    import socket
+    import time
+    import uuid
+
+    from streams.codec.models import ModelCommand
+
+    return ModelCommand(
+        command_id=str(uuid.uuid4()),
+        action=action,
+        name=name,
+        version=version,
+        digest=digest,
+        force=force,
+        issued_at_us=time.time_ns() // 1000,
+        issued_by=f"{os.environ.get('USER', '')}@{socket.gethostname()}",
+    )
+
+
+def _carry_out(command: ModelCommand, wait_s: float, as_json: bool) -> None:
+    import dataclasses
+    import json
+    import os
+
+    from streams.errors import ModelRejected
+    from streams.model_orders import order
+    from streams.settings import Settings
+
+    status = order(Settings.from_environment(os.environ), command, wait_s)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(status)))
+    model = f"{status.name}/{status.version}" if status.version else status.name
+    if status.outcome not in ("promoted", "rolled_back"):
+        subject = model or command.action
+        raise ModelRejected(f"{subject}: {status.outcome}: {status.detail}")
+    if not as_json:
+        said = "promoted" if status.outcome == "promoted" else "rolled back to"
+        detail = f": {status.detail}" if status.detail else ""
+        typer.echo(
+            f"{said} {model} (revision {status.revision}, manifest sha256 {status.digest[:16]}){detail}"
+        )

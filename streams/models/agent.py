@@ -1,0 +1,237 @@
+"""Decides which model serves. `wanted` and `decide` are pure; `ModelAgent` is the shell around them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from streams.codec.models import (
+    ModelCommand,
+    ModelMessageUnreadable,
+    ModelRef,
+    ModelState,
+    ModelStatus,
+    Outcome,
+    decode_command,
+)
+from streams.core.patience import Patience
+from streams.kafka.model_topics import Agreed
+
+log: Final = logging.getLogger("autodeep.models")
+
+_LONGEST_DETAIL: Final = 1000
+_LONGEST_NAME: Final = 128
+_OUTCOME: Final[dict[str, Outcome]] = {"promote": "promoted", "rollback": "rolled_back"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What counts when a command comes: the agreed state, and the champion, from the settings before it."""
+
+    state: ModelState | None
+    champion: ModelRef
+
+    @property
+    def revision(self) -> int:
+        return 0 if self.state is None else self.state.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The version that a command asks for, to be examined. A rollback's was champion before."""
+
+    ref: ModelRef
+    is_rollback: bool
+    allow_narrower: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What came of loading the version and of the gate: `problem` is empty where it may serve."""
+
+    ref: ModelRef
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    agent: str
+    at_us: int
+
+
+class Decisions(Protocol):
+    """`kafka.model_topics.DecisionLog`, or the tests' in memory."""
+
+    def agreed(self) -> Agreed: ...
+
+    def write(self, state: ModelState | None, status: ModelStatus) -> None: ...
+
+
+def wanted(standing: Standing, command: ModelCommand) -> Wanted | str:
+    """What there is to examine, or why the command is refused unexamined."""
+    problem = _unfit(command)
+    if problem:
+        return problem
+    if command.action == "promote":
+        ref = ModelRef(command.name, command.version, command.digest)
+        return Wanted(ref, is_rollback=False, allow_narrower=command.force)
+    previous = standing.state.previous if standing.state is not None else None
+    if previous is None:
+        return "there is no champion before this one to go back to"
+    return Wanted(previous, is_rollback=True, allow_narrower=True)
+
+
+def _unfit(command: ModelCommand) -> str:
+    if not command.command_id:
+        return "the command has no id"
+    if command.action not in _OUTCOME:
+        return (
+            f"action {command.action[:_LONGEST_NAME]!r} is none that this agent knows ({', '.join(_OUTCOME)})"
+        )
+    if command.at_offsets is not None:
+        return "this agent cannot switch at given offsets; leave them away"
+    if command.action == "promote" and not (command.name and command.version):
+        return "a promote names a model and a version"
+    return ""
+
+
+def is_served(standing: Standing, target: Wanted) -> bool:
+    """Whether that very version is the agreed champion: nothing is to be decided then."""
+    if standing.state is None or target.is_rollback:
+        return False
+    champion, ref = standing.champion, target.ref
+    return (champion.name, champion.version) == (ref.name, ref.version) and ref.digest in (
+        "",
+        champion.digest,
+    )
+
+
+def decide(
+    standing: Standing, command: ModelCommand, examined: Examined | None, moment: Moment
+) -> tuple[ModelState | None, ModelStatus]:
+    """The next state, None where all stays as it is, and the answer.
+
+    `examined` is None where `wanted` refused or the version is served already.
+    """
+    target = wanted(standing, command)
+    if isinstance(target, str):
+        return None, _refused(standing, command, target, moment)
+    outcome = _OUTCOME[command.action]
+    if is_served(standing, target):
+        said = "it is the champion already"
+        return None, _status(standing.champion, standing.revision, command, outcome, said, moment)
+    if examined is None:
+        raise ValueError("a version that was not examined cannot be decided on")
+    if examined.problem:
+        return None, _refused(standing, command, examined.problem, moment)
+    state = ModelState(
+        revision=standing.revision + 1,
+        champion=examined.ref,
+        decided_at_us=moment.at_us,
+        previous=None if examined.ref == standing.champion else standing.champion,
+        command_id=command.command_id,
+    )
+    return state, _status(examined.ref, state.revision, command, outcome, "", moment)
+
+
+def _refused(standing: Standing, command: ModelCommand, problem: str, moment: Moment) -> ModelStatus:
+    ref = ModelRef(command.name, command.version, command.digest)
+    return _status(ref, standing.revision, command, "refused", problem, moment)
+
+
+def _status(
+    ref: ModelRef, revision: int, command: ModelCommand, outcome: Outcome, detail: str, moment: Moment
+) -> ModelStatus:
+    return ModelStatus(
+        kind="decision",
+        worker=moment.agent,
+        command_id=command.command_id,
+        revision=revision,
+        name=ref.name[:_LONGEST_NAME],
+        version=ref.version[:_LONGEST_NAME],
+        digest=ref.digest[:_LONGEST_NAME],
+        outcome=outcome,
+        detail=detail[:_LONGEST_DETAIL],
+        load_s=0.0,
+        at_us=moment.at_us,
+    )
+
+
+class ModelAgent:
+    """Carries out commands one at a time, in the thread that calls.
+
+    `examine` loads and examines a version beside the champion; `serving` is the champion of this worker.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        decisions: Decisions,
+        examine: Callable[[Wanted, ModelRef], Examined],
+        serving: Callable[[], ModelRef],
+        patience: Patience,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._name = name
+        self._decisions = decisions
+        self._examine = examine
+        self._serving = serving
+        self._patience = patience
+        self._clock_us = clock_us
+
+    def carry_out(self, value: bytes | None, where: str) -> None:
+        """Decide and publish; afterwards the command may be acknowledged. `where` is its topic and offset.
+
+        Raises Unavailable where Kafka is away until the worker stops.
+        """
+        try:
+            command = decode_command(value)
+        except ModelMessageUnreadable as exc:
+            self._refuse_unreadable(f"{where}: {exc}")
+            return
+        known: dict[tuple[Wanted, ModelRef], Examined] = {}
+
+        def examine(target: Wanted, champion: ModelRef) -> Examined:
+            if (target, champion) not in known:
+                known[target, champion] = self._examine(target, champion)
+            return known[target, champion]
+
+        self._patience(lambda: self._attempt(command, examine))
+
+    def _attempt(self, command: ModelCommand, examine: Callable[[Wanted, ModelRef], Examined]) -> None:
+        agreed = self._decisions.agreed()
+        if command.command_id and command.command_id in agreed.decided:
+            return  # read again after a crash or a rebalance; the answer stands
+        standing = Standing(
+            agreed.state, agreed.state.champion if agreed.state is not None else self._serving()
+        )
+        target = wanted(standing, command)
+        examined = None
+        if isinstance(target, Wanted) and not is_served(standing, target):
+            examined = examine(target, standing.champion)
+        state, status = decide(standing, command, examined, self._moment())
+        self._decisions.write(state, status)
+        _say(status)
+
+    def _refuse_unreadable(self, problem: str) -> None:
+        command = ModelCommand(command_id="", action="", name="", issued_at_us=0)
+
+        def attempt() -> None:
+            state = self._decisions.agreed().state
+            standing = Standing(state, state.champion if state is not None else self._serving())
+            status = _refused(standing, command, problem, self._moment())
+            self._decisions.write(None, status)
+            _say(status)
+
+        self._patience(attempt)
+
+    def _moment(self) -> Moment:
+        return Moment(self._name, self._clock_us())
+
+
+def _say(status: ModelStatus) -> None:
+    level = logging.WARNING if status.outcome == "refused" else logging.INFO
+    ref = f"{status.name}/{status.version}"
+    log.log(level, "%s %s, revision %d %s", ref, status.outcome, status.revision, status.detail)

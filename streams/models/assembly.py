@@ -1,0 +1,109 @@
+"""What one worker has to do with models, on real adapters: the follower in its thread, and the agent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from streams.codec.models import ModelState, ModelStatus
+from streams.core.patience import BackOff, Patience
+from streams.core.topics import Topics
+from streams.errors import Unavailable
+from streams.gate import Limits
+from streams.kafka.model_topics import DecisionLog, missing_model_topics, newest_state, status_message
+from streams.kafka.publisher import KafkaPublisher
+from streams.models.agent import ModelAgent
+from streams.models.examiner import Examiner
+from streams.models.follower import Follower, FollowerPorts
+from streams.models.serving import Serving, load
+from streams.settings import Settings
+from streams.store import ModelStore
+
+log: Final = logging.getLogger("autodeep.models")
+
+_JOIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerModels:
+    follower: Follower
+    agent: ModelAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops."""
+
+    at_start: Patience
+    wait: Callable[[float], bool]
+
+
+def assemble(
+    settings: Settings, store: ModelStore, serving: Serving, waiting: Waiting, parts: ExitStack
+) -> WorkerModels | None:
+    """Let the agreed model serve, and follow it from now on; `parts` ends that.
+
+    None, with a line in the log, where the cluster lacks the topics of models: the model of the settings
+    stays. Raises ModelRejected where the agreed model cannot be served: nothing else was agreed on.
+    """
+    missing = waiting.at_start(lambda: missing_model_topics(settings))
+    if missing:
+        log.warning(
+            "changes of model are not followed: Kafka has no topic %s (`autodeep topics create` makes it)",
+            ", ".join(missing),
+        )
+        return None
+    state = waiting.at_start(lambda: newest_state(settings))
+    if state is not None:
+        _serve(state, store, serving, waiting.at_start)
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    patience = BackOff(waiting.wait, _say_away)
+    publisher = parts.enter_context(KafkaPublisher(settings))
+    topics = Topics(settings.topic_prefix)
+
+    def report(status: ModelStatus) -> None:
+        patience(lambda: publisher.publish([status_message(topics, status)]))
+
+    ports = FollowerPorts(lambda ref: load(store, ref), report, _now_us)
+    follower = Follower(name, serving, ports, 0 if state is None else state.revision)
+    _start(follower, parts)
+    examiner = Examiner(store, serving, Limits(latency_ratio=settings.model_latency_ratio))
+    agent = ModelAgent(name, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us)
+    return WorkerModels(follower, agent)
+
+
+def _serve(state: ModelState, store: ModelStore, serving: Serving, patience: Patience) -> None:
+    """Before the first chunk: a worker that starts during a change starts with the right model."""
+    if serving.ref != state.champion:
+        serving.swap(patience(lambda: load(store, state.champion)))
+        ref = state.champion
+        log.info(
+            "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision
+        )
+
+
+def _start(follower: Follower, parts: ExitStack) -> None:
+    thread = threading.Thread(target=follower.follow, name="models", daemon=True)
+
+    def stop() -> None:
+        follower.stop()
+        thread.join(_JOIN_S)
+
+    parts.callback(stop)
+    thread.start()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _say_away(problem: Unavailable | None) -> None:
+    if problem is not None:
+        log.warning("%s; trying again", problem)

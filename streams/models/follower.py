@@ -1,0 +1,152 @@
+"""Follows the agreed state: loads what it names while the old model serves, then swaps.
+
+The newest state counts; a version that cannot be loaded leaves the old model serving and is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from streams.codec.models import ModelRef, ModelState, ModelStatus, Outcome
+from streams.core.detector import Detector
+from streams.core.patience import FIRST_PAUSE_S
+from streams.errors import ModelRejected, Unavailable
+from streams.models.serving import Serving
+
+log: Final = logging.getLogger("autodeep.models")
+
+LONGEST_PAUSE_S: Final = 30.0
+_LONGEST_DETAIL: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerPorts:
+    """`load` raises ModelRejected or Unavailable; `report` waits for the broker, or raises Unavailable."""
+
+    load: Callable[[ModelRef], Detector]
+    report: Callable[[ModelStatus], None]
+    clock_us: Callable[[], int]
+
+
+class Follower:
+    """`offer` comes from the event loop; `follow` is the body of a thread of its own."""
+
+    def __init__(self, worker: str, serving: Serving, ports: FollowerPorts, revision: int = 0) -> None:
+        self._worker = worker
+        self._serving = serving
+        self._ports = ports
+        self._changed = threading.Condition()
+        self._newest: ModelState | None = None
+        self._stopped = False
+        self.revision = revision
+        self.problem: str | None = None
+        """Why the agreed model does not serve here; None where it does."""
+
+    def offer(self, state: ModelState) -> None:
+        """A state from the topic; older ones, and those that are served, are passed over."""
+        with self._changed:
+            known = self.revision if self._newest is None else self._newest.revision
+            if state.revision > known:
+                self._newest = state
+                self._changed.notify_all()
+
+    def follow(self) -> None:
+        """Until `stop`: bring the newest state about, again with back-off where that fails."""
+        self._report("serving", "", self.revision, self._serving.ref)
+        pause_s = FIRST_PAUSE_S
+        while (state := self._wanted()) is not None:
+            if self.bring_about(state) or self._superseded(state, pause_s):
+                pause_s = FIRST_PAUSE_S
+            else:
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def bring_about(self, state: ModelState) -> bool:
+        """Load and swap, in this thread; whether the state's champion serves now."""
+        begun_s = time.monotonic()
+        try:
+            if self._serving.ref != state.champion:
+                self._serving.swap(self._ports.load(state.champion))
+        except (ModelRejected, Unavailable) as exc:
+            self._note(state, str(exc), time.monotonic() - begun_s)
+            return False
+        load_s = time.monotonic() - begun_s
+        self.revision, self.problem = state.revision, None
+        ref = state.champion
+        log.info(
+            "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision
+        )
+        self._report("serving", state.command_id, state.revision, ref, load_s=load_s)
+        return True
+
+    def figures(self) -> dict[str, object]:
+        ref = self._serving.ref
+        return {
+            "name": ref.name,
+            "version": ref.version,
+            "digest": ref.digest,
+            "revision": self.revision,
+            "problem": self.problem,
+        }
+
+    def _note(self, state: ModelState, problem: str, load_s: float) -> None:
+        """The same problem is told once, however often it is met again."""
+        told, self.problem = self.problem, problem
+        if told == problem:
+            return
+        log.warning("keeping the model that serves: revision %d: %s; trying again", state.revision, problem)
+        self._report(
+            "load_failed", state.command_id, state.revision, state.champion, load_s=load_s, detail=problem
+        )
+
+    def _report(
+        self,
+        outcome: Outcome,
+        command_id: str,
+        revision: int,
+        ref: ModelRef,
+        *,
+        load_s: float = 0.0,
+        detail: str = "",
+    ) -> None:
+        status = ModelStatus(
+            kind="worker",
+            worker=self._worker,
+            command_id=command_id,
+            revision=revision,
+            name=ref.name,
+            version=ref.version,
+            digest=ref.digest,
+            outcome=outcome,
+            detail=detail[:_LONGEST_DETAIL],
+            load_s=round(load_s, 6),
+            at_us=self._ports.clock_us(),
+        )
+        try:
+            self._ports.report(status)
+        except Unavailable as exc:
+            log.warning("a status was not told: %s", exc)
+
+    def _wanted(self) -> ModelState | None:
+        """The newest state once it is not the one that serves; None when stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._is_behind())
+            return None if self._stopped else self._newest
+
+    def _is_behind(self) -> bool:
+        return self._newest is not None and self._newest.revision > self.revision
+
+    def _superseded(self, state: ModelState, pause_s: float) -> bool:
+        """Wait so long, or less where a newer state comes; whether one came."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._newest is not state, pause_s)
+            return self._newest is not state
