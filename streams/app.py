@@ -24,7 +24,6 @@ from streams import __version__
 from streams.codec.registry import ConfluentRegistry, confluent_registry
 from streams.codec.schemas import ALERT, load, load_folder
 from streams.codec.telemetry import TelemetryDecoder
-from streams.core.detector import Detector
 from streams.core.events import Chunk, Source
 from streams.core.patience import BackOff
 from streams.core.topics import Topics
@@ -66,9 +65,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     raise SystemExit(0)
 
 
-def build_pipeline(
-    settings: Settings, worker: Worker, detector: Callable[[], Detector], parts: ExitStack
-) -> Pipeline:
+def build_pipeline(settings: Settings, worker: Worker, serving: Serving, parts: ExitStack) -> Pipeline:
     """The path of one worker on real adapters, which `parts` closes.
 
     Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
@@ -98,7 +95,7 @@ def build_pipeline(
         publish_classified=settings.publish_classified,
         version=__version__,
     )
-    return Pipeline(ports, rules, _cache(settings, detector().latent_size), detector)
+    return Pipeline(ports, rules, _cache(settings, serving().latent_size), serving.judge)
 
 
 def _cache(settings: Settings, latent_size: int) -> WindowCache:

@@ -90,13 +90,13 @@ class Pipeline:
     """The path of one worker. One thread computes; one, which may be another, delivers."""
 
     def __init__(
-        self, ports: Ports, rules: Rules, cache: WindowCache, detector: Callable[[], Detector]
+        self, ports: Ports, rules: Rules, cache: WindowCache, judge: Callable[[Chunk], Detector]
     ) -> None:
         self._ports = ports
         self._rules = rules
         self._cache = cache
-        self._detector = detector
-        self._serving: tuple[str, int] = ("", 0)  # the digest whose latents are cached, and its ordinal
+        self._judge = judge
+        self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
 
     def process(self, chunk: Chunk) -> Report:
         """Classify, publish, save. When this returns the chunk may be acknowledged.
@@ -110,7 +110,7 @@ class Pipeline:
     def compute(self, chunk: Chunk) -> Computed:
         """Decode, load windows, infer; the windows in memory are then those after the chunk."""
         watch = _Stopwatch()
-        detector = self._detector()  # one model for the whole chunk
+        detector = self._judge(chunk)  # one model for the whole chunk
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
         events = decoded.events
@@ -119,7 +119,7 @@ class Pipeline:
         step = sequence.advance(windows, device, events, self._rules.idle_us)
         watch.lap("windows")
         verdicts, latents = self._infer(detector, slots, windows, step, events)
-        self._cache.put(slots, step.windows, latents, self._serving[1])
+        self._cache.put(slots, step.windows, latents, self._ordinal(detector))
         watch.lap("infer")
         messages = self._messages(Classified(chunk.source, events, step, detector, verdicts))
         messages += self._letters(chunk, decoded.rejected)
@@ -196,11 +196,7 @@ class Pipeline:
         return verdicts, after.reshape(ring.shape)
 
     def _ordinal(self, detector: Detector) -> int:
-        digest, ordinal = self._serving
-        if digest != detector.identity.digest:
-            ordinal += 1
-            self._serving = (detector.identity.digest, ordinal)
-        return ordinal
+        return self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
 
     def _messages(self, classified: Classified) -> list[Message]:
         rules = self._rules

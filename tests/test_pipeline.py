@@ -75,7 +75,7 @@ class World:
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         rules = Rules(TOPICS, idle_us=10**9, publish_classified=True)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), lambda: self.detector)
+        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), lambda chunk: self.detector)
 
     def verdicts(self) -> dict[str, Alert]:
         """Distinct verdicts by id; a repeat must say the same."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from streams.codec.models import ModelRef
 from streams.core.detector import Detector
+from streams.core.events import Chunk
 from streams.core.windows import WIDTH
 from streams.errors import ModelRejected
 from streams.gate import standard_rows
@@ -29,6 +30,10 @@ class Serving:
         self._detector = detector
 
     def __call__(self) -> Detector:
+        return self._detector
+
+    def judge(self, chunk: Chunk) -> Detector:
+        """The model for the whole of this chunk."""
         return self._detector
 
     def swap(self, detector: Detector) -> None:
