@@ -115,6 +115,23 @@ def test_episodes_say_when_the_first_alert_came_or_that_none_did() -> None:
     assert (guessing.flagged, guessing.first_alert_s) == (0, None)
 
 
+def test_each_model_stands_with_the_alerts_that_it_raised() -> None:
+    ledger = Ledger(simulation(), START_US)
+    for place, verdict, version in ((0, "normal", "1"), (2, "dos", "1"), (3, "dos", "2"), (4, "novel", "2")):
+        alert = replace(said(place, verdict), model_version=version)
+        ledger.note_verdict(alert, 0)
+        if verdict != "normal":
+            ledger.note_alert(alert)
+    summary = summarise(Run(7.0, 1, 5, 0, "kdd99/2 promoted"), ledger)
+    first, second = summary.models
+    assert (first.model, first.events, first.alerts, first.last_s) == ("kdd99/1", 2, {"dos": 1}, 2.1)
+    assert (second.model, second.events, second.alerts) == ("kdd99/2", 2, {"dos": 1, "novel": 1})
+    assert second.first_s == 3.1
+    text = printed(tables(summary))
+    assert "Which model raised which alerts" in text
+    assert "kdd99/2 promoted." in text
+
+
 def test_what_was_not_sent_yet_is_no_loss() -> None:
     summary = summary_of({0: "normal", 1: "normal"}, sent=2)
     assert (summary.events, summary.lost) == (2, 0)

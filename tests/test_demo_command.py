@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streams.embedded.kafka import Broker
+from streams.store import open_store
 
 pytestmark = pytest.mark.redis
 DEADLINE_S = 120.0
@@ -50,24 +52,43 @@ def assert_exact(summary: dict[str, object]) -> None:
     assert summary["alerts"] == sum(line["flagged"] for line in classes)
 
 
-def test_every_event_is_accounted_for_in_lines_and_in_json() -> None:
+def test_every_event_is_accounted_for_in_lines_and_in_json(tmp_path: Path) -> None:
     # Both at once, as most of their time is waiting. Settings of a real deployment are around for one, and
-    # must not get in the way.
+    # must not get in the way. One store has two versions of the model, of which one is promoted half-way.
+    two_versions(tmp_path)
     with ThreadPoolExecutor() as both:
         asked_json = both.submit(
             run, "--seconds", "6", "--seed", "7", "--json",
             AUTODEEP_KAFKA_SERVERS_FILE="/nowhere", AUTODEEP_KAFKA_SECURITY="SASL_SSL",
             AUTODEEP_TOPIC_PREFIX="production", AUTODEEP_ALERT_FORMAT="json", AUTODEEP_WEB_PORT="6066",
+            AUTODEEP_MODEL_STORE=str(tmp_path),
         )  # fmt: skip
         plain = both.submit(run, "--seconds", "4")
     assert_one_object(asked_json.result())
     assert_lines_tables_and_the_object_last(plain.result())
 
 
+def two_versions(folder: Path) -> None:
+    """The model that ships, as versions 1 and 2; the champion is 2."""
+    store = open_store(str(folder))
+    for version in ("1", "2"):
+        store.save(open_store().load("kdd99@champion"), "kdd99", version, {}, "for a test")
+    store.set_alias("kdd99", "champion", "2")
+
+
+def assert_both_judged(summary: dict[str, Any]) -> None:
+    first, second = summary["models"]
+    assert (first["model"], second["model"]) == ("kdd99/1", "kdd99/2")
+    assert first["events"] + second["events"] == summary["classified"]
+    assert sum(sum(line["alerts"].values()) for line in (first, second)) == summary["alerts"]
+    assert summary["promotion"] == "kdd99/2 promoted"
+
+
 def assert_one_object(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)  # nothing else is on stdout
     assert_exact(summary)
+    assert_both_judged(summary)
     assert summary["events"] > 300
     assert set(summary["delay_ms"]) == {"p50", "p95", "p99"}
     assert all(sum(line["verdicts"].values()) == line["events"] for line in summary["episodes"])

@@ -29,7 +29,9 @@ class FakePath:
         self._due: list[tuple[float, str, int]] = []
         self._delay_s = delay_s
         self._deaf_to = deaf_to
-        self.sender = self.reader = self
+        self.sender = self.reader = self.promotion = self
+        self.said = "kdd99/1 serves"
+        self.asked_s: list[float] = []
 
     def clock_s(self) -> float:
         return self.now_s
@@ -49,6 +51,10 @@ class FakePath:
         self._due = [each for each in self._due if each[0] > self.now_s]
         alerts = [self._alert(device, time_us) for _, device, time_us in ready]
         return Heard(tuple(alerts), tuple(each for each in alerts if each.verdict != "normal"), 0)
+
+    def begin(self) -> None:
+        self.asked_s.append(self.now_s)
+        self.said = "kdd99/2 promoted"
 
     def finish(self) -> None:
         self.finished = True
@@ -115,3 +121,13 @@ def test_the_view_goes_from_nothing_to_everything() -> None:
     assert views[-1].alerts == {"dos": 3}
     assert all(a.at_s <= b.at_s and a.sent <= b.sent for a, b in pairwise(views))
     assert any(view.under_way for view in views)
+
+
+def test_the_other_model_is_asked_for_once_half_way_and_the_view_says_so() -> None:
+    path, views = FakePath(), list[View]()
+    began_s = path.now_s
+    played(path, views.append)
+    assert [at_s - began_s for at_s in path.asked_s] == [pytest.approx(3.5, abs=0.06)]
+    said = [view.model for view in views]
+    assert said == sorted(said)  # first the one, then the other
+    assert {*said} == {"kdd99/1 serves", "kdd99/2 promoted"}

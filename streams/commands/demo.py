@@ -36,8 +36,9 @@ def demo(
 ) -> None:
     """Simulate 40 devices and attacks on them, and watch one worker find them. Ends by itself.
 
-    Broker, Redis and worker are started here and stopped at the end; the model is that of the settings, by
-    default the one that ships. From 15 seconds on every class of attack occurs. At the end stands what was
+    Broker, Redis and worker are started here and stopped at the end. It begins with another version of the
+    model than that of the settings, if the store has one, and promotes that of the settings half-way. From
+    15 seconds on every class of attack occurs. At the end stands what was
     simulated against what was found, misses and false alarms included. Example:
 
         autodeep demo --seconds 30 --json | jq .classes
@@ -71,7 +72,7 @@ def demo(
             played = _watch(stage, simulation, seconds, console if live else None, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    run = Run(seconds, seed, played.view.sent, played.view.dead_letters)
+    run = Run(seconds, seed, played.view.sent, played.view.dead_letters, played.view.model)
     summary = summarise(run, played.ledger)
     _show(summary, console, live=live, as_json=as_json)
     if played.interrupted:

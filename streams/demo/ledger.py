@@ -25,6 +25,8 @@ class Ledger:
         self.verdict = [NO_VERDICT] * len(self._place)
         self.alert = [NO_VERDICT] * len(self._place)
         """The class of the alert topic that tells of the event."""
+        self.model = [NO_VERDICT] * len(self._place)
+        """Name and version of the model that gave the verdict."""
         self.detected_us = np.zeros(len(self._place), np.int64)  # (N,) since the simulation's beginning
         self.read_us = np.zeros(len(self._place), np.int64)  # (N,) likewise: when the verdict was read
         self.classified = 0
@@ -41,6 +43,7 @@ class Ledger:
             self.repeats += 1
             return
         self.verdict[place] = alert.verdict
+        self.model[place] = f"{alert.model_name}/{alert.model_version}"
         self.detected_us[place] = alert.detected_at_us - self.start_us
         self.read_us[place] = read_us
         self.classified += 1

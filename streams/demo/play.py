@@ -14,7 +14,7 @@ from streams.core.alerts import Alert
 from streams.core.features import Rows
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Simulation
-from streams.demo.view import View, alerted, buried, ticked
+from streams.demo.view import View, alerted, buried, served, ticked
 
 _POLL_S: Final = 0.05
 _SETTLE_S: Final = 1.0
@@ -41,6 +41,15 @@ class Reader(Protocol):
     def poll(self, wait_s: float) -> Heard: ...
 
 
+class Promotion(Protocol):
+    @property
+    def said(self) -> str:
+        """Which model serves, and how far its successor is; one line."""
+
+    def begin(self) -> None:
+        """Ask for the successor, if there is one; does not wait."""
+
+
 class Path(Protocol):
     """The running parts: telemetry goes in, verdicts come out, and a worker is in between."""
 
@@ -48,6 +57,8 @@ class Path(Protocol):
     def sender(self) -> Sender: ...
     @property
     def reader(self) -> Reader: ...
+    @property
+    def promotion(self) -> Promotion: ...
     def check(self) -> None:
         """Raise Unavailable if the worker has ended."""
 
@@ -70,8 +81,8 @@ def play(
 ) -> Played:
     """Send all events at their times, and return when each has its verdict, or none comes any more.
 
-    `simulation` begins at time 0. `show` gets the view some 20 times a second. Ctrl-C ends it early. Raises
-    BrokerUnavailable, and Unavailable if the worker ends.
+    Half-way the other model is promoted. `simulation` begins at time 0. `show` gets the view some 20 times
+    a second. Ctrl-C ends it early. Raises BrokerUnavailable, and Unavailable if the worker ends.
     """
     start_us = time.time_ns() // 1000
     ledger = Ledger(simulation, start_us)
@@ -94,11 +105,15 @@ class _Player:
 
     def run(self, show: Callable[[View], None]) -> None:
         sent, total = 0, len(self._ledger.simulation.device_id)
+        asked, promotion = False, self._path.promotion
         while sent < total or not self._done(total):
             sent = self._send(sent)
             self._listen()
             at_s = self._clock_s() - self._began_s
-            self.view = ticked(self.view, at_s, sent, self._ledger.classified)
+            if not asked and at_s >= self.view.span_s / 2:
+                asked = True
+                promotion.begin()
+            self.view = served(ticked(self.view, at_s, sent, self._ledger.classified), promotion.said)
             show(self.view)
             self._path.check()
         self._path.sender.finish()

@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from streams.codec.alerts import decode_alert
 from streams.core.topics import Topics
+from streams.demo.change import Promotion, versions
 from streams.demo.play import Heard
 from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer
@@ -37,6 +38,7 @@ class Stage:
     worker: WorkerProcess
     sender: TelemetrySender
     reader: Reader
+    promotion: Promotion
 
     def check(self) -> None:
         """Raise Unavailable, with the end of its log, if the worker has ended."""
@@ -118,6 +120,8 @@ def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
         servers = kafka_servers or parts.enter_context(MockKafka()).bootstrap_servers
         prefix = f"ids-demo-{uuid4().hex[:8]}" if kafka_servers or redis_url else "ids"
         environment = _environment(servers, redis, prefix, embedded=not kafka_servers)
+        which = versions(Settings.from_environment(environment))
+        environment[f"{PREFIX}MODEL"] = which.first
         settings = Settings.from_environment(environment)
         _make_topics(settings, embedded=not kafka_servers)
         worker = parts.enter_context(WorkerProcess(environment, folder / "worker.log"))
@@ -126,7 +130,7 @@ def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
         parts.callback(reader.close)
         reader.begin()
         worker.wait_ready()
-        yield Stage(settings, worker, sender, reader)
+        yield Stage(settings, worker, sender, reader, Promotion(settings, which))
 
 
 def _environment(servers: str, redis: str, prefix: str, *, embedded: bool) -> dict[str, str]:

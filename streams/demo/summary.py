@@ -53,6 +53,18 @@ class EpisodeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLine:
+    """What one model judged. Seconds are those of its first and its last verdict, since the beginning."""
+
+    model: str
+    first_s: float
+    last_s: float
+    events: int
+    alerts: Mapping[str, int]
+    """By class."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What the demonstration ends with; counts are of the events that were sent."""
 
@@ -74,6 +86,9 @@ class Summary:
     """From an event until its verdict is read: the sender's steps and the broker's ways are in it."""
     classes: tuple[ClassLine, ...]
     episodes: tuple[EpisodeLine, ...]
+    models: tuple[ModelLine, ...]
+    promotion: str
+    """What came of the promotion half-way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,7 @@ class Run:
     seed: int
     sent: int
     dead_letters: int
+    promotion: str = ""
 
 
 def summarise(run: Run, ledger: Ledger) -> Summary:
@@ -113,6 +129,8 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
         delay_ms={name: round(float(np.percentile(delays_ms, q)), 1) for name, q in shares.items()},
         classes=classes,
         episodes=_episode_lines(run, ledger),
+        models=_model_lines(ledger),
+        promotion=run.promotion,
     )
 
 
@@ -157,6 +175,27 @@ def _episode_line(episode: Episode, places: Sequence[int], ledger: Ledger) -> Ep
     )
 
 
+def _model_lines(ledger: Ledger) -> tuple[ModelLine, ...]:
+    lines = [
+        _model_line(model, [place for place, judge in enumerate(ledger.model) if judge == model], ledger)
+        for model in {*ledger.model} - {NO_VERDICT}
+    ]
+    return tuple(sorted(lines, key=lambda line: (line.first_s, line.model)))
+
+
+def _model_line(model: str, places: Sequence[int], ledger: Ledger) -> ModelLine:
+    detected_us = ledger.detected_us[places]
+    found = Counter(ledger.alert[place] for place in places)
+    del found[NO_VERDICT]
+    return ModelLine(
+        model=model,
+        first_s=round(float(detected_us.min()) / 1e6, 1),
+        last_s=round(float(detected_us.max()) / 1e6, 1),
+        events=len(places),
+        alerts=dict(found.most_common()),
+    )
+
+
 def _differing(ledger: Ledger) -> int:
     """Events whose alert does not say what the verdict says, is missing, or is one too many."""
     return sum(
@@ -187,6 +226,7 @@ def tables(summary: Summary, width: int = WIDE) -> RenderableType:
     return Group(
         _class_table(summary, wide=width >= WIDE),
         _episode_table(summary, wide=width >= WIDE),
+        _model_table(summary, wide=width >= WIDE),
         *(Text(line) for line in notes(summary)),
     )
 
@@ -210,6 +250,8 @@ def notes(summary: Summary) -> list[str]:
             f"{summary.false_alarms_under_attack:,} of them on a device while it was under attack; "
             f"by service: {by_service}."
         )
+    if summary.promotion:
+        lines.append(f"Half-way, while events flowed: {summary.promotion}.")
     if summary.alerts_differing:
         lines.append(
             f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
@@ -264,6 +306,19 @@ def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
             f"{line.exact:,}",
             "never" if line.first_alert_s is None else f"{line.first_alert_s:.1f} s",
         )
+    return table
+
+
+def _model_table(summary: Summary, *, wide: bool) -> RenderableType:
+    table = _table("Which model raised which alerts", wide=wide)
+    table.add_column("model", no_wrap=True)
+    for name in ("from", "to", "events", "alerts"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("by class")
+    for line in summary.models:
+        alerts = f"{sum(line.alerts.values()):,}"
+        span = f"{line.first_s:.1f} s", f"{line.last_s:.1f} s"
+        table.add_row(line.model, *span, f"{line.events:,}", alerts, _counts(line.alerts) or "none")
     return table
 
 

@@ -54,6 +54,8 @@ class View:
     sent: int = 0
     classified: int = 0
     dead_letters: int = 0
+    model: str = ""
+    """Which model serves, and how far its successor is."""
     alerts: Mapping[str, int] = field(default_factory=dict)
     alerted: frozenset[str] = frozenset()
     """Devices with an alert."""
@@ -117,6 +119,11 @@ def buried(view: View, dead_letters: int) -> View:
     return replace(view, dead_letters=view.dead_letters + dead_letters)
 
 
+def served(view: View, model: str) -> View:
+    """What is to be said of the model now."""
+    return view if view.model == model else replace(view, model=model)
+
+
 def line(view: View) -> str:
     """The view as one line, for what is no terminal."""
     sent_per_s, _ = view.rates
@@ -124,7 +131,7 @@ def line(view: View) -> str:
     now = ", ".join(f"{episode.name} on {episode.device_id}" for episode in view.under_way)
     return (
         f"{view.at_s:5.1f} s  {view.sent:,} events ({sent_per_s:.0f}/s)  lag {view.lag_events:,}  "
-        f"alerts: {found or 'none'}  now: {now or 'ordinary traffic'}"
+        f"alerts: {found or 'none'}  now: {now or 'ordinary traffic'}  {view.model}".rstrip()
     )
 
 
@@ -139,6 +146,8 @@ def render(view: View, height_rows: int = ROWS_BESIDE_LATEST + LATEST) -> Render
         Group(_figures(view), gone_by, "", side_by_side, "", _latest(view, lines)),
         title="AutoDeep-ID: a simulated fleet",
         title_align="left",
+        subtitle=Text(view.model, overflow="ellipsis") if view.model else None,
+        subtitle_align="left",
     )
 
 
