@@ -34,6 +34,7 @@ from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import topic_id, wait_for_broker
 from streams.kafka.transport import Poll
+from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble
 from streams.models.serving import Serving
 from streams.pipeline import Computed, Pipeline, Ports, Rules
@@ -230,6 +231,12 @@ def _add_pages(app: faust.App, worker: Worker, serving: Serving, models: WorkerM
             {"ready": unready is None, "why_not": unready, "detail": detail},
             status=200 if unready is None else 503,
         )
+
+    scraped = exposition(worker, lambda: serving.ref)
+
+    @app.page("/metrics")
+    async def metrics(web: Any, request: Any) -> Any:
+        return web.bytes(scraped(), headers={"Content-Type": CONTENT_TYPE})
 
     @app.page("/stats")
     async def stats(web: Any, request: Any) -> Any:

@@ -29,7 +29,7 @@ from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
 from streams.core.topics import NORMAL, Topics
-from streams.core.window_cache import Latents, WindowCache
+from streams.core.window_cache import CacheFigures, Latents, WindowCache
 from streams.core.windows import WIDTH, Advance, Index, Windows
 
 STAGES: Final = ("decode", "windows", "infer", "publish", "save")
@@ -151,12 +151,8 @@ class Pipeline:
         self._cache.drop(partition, devices)
 
     @property
-    def cached_devices(self) -> int:
-        return len(self._cache)
-
-    @property
-    def cache_capacity(self) -> int:
-        return self._cache.capacity
+    def cache_figures(self) -> CacheFigures:
+        return self._cache.figures
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""

@@ -6,6 +6,7 @@ What computes runs here, off the event loop: Faust's commits, timers and web ser
 from __future__ import annotations
 
 import asyncio
+import bisect
 import functools
 import re
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from streams.core.events import Chunk
+from streams.core.window_cache import CacheFigures
 from streams.errors import Unavailable
 from streams.pipeline import Computed, Pipeline, Report
 
@@ -26,6 +28,10 @@ T = TypeVar("T")
 
 STUCK_AFTER_S: Final = 120.0
 """So long without a chunk done, with nothing away, is no progress any more."""
+
+
+SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
+"""Chunks are counted by their records: at most so many, or more than the last."""
 
 
 @dataclass(slots=True)
@@ -40,6 +46,8 @@ class Totals:
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     cpu_ns: Counter[str] = field(default_factory=Counter)
+    sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
+    """Chunks by their records, the place being that of the least bound that holds them."""
 
     def add(self, report: Report) -> None:
         self.chunks += 1
@@ -50,6 +58,7 @@ class Totals:
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
         self.cpu_ns.update(report.cpu_ns)
+        self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
 
 
 class Worker:
@@ -58,6 +67,8 @@ class Worker:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
         self.partitions: frozenset[int] = frozenset()
+        self.lag: dict[int, int] = {}
+        """Records of each partition beyond the chunk that was taken up last."""
         self.away: str | None = None
         self.stopping = threading.Event()
         self._clock_s = clock_s
@@ -72,10 +83,15 @@ class Worker:
 
     async def compute(self, chunk: Chunk) -> Computed:
         """A chunk's verdicts, computed in a thread while the chunk before may still be on its way out."""
+        self.take_up(chunk)
+        return await self._in(self._computing, self._running().compute, chunk)
+
+    def take_up(self, chunk: Chunk) -> None:
+        """A chunk is begun: from now on its end is progress, and the lag is what lies beyond it."""
         if not self._under_way:
             self._progress_s = self._clock_s()
         self._under_way += 1
-        return await self._in(self._computing, self._running().compute, chunk)
+        self.lag[chunk.source.partition] = chunk.end_offset - chunk.records[-1].offset - 1
 
     async def deliver(self, computed: Computed) -> None:
         """Publish and save; afterwards the chunk may be acknowledged. One at a time, in computed order."""
@@ -90,6 +106,7 @@ class Worker:
 
     def assigned(self, partitions: frozenset[int]) -> None:
         self.partitions = partitions
+        self.lag = dict.fromkeys(sorted(partitions), 0)
 
     async def revoked(self) -> None:
         """Forget every window: until a partition comes back, another worker may have changed them."""
@@ -97,6 +114,7 @@ class Worker:
             for partition in self.partitions:
                 await self._in(self._computing, self._pipeline.drop_partition, partition)
         self.partitions = frozenset()
+        self.lag = {}
 
     def note_away(self, problem: Unavailable | None) -> None:
         self.away = None if problem is None else str(problem)
@@ -120,6 +138,10 @@ class Worker:
             return self.away
         return None if self.partitions else "no partitions are assigned"
 
+    @property
+    def cache(self) -> CacheFigures:
+        return self._pipeline.cache_figures if self._pipeline is not None else CacheFigures(0, 0, 0, 0)
+
     def figures(self) -> dict[str, object]:
         """The totals and what the process has used, as one JSON object."""
         rss_kib, peak_rss_kib = _memory_kib()
@@ -136,8 +158,9 @@ class Worker:
             "away": self.away,
             "cpu_ns": dict(totals.cpu_ns),
             "process_cpu_ns": time.process_time_ns(),
-            "cached_devices": self._pipeline.cached_devices if self._pipeline else 0,
-            "cache_capacity": self._pipeline.cache_capacity if self._pipeline else 0,
+            "lag": self.lag,
+            "cached_devices": self.cache.devices,
+            "cache_capacity": self.cache.capacity,
             "rss_kib": rss_kib,
             "peak_rss_kib": peak_rss_kib,
         }

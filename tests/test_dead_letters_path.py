@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from confluent_kafka import Message
+from prometheus_client.parser import text_string_to_metric_families
 
 from streams.codec import framing
 from streams.codec.alerts import decode_alert
@@ -14,10 +16,11 @@ from streams.codec.connections import encode_connections
 from streams.core.events import Reason
 from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC
 from streams.embedded.kafka import Broker
+from streams.embedded.workers import WorkerProcess
 from streams.store import open_store
 from streams.training.evaluate import evaluate_rows
 from tests.codec_samples import fields, single
-from tests.path import path
+from tests.path import DEADLINE_S, path
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -80,6 +83,7 @@ def test_bad_records_become_dead_letters_and_good_ones_come_out_as_if_alone(
         letters = tested.read([tested.topics.dead_letters], lambda found: len(found) >= len(BAD))
         verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= len(rows))
         assert worker.exit_code is None, worker.log_tail()
+        assert_counted(worker, [reason for _, reason in BAD.values()], len(rows))
 
     by_offset = {int(header(letter, "offset")): letter for letter in letters}
     assert len(letters) == len(by_offset) == len(BAD)
@@ -100,6 +104,22 @@ def test_bad_records_become_dead_letters_and_good_ones_come_out_as_if_alone(
     for offset, posterior in expected.items():
         scores = posterior.astype(np.float64).round(4).tolist()
         assert list(found[offset].scores.values()) == scores
+
+
+def assert_counted(worker: WorkerProcess, reasons: list[str], good: int) -> None:
+    """What is told to Prometheus, once the chunk whose output was read is counted too."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while worker.figures()["records"] < good + len(reasons):
+        assert time.monotonic() < deadline_s, worker.figures()
+        time.sleep(0.05)
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(worker.metrics()):
+        for sample in family.samples:
+            found[f"{sample.name} {sample.labels.get('reason', '')}".rstrip()] = sample.value
+    for reason in reasons:
+        assert found[f"autodeep_dead_letters_total {reason}"] == reasons.count(reason)
+    assert found["autodeep_records_total"] == good + len(reasons)
+    assert found["autodeep_ready"] == 1
 
 
 def test_symbols_never_seen_are_no_error(kafka: Broker, redis_url: str, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_small_cache_changes_nothing() -> None:
     records = telemetry([i * 7 % 40 for i in range(400)])
     world = World()
     worker = world.worker(cache_bytes=60_000)
-    assert 8 <= worker.cache_capacity < 20  # of 40 devices
+    assert 8 <= worker.cache_figures.capacity < 20  # of 40 devices
     assert len(list(overlapped(worker, chunks_of(records, 8)))) == 50
     assert world.verdicts() == in_one_go(records).verdicts()
     assert same_windows(world, in_one_go(records))

@@ -7,6 +7,7 @@ window stand the latents of its rows, computed by one model: another model's are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,16 @@ _BOOKKEEPING_BYTES: Final = 320
 """About what a device costs beside its arrays: its id as a string, a dictionary's entry, an owner's tuple."""
 
 Latents = npt.NDArray[np.float32]  # (D, W, L) in ring order
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """`hits` and `misses` count devices of chunks since the start."""
+
+    devices: int
+    capacity: int
+    hits: int
+    misses: int
 
 
 class WindowCache:
@@ -39,6 +50,10 @@ class WindowCache:
 
     def __len__(self) -> int:
         return self.capacity - len(self._free)
+
+    @property
+    def figures(self) -> CacheFigures:
+        return CacheFigures(len(self), self.capacity, self.hits, self.misses)
 
     def find(self, partition: int, devices: Sequence[str]) -> Index:
         """The slots (D,) of these devices, -1 where a device is not here. Marks them as just used."""

@@ -73,6 +73,11 @@ class WorkerProcess:
         status, body = self._get("/stats")
         return cast("dict[str, Any]", json.loads(body)) if status == http.client.OK else {}
 
+    def metrics(self) -> str:
+        """What it tells Prometheus; empty when it does not answer."""
+        status, body = self._get("/metrics")
+        return body.decode() if status == http.client.OK else ""
+
     def signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:
             self._process.send_signal(number)
