@@ -32,7 +32,7 @@ from streams.errors import SettingsError, Unavailable
 from streams.kafka.faust_app import app_settings, poll_topic
 from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
-from streams.kafka.topics import topic_id, wait_for_broker
+from streams.kafka.topics import check_rights, topic_id, wait_for_broker
 from streams.kafka.transport import Poll
 from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble
@@ -75,10 +75,17 @@ def build_pipeline(settings: Settings, worker: Worker, serving: Serving, parts: 
     topics = Topics(settings.topic_prefix)
     ttl_s = settings.window_ttl_days * 86_400
     store = parts.enter_context(
-        RedisWindows(settings.redis_url, settings.topic_prefix, ttl_s, settings.network_timeout_s)
+        RedisWindows(
+            settings.redis_url,
+            settings.topic_prefix,
+            ttl_s,
+            settings.network_timeout_s,
+            settings.redis_ca_file,
+        )
     )
     starting(store.ping)
     wait_for_broker(settings, starting)
+    starting(lambda: check_rights(settings))
     url = settings.schema_registry_url
     registry = confluent_registry(url, settings.network_timeout_s) if url else None
     ports = Ports(

@@ -5,6 +5,7 @@
     ├── DataError                    a data set or file of the user's cannot be used                2
     ├── ModelRejected                an artifact is broken, altered, or of another feature table    3
     ├── TopicsDiffer                 topics exist, but not as they were asked for                   4
+    ├── AccessDenied                 Kafka or Redis refuses the user, or its certificate is refused 77
     └── Unavailable                  something on the network did not answer; trying again helps    69
         ├── BrokerUnavailable
         │   └── MessageTooLarge          a topic's limit is below a message; raising the limit helps
@@ -36,6 +37,12 @@ class ModelRejected(AutodeepError):
 
 class TopicsDiffer(AutodeepError):
     exit_code = 4
+
+
+class AccessDenied(AutodeepError):
+    """Trying again does not help: a password, a certificate or a permission has to change."""
+
+    exit_code = 77
 
 
 class Unavailable(AutodeepError):

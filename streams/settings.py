@@ -70,6 +70,7 @@ class Settings:
     redis_url: str = _setting(
         "redis://localhost:6379/0", "Where the windows are kept; redis:// or rediss://", secret=True
     )
+    redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
     schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")

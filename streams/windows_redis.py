@@ -24,10 +24,12 @@ from streams.core.events import Source
 from streams.core.features import ROW
 from streams.core.ports import Saved
 from streams.core.windows import HEAD, WIDTH, Index, Windows
-from streams.errors import SettingsError, WindowStoreUnavailable
+from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 
 _LOAD_AT_ONCE: Final = 2048
 _STALE: Final = 2
+_REFUSED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+_ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_CA_FILE and Redis's ACL"
 
 # The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); the offset
 # stands at byte 32. Offsets below 2^53 are exact in Lua's numbers. ARGV: those 28 bytes, time to live in ms;
@@ -64,7 +66,8 @@ return answers
 class RedisWindows:
     """The window store of a worker. A context manager; safe to call from one thread at a time."""
 
-    def __init__(self, url: str, prefix: str, ttl_s: float, timeout_s: float) -> None:
+    def __init__(self, url: str, prefix: str, ttl_s: float, timeout_s: float, ca_file: str = "") -> None:
+        secured = {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
         try:
             self._redis = redis.Redis.from_url(
                 url,
@@ -72,6 +75,7 @@ class RedisWindows:
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),  # the pipeline's patience retries, and says so
                 health_check_interval=30,
+                **secured,
             )
         except ValueError as exc:
             raise SettingsError(
@@ -92,8 +96,25 @@ class RedisWindows:
         self._redis.close()
 
     def ping(self) -> None:
-        """Raises WindowStoreUnavailable when Redis does not answer."""
-        self._call(self._redis.ping)
+        """Raises WindowStoreUnavailable when Redis does not answer, AccessDenied where one refuses the other.
+
+        Every command that the path needs is tried, on a key of its own.
+        """
+        try:
+            self._call(self._redis.ping)
+            self._try_commands(f"{self._prefix}:w:{{ping}}:")
+        except WindowStoreUnavailable as exc:
+            problem = exc.__cause__
+            if isinstance(problem, _REFUSED) or "certificate verify failed" in str(problem):
+                raise AccessDenied(f"{exc}; check {_ABOUT_ACCESS}") from exc
+            raise
+
+    def _try_commands(self, key: str) -> None:
+        self._call(self._redis.mget, [key])
+        self._call(self._save, keys=[key], args=[b"", 1000, 0, -1, -1, b"", b"", b""])
+        self._call(self._redis.setrange, key, 0, b"0")
+        self._call(self._redis.getrange, key, 0, 0)
+        self._call(self._redis.pexpire, key, 1)
 
     def key(self, source: Source, device: str) -> str:
         return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}:{device}"

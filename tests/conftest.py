@@ -29,7 +29,8 @@ class _Given:
     bootstrap_servers: str
 
 
-def _absent(reason: str) -> NoReturn:
+def absent(reason: str) -> NoReturn:
+    """Skip, or fail where the server must be there."""
     if os.environ.get("CI") == "true" or os.environ.get("AUTODEEP_REQUIRE_KAFKA") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -46,7 +47,7 @@ def kafka() -> Iterator[Broker]:
         try:
             broker = stack.enter_context(ApacheKafka())
         except Unavailable as exc:
-            _absent(f"{NO_KAFKA}{exc}")
+            absent(f"{NO_KAFKA}{exc}")
         yield broker
 
 
@@ -68,7 +69,7 @@ def redis_url() -> Iterator[str]:
         try:
             server = stack.enter_context(RedisServer())
         except Unavailable as exc:
-            _absent(f"{NO_REDIS}{exc}")
+            absent(f"{NO_REDIS}{exc}")
         yield server.url
 
 

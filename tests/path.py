@@ -21,6 +21,8 @@ DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class TestedPath:
+    __test__ = False  # no test, for all its name
+
     settings: Settings
     topics: Topics
     environment: Mapping[str, str]

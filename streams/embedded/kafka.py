@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,18 @@ class MockKafka:
         del self._keeper  # the cluster ends with the client that it was made for
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A second listener with TLS and SCRAM-SHA-512, and an authorizer: who is not named may do nothing.
+
+    Whoever comes by the plain listener may do everything. `certificate` is a PEM file of key and chain,
+    `users` are names and passwords.
+    """
+
+    certificate: Path
+    users: Mapping[str, str]
+
+
 class ApacheKafka:
     """Apache Kafka in KRaft mode on free ports of localhost: 1 node, or 3 whose leaders can be killed.
 
@@ -70,7 +83,11 @@ class ApacheKafka:
     """
 
     def __init__(
-        self, nodes: int = 1, properties: Mapping[str, str] | None = None, heap_mib: int = 512
+        self,
+        nodes: int = 1,
+        properties: Mapping[str, str] | None = None,
+        heap_mib: int = 512,
+        secured: Secured | None = None,
     ) -> None:
         if nodes not in {1, 3}:
             raise ValueError("1 node or 3: two would need both for every vote")
@@ -78,7 +95,14 @@ class ApacheKafka:
         self._properties = dict(properties or {})
         self._heap_mib = heap_mib
         self._ports = [(free_port(), free_port()) for _ in range(nodes)]
+        self._secured = secured
+        self._secured_ports = [free_port() for _ in range(nodes)] if secured else []
         self._processes: dict[int, ServerProcess] = {}
+
+    @property
+    def secured_servers(self) -> str:
+        """The addresses of the listeners with TLS."""
+        return ",".join(f"localhost:{port}" for port in self._secured_ports)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -127,7 +151,9 @@ class ApacheKafka:
         tools = []
         for node in range(self._count):
             self._config(node).write_text(self._server_properties(node), encoding="utf-8")
-            tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config(node)))
+            tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config(node))]
+            for name, password in self._secured.users.items() if self._secured else ():
+                tool += ["--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]"]
             tools.append(ServerProcess("Kafka's StorageTool", self._command(*tool), self._log(node)))
         for tool_process in tools:
             code = tool_process.join(_START_S)
@@ -186,6 +212,23 @@ class ApacheKafka:
             # A node that was killed may come back after its old session has ended: 3 s instead of 9.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            **(self._secured_properties(node, self._secured) if self._secured else {}),
             **self._properties,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+    def _secured_properties(self, node: int, secured: Secured) -> dict[str, str]:
+        port, controller_port = self._ports[node]
+        plain, safe = f"PLAINTEXT://127.0.0.1:{port}", f"SASL_SSL://localhost:{self._secured_ports[node]}"
+        login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return {
+            "listeners": f"{plain},{safe},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"{plain},{safe}",
+            "listener.security.protocol.map": ("PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": login,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(secured.certificate),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
 
+from confluent_kafka import KafkaError
+
+from streams.errors import AccessDenied
 from streams.settings import Settings
 
 Config = dict[str, str | int | float | bool]
@@ -12,6 +16,39 @@ Config = dict[str, str | int | float | bool]
 LOG: Final = logging.getLogger("autodeep.librdkafka")
 """librdkafka's own lines; silent where nobody has configured logging. Given to every client as `logger`."""
 LOG.addHandler(logging.NullHandler())
+
+
+class Refusals:
+    """librdkafka's own words on why a connection was refused: it goes on trying, and only its log tells.
+
+    `note` is for `error_cb`; `raise_any` raises AccessDenied once there was one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found: KafkaError | None = None
+
+    def note(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self._found = error
+
+    def raise_any(self) -> None:
+        error = self._found
+        if error is None:
+            return
+        said = _REPEATED.sub("", error.str()).strip()
+        if error.code() == KafkaError._SSL:
+            raise AccessDenied(f"no TLS with Kafka at {where(self._settings)}: {said}; {_ABOUT_TLS}")
+        raise AccessDenied(
+            f"Kafka at {where(self._settings)} refuses user {self._settings.kafka_username!r}: {said}; check "
+            "AUTODEEP_KAFKA_USERNAME, AUTODEEP_KAFKA_PASSWORD and AUTODEEP_KAFKA_SASL_MECHANISM"
+        )
+
+
+_REPEATED: Final = re.compile(
+    r"\s*\(after \d+ms in state \w+(?:, \d+ identical error\(s\) suppressed)?\)|^\S*bootstrap: "
+)
+_ABOUT_TLS: Final = "check the brokers' certificate and AUTODEEP_KAFKA_CA_FILE"
 
 
 def client_config(settings: Settings) -> Config:

@@ -10,13 +10,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Patience
 from streams.core.topics import Topics
-from streams.errors import BrokerUnavailable, SettingsError
-from streams.kafka.client import LOG, client_config, where
+from streams.errors import AccessDenied, BrokerUnavailable, SettingsError
+from streams.kafka.client import LOG, Refusals, client_config, where
 from streams.settings import Settings
 
 DAY_MS: Final = 86_400_000
@@ -118,25 +125,92 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
 def wait_for_broker(settings: Settings, patience: Patience, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    Raises BrokerUnavailable when the patience ends.
+    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
         needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
     names = tuple(needed)
-    admin = AdminClient(client_config(settings), logger=LOG)
+    refusals = Refusals(settings)
+    admin = AdminClient({**client_config(settings), "error_cb": refusals.note}, logger=LOG)
 
     def check() -> None:
-        known = _cluster(admin, settings).topics
+        try:
+            known = _cluster(admin, settings).topics
+        except BrokerUnavailable:
+            admin.poll(0)  # this is where `error_cb` is called
+            refusals.raise_any()
+            raise
         missing = [name for name in names if name not in known]
         if missing:
             raise BrokerUnavailable(
                 f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
-                "`autodeep topics create` makes them"
+                f"`autodeep topics create` makes them{_unseen(settings)}"
             )
 
     patience(check)
+
+
+def _unseen(settings: Settings) -> str:
+    """A topic that a user may not describe looks like one that is not there."""
+    if not settings.kafka_security.startswith("SASL"):
+        return ""
+    return f"; or user {settings.kafka_username!r} lacks the right to see them (docs/operating.md)"
+
+
+def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
+    """What a worker does with each topic; seeing a topic (DESCRIBE) comes with either."""
+    topics = Topics(settings.topic_prefix)
+    read, write = AclOperation.READ, AclOperation.WRITE
+    classified = {topics.classified: (write,)} if settings.publish_classified else {}
+    return {
+        topics.telemetry: (read,),
+        **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
+        **classified,
+        topics.model_commands: (read,),
+        topics.model_active: (read, write),
+        topics.model_status: (read, write),
+    }
+
+
+def check_rights(settings: Settings) -> None:
+    """Raises AccessDenied with all that the user lacks of a worker's topics and of its group.
+
+    Without an authorizer everything is allowed. librdkafka's mock cluster has none, and is not asked.
+    """
+    admin = AdminClient(client_config(settings), logger=LOG)
+    cluster = _cluster(admin, settings)
+    if (cluster.cluster_id or "").startswith(_MOCK_CLUSTER):
+        return
+    rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
+    limit_s = settings.network_timeout_s
+    asked = admin.describe_topics(
+        TopicCollection(list(rights)), include_authorized_operations=True, request_timeout=limit_s
+    )
+    lacking = []
+    for name, future in asked.items():
+        may = _result(future, settings, f"the rights on topic {name}").authorized_operations or ()
+        lacking += [f"{right.name} on topic {name}" for right in rights[name] if right not in may]
+    groups = admin.describe_consumer_groups(
+        [settings.group], include_authorized_operations=True, request_timeout=limit_s
+    )
+    lacking += [f"READ on group {name}" for name, future in groups.items() if not _may_read(future, settings)]
+    if lacking:
+        raise AccessDenied(
+            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
+            "docs/operating.md lists the rights that a worker needs"
+        )
+
+
+def _may_read(future: Any, settings: Settings) -> bool:
+    described = _result(
+        future,
+        settings,
+        f"the rights on group {settings.group}",
+        allowed=KafkaError.GROUP_AUTHORIZATION_FAILED,
+    )
+    return described is not _ALLOWED and AclOperation.READ in (described.authorized_operations or ())
 
 
 def topic_id(settings: Settings, topic: str) -> uuid.UUID:
