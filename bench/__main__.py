@@ -68,16 +68,17 @@ def devices(
 @app.command()
 def reload(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
-    times: int = typer.Option(200, min=1, help="Promotes, to and fro between two versions."),
-    rate: float = typer.Option(2000.0, min=100.0, help="Events a second that flow meanwhile."),
-    quiet_s: float = typer.Option(15.0, min=5.0, help="Seconds before the first promote."),
-    pause_s: float = typer.Option(1.0, min=0.0, help="Seconds between a switch and the next promote."),
+    times: int = typer.Option(200, min=2, help="Promotes, to and fro between two versions."),
+    rate: float = typer.Option(0.0, min=0.0, help="Events a second meanwhile; 0: half the capacity."),
+    flat_out: int = typer.Option(60_000, min=10_000, help="Events from which the capacity is taken."),
+    quiet_s: float = typer.Option(10.0, min=2.0, help="Seconds before the first promote."),
+    pause_s: float = typer.Option(1.5, min=0.0, help="Seconds between a switch and the next promote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Models promoted while events flow: what is lost, who judged, memory, latency, time to switch."""
     from bench.reload import Plan, measure
 
-    result = measure(data, Plan(times, rate, quiet_s, pause_s))
+    result = measure(data, Plan(times, rate, flat_out, quiet_s, pause_s))
     _print(result, as_json)
     if result["lost"] or result["wrong_model"]:
         raise typer.Exit(1)
