@@ -1,4 +1,4 @@
-"""`python -m bench parity | pipeline | devices | reload`; `--help` on each says what it measures."""
+"""`python -m bench parity | pipeline | devices | reload | kills`; `--help` on each says what it measures."""
 
 from __future__ import annotations
 
@@ -72,15 +72,31 @@ def reload(
     rate: float = typer.Option(0.0, min=0.0, help="Events a second meanwhile; 0: half the capacity."),
     flat_out: int = typer.Option(60_000, min=10_000, help="Events from which the capacity is taken."),
     quiet_s: float = typer.Option(10.0, min=2.0, help="Seconds before the first promote."),
-    pause_s: float = typer.Option(1.5, min=0.0, help="Seconds between a switch and the next promote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Models promoted while events flow: what is lost, who judged, memory, latency, time to switch."""
     from bench.reload import Plan, measure
 
-    result = measure(data, Plan(times, rate, flat_out, quiet_s, pause_s))
+    result = measure(data, Plan(times, rate, flat_out, quiet_s))
     _print(result, as_json)
     if result["lost"] or result["wrong_model"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def kills(
+    schedules: int = typer.Option(10, min=1, help="Schedules, drawn one by one from the seed."),
+    seed: int = typer.Option(1, help="What they are drawn from."),
+    only: int = typer.Option(0, min=0, help="The number of the one schedule to run; 0: all."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Workers and Kafka killed while models change: is one version agreed on, and no event lost?"""
+    from bench.kills import measure
+
+    numbers = [only] if only else range(1, schedules + 1)
+    result = measure(list(numbers), seed, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(result, as_json)
+    if result["disagreeing"] or result["lost"]:
         raise typer.Exit(1)
 
 

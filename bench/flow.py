@@ -21,7 +21,7 @@ _PATIENT_S: Final = 60.0
 
 
 class Flow:
-    """A feed over and over, in steps of 10 ms; event times are the wall clock's, each a little after the last.
+    """A feed over and over, in steps of 10 ms; event times are the wall clock's, in a step 1 us apart.
 
     Within one device no two events have the same time, so device and time name an event.
     """

@@ -14,7 +14,7 @@ from bench.parts import Parts
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.core.events import Message
 from streams.errors import Unavailable
-from streams.kafka.client import client_config
+from streams.kafka.client import LOG, client_config
 from streams.kafka.publisher import KafkaPublisher
 from streams.store import open_store
 
@@ -22,13 +22,15 @@ NAME: Final = "kdd99"
 SWITCH_S: Final = 60.0
 
 
-def two_alike(folder: str) -> tuple[str, str]:
-    """A store with the shipped model as versions 1 and 2; their digests."""
+def alike(folder: str, count: int) -> list[str]:
+    """A store with the shipped model as versions 1 to `count`, alike but for their digests; these."""
     detector = open_store().load(f"{NAME}@champion")
     store = open_store(folder)
-    first, second = (store.save(detector, NAME, version, {}, "for a bench") for version in "12")
+    digests = [
+        store.save(detector, NAME, str(number + 1), {}, "for a bench").digest for number in range(count)
+    ]
     store.set_alias(NAME, "champion", "1")
-    return first.digest, second.digest
+    return digests
 
 
 def promote(version: str) -> ModelCommand:
@@ -46,7 +48,7 @@ class Orders:
         self._topics = parts.topics
         self._publisher = KafkaPublisher(parts.settings)
         config = {"group.id": "bench", "fetch.wait.max.ms": 10, "isolation.level": "read_committed"}
-        self._consumer = Consumer({**client_config(parts.settings), **config})
+        self._consumer = Consumer({**client_config(parts.settings), **config}, logger=LOG)
         self._consumer.assign([TopicPartition(self._topics.model_status, 0, OFFSET_BEGINNING)])
 
     def __enter__(self) -> Self:
@@ -63,7 +65,7 @@ class Orders:
         self._publisher.publish([Message(self._topics.model_commands, b"", encode_command(command))])
 
     def wait_for(self, enough: Callable[[ModelStatus], bool], what: str, timeout_s: float = SWITCH_S) -> None:
-        """Hand every new status to `enough` until it says so. Raises Unavailable where that takes too long."""
+        """Hand every new status to `enough` until it says so. Raises Unavailable if that takes too long."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             message = self._consumer.poll(0.1)
@@ -74,7 +76,7 @@ class Orders:
 
 
 def switched(orders: Orders, command: ModelCommand, workers: int) -> tuple[int, str]:
-    """When the last worker served what the command asked for, microseconds; or when and why it was refused."""
+    """When (microseconds) the last worker served what the command asked for; or it was refused, and why."""
     serving: dict[str, int] = {}
     refused: list[ModelStatus] = []
 

@@ -10,9 +10,9 @@ verdict; a model serves from its command to the moment when the last worker had 
 other verdict is wrong, be it of a third model or of one that all had left. (The two judge alike, so it is the
 digest in the verdict that counts.)
 
-Latency is from the sending of an event to the broker's append of its verdict. That during reloads is of events
-sent from a command until half a second after the last worker's switch, since after it every window is encoded
-anew; that without is of all others. `switch_s` is from a command until all workers had switched.
+Latency is from the sending of an event to the broker's append of its verdict. That during reloads is of
+events sent from a command until half a second after the last worker's switch, since after it every window is
+encoded anew; that without is of all others. `switch_s` is from a command until all workers had switched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench import reload_figures as figures
 from bench.feed import send
 from bench.flow import Flow, flowing
-from bench.model_orders import Orders, promote, switched, two_alike
+from bench.model_orders import Orders, alike, promote, switched
 from bench.parts import Parts, started
 from bench.pipeline import Load, mixed
 from bench.reload_figures import Reign, Span
@@ -42,6 +42,8 @@ WORKERS: Final = 2
 FEED_EVENTS: Final = 20_000
 DEVICES: Final = 2_000
 ATTACK_SHARE: Final = 0.02
+PAUSE_S: Final = 1.5
+"""Between a switch and the next promote."""
 STALLED_S: Final = 60.0
 RATED: Final = (0.25, 0.9)
 """Shares of the flat-out events between which the capacity is taken: before are cold windows."""
@@ -49,13 +51,13 @@ RATED: Final = (0.25, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`rate` in events a second, 0 for half the capacity; `quiet_s` before the first, `pause_s` after each."""
+    """`rate` in events a second, 0 for half the capacity; `flat_out` events before, `quiet_s` without any
+    promote, then `times` of them."""
 
     times: int
     rate: float
     flat_out: int
     quiet_s: float
-    pause_s: float
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Course:
 def measure(data: Path, plan: Plan) -> dict[str, Any]:
     feed = mixed(data, Load(FEED_EVENTS, DEVICES, ATTACK_SHARE))
     with tempfile.TemporaryDirectory(prefix="autodeep-bench-store-") as folder:
-        digests = two_alike(folder)
+        digests = alike(folder, 2)
         settings = {"model_store": folder, "publish_classified": "true"}
         with started({"log.message.timestamp.type": "LogAppendTime"}, **settings) as parts:
             workers = [parts.worker(f"worker-{number}") for number in range(WORKERS)]
@@ -133,7 +135,7 @@ def drained(workers: Sequence[WorkerProcess], records: int) -> tuple[float, int]
         time.sleep(0.05)
 
 
-def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: tuple[str, str], plan: Plan) -> Course:
+def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: Sequence[str], plan: Plan) -> Course:
     course = Course([Reign(digests[0], 0, 0)])
     with Orders(parts) as orders, _progress() as progress:
         for _ in progress.track(range(plan.times), description="models promoted"):
@@ -148,7 +150,7 @@ def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: tuple[str, 
                 digest = digests[int(version) - 1]
                 course.reigns.append(Reign(digest, command.issued_at_us, ended_us))
                 course.rss_kib.append([worker.figures()["rss_kib"] for worker in workers])
-            time.sleep(plan.pause_s)
+            time.sleep(PAUSE_S)
     return course
 
 
