@@ -19,6 +19,9 @@ from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows, pack_
 Clock = Callable[[], float]
 """Seconds of a clock that never goes back, such as time.perf_counter."""
 
+Rest = Callable[[float], None]
+"""Told how many seconds a micro-batch has taken; returns when the next may run."""
+
 _SEED: Final = 20
 
 
@@ -49,18 +52,23 @@ class Check:
         return f"{self.name}: measured {self.measured}, allowed {self.allowed}"
 
 
+def _no_rest(spent_s: float) -> None:
+    """One micro-batch right after the other."""
+
+
 def examine(
-    candidate: Detector, champion: Detector | None, limits: Limits, clock: Clock
+    candidate: Detector, champion: Detector | None, limits: Limits, clock: Clock, rest: Rest = _no_rest
 ) -> tuple[Check, ...]:
     """Every check of a candidate, passed or not; without a champion, those that need none.
 
-    Takes some tens of times as long as one micro-batch: call it in a thread, where nothing waits for it.
+    Takes some tens of times as long as one micro-batch, and the rests: call it in a thread, where nothing
+    waits for it.
     """
     checks = [_finite(candidate)]
     if candidate.golden_difference is not None:
         checks.insert(0, _golden(candidate.golden_difference))
     if champion is not None:
-        checks += [_classes(candidate, champion, limits), _latency(candidate, champion, limits, clock)]
+        checks += [_classes(candidate, champion, limits), _latency(candidate, champion, limits, clock, rest)]
     return tuple(checks)
 
 
@@ -108,15 +116,21 @@ def _classes(candidate: Detector, champion: Detector, limits: Limits) -> Check:
     return Check("classes", not missing or limits.allow_narrower, measured, allowed)
 
 
-def _latency(candidate: Detector, champion: Detector, limits: Limits, clock: Clock) -> Check:
+def _latency(candidate: Detector, champion: Detector, limits: Limits, clock: Clock, rest: Rest) -> Check:
     """The least of several repeats each, in turns, so that a busy moment of the machine meets both."""
     rows = standard_rows(limits.batch_rows)
+
+    def run(detector: Detector) -> float:
+        spent_s = _seconds(detector, rows, clock)
+        rest(spent_s)
+        return spent_s
+
     for detector in (champion, candidate):
-        _seconds(detector, rows, clock)  # warm-up: the first run pays for memory and kernels
+        run(detector)  # warm-up: the first run pays for memory and kernels
     theirs_s, ours_s = float("inf"), float("inf")
     for _ in range(limits.repeats):
-        theirs_s = min(theirs_s, _seconds(champion, rows, clock))
-        ours_s = min(ours_s, _seconds(candidate, rows, clock))
+        theirs_s = min(theirs_s, run(champion))
+        ours_s = min(ours_s, run(candidate))
     passed = ours_s <= limits.latency_ratio * theirs_s
     ratio = f"{ours_s / theirs_s:.2f}" if theirs_s > 0 else "?"
     measured = f"{ratio} x the champion's ({ours_s * 1e3:.2f} ms and {theirs_s * 1e3:.2f} ms)"

@@ -102,6 +102,18 @@ def test_a_model_that_knows_fewer_classes_is_refused_unless_forced() -> None:
     assert by_name(examine(narrower(), champion, forced, clock))["classes"].passed
 
 
+def test_each_micro_batch_is_followed_by_a_rest_of_its_own_length_and_the_rests_are_not_measured() -> None:
+    clock, rests = Timeline(), list[float]()
+
+    def rest(spent_s: float) -> None:
+        rests.append(round(spent_s, 6))
+        clock.now_s += 100.0
+
+    checks = examine(Timed(clock, 0.011), Timed(clock, 0.010), FEW, clock, rest)
+    assert refusal(checks) == ""
+    assert rests == [0.010, 0.011] * (1 + FEW.repeats)
+
+
 def test_more_classes_than_the_champion_has_are_welcome() -> None:
     clock = Timeline()
     assert by_name(examine(Timed(clock, 1.0), narrower(), FEW, clock))["classes"].passed
