@@ -78,8 +78,8 @@ class StoreFiles:
         try:
             return question(f"{self._root}/{path}".rstrip("/"))
         except (FileNotFoundError, NotADirectoryError) as exc:
-            if exc.__cause__ is not None and getattr(exc.__cause__, "status", None) not in _GONE:
-                self._unavailable(path, exc.__cause__)  # fsspec's http says "not found" whatever went wrong
+            if _hides_trouble(exc.__cause__):
+                self._unavailable(path, exc.__cause__ or exc)
             return None
         except _client_errors() as exc:
             self._unavailable(path, exc)
@@ -91,16 +91,29 @@ class StoreFiles:
 
 def _client_errors() -> tuple[type[BaseException], ...]:
     """OSError, and what the clients of remote file systems raise beside it; of those that are in use."""
-    found = (
-        getattr(sys.modules.get(module), name, None)
-        for module, name in (
-            ("aiohttp", "ClientError"),
-            ("botocore.exceptions", "BotoCoreError"),
-            ("botocore.exceptions", "ClientError"),
-            ("gcsfs.retry", "HttpError"),
-        )
+    named = (
+        ("aiohttp", "ClientError"),
+        ("botocore.exceptions", "BotoCoreError"),
+        ("botocore.exceptions", "ClientError"),
+        ("gcsfs.retry", "HttpError"),
     )
-    return (OSError, *(kind for kind in found if isinstance(kind, type)))
+    return (OSError, *(kind for module, name in named for kind in _loaded(module, name)))
+
+
+def _loaded(module: str, name: str) -> tuple[type[BaseException], ...]:
+    kind = getattr(sys.modules.get(module), name, None)
+    return (kind,) if isinstance(kind, type) else ()
+
+
+def _hides_trouble(cause: BaseException | None) -> bool:
+    """Whether "not found" stands for something else: fsspec's http says it whatever goes wrong.
+
+    Others give the server's own "no such key" as the cause, which is what it says.
+    """
+    status = getattr(cause, "status", None)
+    if isinstance(status, int):
+        return status not in _GONE
+    return isinstance(cause, (OSError, *_loaded("aiohttp", "ClientError")))
 
 
 def cache_folder() -> Path:

@@ -309,6 +309,19 @@ def test_a_web_server_in_trouble_is_unavailable_and_does_not_pass_for_an_empty_s
             assert "\n" not in str(failed.value)
 
 
+def test_a_missing_file_is_missing_though_its_file_system_gives_a_cause(
+    remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As s3fs does, whose cause is the client's own error."""
+
+    def absent(self: Any, path: str) -> dict[str, Any]:
+        raise FileNotFoundError(path) from RuntimeError("NoSuchKey")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "info", absent)
+    with pytest.raises(ModelRejected, match="is missing"):
+        open_store(remote).load("toy/1")
+
+
 def test_a_store_behind_an_url_is_not_written_to(remote: str, source: Path) -> None:
     with pytest.raises(SettingsError, match="folders only"):
         open_store(remote).add(source)
