@@ -1,4 +1,4 @@
-"""A model store behind HTTP that answers late, so that a worker can be met in the middle of loading."""
+"""A model store behind HTTP that can be slow, so that a worker is met in the middle of loading, or away."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 
 class SlowStore:
-    """`url` serves a folder; each answer waits `delay_s`."""
+    """`url` serves a folder; each answer waits `delay_s`, and is 503 while it is `away`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.delay_s = 0.0
+        self.away = False
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def slow_store(folder: str) -> Iterator[SlowStore]:
     class Handler(SimpleHTTPRequestHandler):
         def send_head(self) -> Any:
             time.sleep(store.delay_s)
-            return super().send_head()
+            return self.send_error(503) if store.away else super().send_head()
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: a missing list of retired versions is no news."""
