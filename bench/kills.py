@@ -58,17 +58,20 @@ class Outcome:
 
 def measure(numbers: Sequence[int], seed: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Run the schedules of these numbers, counted from 1, one after another; `say` is told of each."""
+    return _summary(run_all([draw(seed, number) for number in numbers], say), seed)
+
+
+def run_all(schedules: Sequence[Schedule], say: Callable[[str], None]) -> list[Outcome]:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="autodeep-bench-store-") as folder, slow_store(folder) as store:
         digests = alike(folder, 3)
         with started(model_store=store.url, publish_classified="true", network_timeout_s="5") as parts:
-            for number in numbers:
-                schedule = draw(seed, number)
-                say(f"schedule {number}: {schedule}")
+            for schedule in schedules:
+                say(f"schedule {schedule.number}: {schedule}")
                 outcome = run(parts, store, schedule, digests[0])
                 outcomes.append(outcome)
-                say(f"schedule {number}: {_in_words(outcome)}")
-    return _summary(outcomes, seed)
+                say(f"schedule {schedule.number}: {_in_words(outcome)}")
+    return outcomes
 
 
 def run(parts: Parts, store: SlowStore, schedule: Schedule, first_digest: str) -> Outcome:
@@ -89,6 +92,8 @@ def run(parts: Parts, store: SlowStore, schedule: Schedule, first_digest: str) -
         outcome.broken = kill_laws.broken_laws(told, group.sent, first_digest, serving, flow.sent)
         if outcome.broken:
             print(group.log_tails(), file=sys.stderr)
+        for worker in group.workers:
+            worker.signal(signal.SIGTERM)  # all at once; their context waits for one after the other
     return outcome
 
 
