@@ -114,6 +114,14 @@ def test_each_micro_batch_is_followed_by_a_rest_of_its_own_length_and_the_rests_
     assert rests == [0.010, 0.011] * (1 + FEW.repeats)
 
 
+@pytest.mark.parametrize(("candidate_s", "repeats"), [(0.010, 5), (0.0109, 5), (0.0115, 15), (0.013, 15)])
+def test_what_is_clear_after_five_repeats_is_measured_no_further(candidate_s: float, repeats: int) -> None:
+    clock, runs = Timeline(), list[float]()
+    limits = dataclasses.replace(FEW, repeats=15)
+    examine(Timed(clock, candidate_s), Timed(clock, 0.010), limits, clock, runs.append)
+    assert len(runs) == 2 * (1 + repeats)
+
+
 def test_more_classes_than_the_champion_has_are_welcome() -> None:
     clock = Timeline()
     assert by_name(examine(Timed(clock, 1.0), narrower(), FEW, clock))["classes"].passed
