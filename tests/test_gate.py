@@ -114,6 +114,13 @@ def test_each_micro_batch_is_followed_by_a_rest_of_its_own_length_and_the_rests_
     assert rests == [0.010, 0.011] * (1 + FEW.repeats)
 
 
+def test_a_large_micro_batch_is_run_in_pieces_so_that_events_wait_for_one_of_them_only() -> None:
+    rests = list[float]()
+    limits = Limits(batch_rows=300, repeats=1)
+    examine(Detector.random(), Detector.random(), limits, Timeline(), rests.append)
+    assert len(rests) == 3 * 2 * (1 + limits.repeats)
+
+
 @pytest.mark.parametrize(("candidate_s", "repeats"), [(0.010, 5), (0.0109, 5), (0.0115, 15), (0.013, 15)])
 def test_what_is_clear_after_five_repeats_is_measured_no_further(candidate_s: float, repeats: int) -> None:
     clock, runs = Timeline(), list[float]()

@@ -16,8 +16,8 @@ from streams.models.serving import UNRUNNABLE, Serving, load, ref_of
 from streams.store import ModelStore
 
 RESTS: Final = 3.0
-"""Times its own length for which each micro-batch of the gate is followed by nothing: a quarter of a core at
-most is taken from this worker's events, a few milliseconds at once."""
+"""Times its own length for which each piece of the gate's measuring is followed by nothing: a quarter of a
+core at most is taken from this worker's events, a few milliseconds at once."""
 
 
 @dataclass(frozen=True, slots=True)
