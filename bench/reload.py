@@ -85,7 +85,8 @@ def measure(data: Path, plan: Plan) -> dict[str, Any]:
                 time.sleep(plan.quiet_s)  # of which the first half is not counted: fetches settle
                 course = _reload(parts, workers, digests, plan)
             drained(workers, flat_out + flow.sent)
-            verdicts = figures.read_verdicts(parts)
+            with Console(stderr=True).status("reading every verdict"):
+                verdicts = figures.read_verdicts(parts)
     since_us = flow.since_us + int(plan.quiet_s / 2 * 1e6)
     return {
         "times": plan.times,
