@@ -71,10 +71,12 @@ def draw(seed: int, number: int) -> Schedule:
 
 
 def _incident(rng: random.Random, kill: Kill) -> Incident:
+    """Before the order under way another version is promoted: there is something to examine and load."""
+    champion, wanted = rng.sample(VERSIONS, 2)
     return Incident(
         kill,
-        before=tuple(_order(rng) for _ in range(rng.randint(1, 2))),
-        during=Order(rng.choice(VERSIONS)),
+        before=(*(_order(rng) for _ in range(rng.randint(0, 1))), Order(champion)),
+        during=Order(wanted),
         after_s=round(rng.uniform(0.05, 0.8), 2),
         down_s=round(rng.uniform(0.0, 3.0), 1),
         then=tuple(_order(rng) for _ in range(rng.randint(0, 2))),

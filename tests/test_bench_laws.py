@@ -68,6 +68,8 @@ def test_a_schedule_is_the_same_whenever_it_is_drawn_and_four_in_turn_have_every
     assert schedules == [draw(1, number) for number in range(1, 5)]
     assert [schedule.incidents[0].kill for schedule in schedules] == list(Kill)
     assert draw(2, 1) != schedules[0]
+    for incident in (incident for schedule in schedules for incident in schedule.incidents):
+        assert incident.during.version not in ("", incident.before[-1].version)
 
 
 REIGNS = (Reign("a", 0, 0), Reign("b", 1000, 2000), Reign("a", 5000, 6000))
