@@ -1,4 +1,4 @@
-"""`python -m bench parity | pipeline | devices | reload`; `--help` on each says what it measures."""
+"""`python -m bench parity | pipeline | devices | reload | kills`; `--help` on each says what it measures."""
 
 from __future__ import annotations
 
@@ -68,18 +68,35 @@ def devices(
 @app.command()
 def reload(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
-    times: int = typer.Option(200, min=1, help="Promotes, to and fro between two versions."),
-    rate: float = typer.Option(2000.0, min=100.0, help="Events a second that flow meanwhile."),
-    quiet_s: float = typer.Option(15.0, min=5.0, help="Seconds before the first promote."),
-    pause_s: float = typer.Option(1.0, min=0.0, help="Seconds between a switch and the next promote."),
+    times: int = typer.Option(200, min=2, help="Promotes, to and fro between two versions."),
+    rate: float = typer.Option(0.0, min=0.0, help="Events a second meanwhile; 0: half the capacity."),
+    flat_out: int = typer.Option(60_000, min=10_000, help="Events from which the capacity is taken."),
+    quiet_s: float = typer.Option(10.0, min=2.0, help="Seconds before the first promote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Models promoted while events flow: what is lost, who judged, memory, latency, time to switch."""
     from bench.reload import Plan, measure
 
-    result = measure(data, Plan(times, rate, quiet_s, pause_s))
+    result = measure(data, Plan(times, rate, flat_out, quiet_s))
     _print(result, as_json)
     if result["lost"] or result["wrong_model"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def kills(
+    schedules: int = typer.Option(10, min=1, help="Schedules, drawn one by one from the seed."),
+    seed: int = typer.Option(1, help="What they are drawn from."),
+    only: int = typer.Option(0, min=0, help="The number of the one schedule to run; 0: all."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Workers and Kafka killed while models change: is one version agreed on, and no event lost?"""
+    from bench.kills import measure
+
+    numbers = [only] if only else range(1, schedules + 1)
+    result = measure(list(numbers), seed, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(result, as_json)
+    if result["disagreeing"] or result["lost"]:
         raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streams.core.topics import Topics
@@ -22,7 +22,7 @@ class Parts:
     environment: dict[str, str]
     logs: Path
     stack: ExitStack
-
+    kafka: ApacheKafka
     telemetry_partitions: int
 
     @property
@@ -31,6 +31,18 @@ class Parts:
 
     def worker(self, name: str) -> WorkerProcess:
         return self.stack.enter_context(WorkerProcess(self.environment, self.logs / f"{name}.log"))
+
+    @contextmanager
+    def apart(self, prefix: str) -> Iterator[Parts]:
+        """The same servers with topics, group, and workers of their own, which end with the context."""
+        own = {f"{PREFIX}TOPIC_PREFIX": prefix, f"{PREFIX}GROUP": prefix}
+        environment = {**self.environment, **own}
+        parsed = Settings.from_environment(environment)
+        create_topics(parsed, topic_specs(Topics(prefix)))
+        logs = self.logs / prefix
+        logs.mkdir()
+        with ExitStack() as stack:
+            yield replace(self, settings=parsed, environment=environment, logs=logs, stack=stack)
 
 
 @contextmanager
@@ -50,4 +62,4 @@ def started(broker: Mapping[str, str] | None = None, **settings: str) -> Iterato
         }
         parsed = Settings.from_environment(environment)
         create_topics(parsed, topic_specs(Topics(parsed.topic_prefix)))
-        yield Parts(parsed, environment, logs, stack, TELEMETRY_PARTITIONS)
+        yield Parts(parsed, environment, logs, stack, kafka, TELEMETRY_PARTITIONS)

@@ -1,259 +1,167 @@
 """Models promoted again and again while events flow: what is lost, who judged, what it costs.
 
-Two versions of the shipped model, alike but for their digests, are promoted in turn through the topic of
-model commands. A verdict may come from any model that served somewhere between the sending of its event and
-the broker's append of the verdict: from its command to the moment when the last worker had left it. The
-latency during reloads is that of events sent between a command and the last worker's switch; the latency
-without is that of all others, less the first half of the time before the first command.
+First some events flat out, all at once on the broker: what the two workers make of them is the `capacity`.
+Then events flow at `rate`, half of that, and two versions of the shipped model, alike but for their digests,
+are promoted in turn through the topic of model commands.
+
+`wrong_model`, by the rule of the plain promote: each worker switches as soon as it is ready. So a verdict may
+come from a model that served somewhere between the sending of its event and the broker's append of the
+verdict; a model serves from its command to the moment when the last worker had left it for the next. Any
+other verdict is wrong, be it of a third model or of one that all had left. (The two judge alike, so it is the
+digest in the verdict that counts.)
+
+Latency is from the sending of an event to the broker's append of its verdict. That during reloads is of
+events sent from a command until half a second after the last worker's switch, since after it every window is
+encoded anew; that without is of all others. `switch_s` is from a command until all workers had switched.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.output import to_the_end
+from bench import reload_figures as figures
+from bench.feed import send
+from bench.flow import Flow, flowing
+from bench.model_orders import Orders, alike, promote, switched
 from bench.parts import Parts, started
 from bench.pipeline import Load, mixed
-from streams.codec.alerts import decode_alert
-from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
-from streams.core.events import Message
+from bench.reload_figures import Reign, Span
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
-from streams.kafka.client import client_config
-from streams.kafka.publisher import KafkaPublisher
-from streams.kafka.telemetry import TelemetrySender
-from streams.replaying import device_name
-from streams.store import open_store
+from streams.replaying import Feed
 
-NAME: Final = "kdd99"
 WORKERS: Final = 2
 FEED_EVENTS: Final = 20_000
 DEVICES: Final = 2_000
 ATTACK_SHARE: Final = 0.02
-SWITCH_S: Final = 60.0
+PAUSE_S: Final = 1.5
+"""Between a switch and the next promote."""
 STALLED_S: Final = 60.0
+RATED: Final = (0.25, 0.9)
+"""Shares of the flat-out events between which the capacity is taken: before are cold windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`rate` in events a second; `quiet_s` before the first reload, `pause_s` after each."""
+    """`rate` in events a second, 0 for half the capacity; `flat_out` events before, `quiet_s` without any
+    promote, then `times` of them."""
 
     times: int
     rate: float
+    flat_out: int
     quiet_s: float
-    pause_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reign:
-    """One model's: it may judge from `begun_us`; from `served_us` on all workers had it."""
+@dataclass(slots=True)
+class Course:
+    """What happened: the models' reigns, when it was reloaded, refusals, and workers' memory after each."""
 
-    digest: str
-    begun_us: int
-    served_us: int
+    reigns: list[Reign]
+    spans: list[Span] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    rss_kib: list[list[int]] = field(default_factory=list)
 
 
 def measure(data: Path, plan: Plan) -> dict[str, Any]:
+    feed = mixed(data, Load(FEED_EVENTS, DEVICES, ATTACK_SHARE))
     with tempfile.TemporaryDirectory(prefix="autodeep-bench-store-") as folder:
-        digests = _two_alike(folder)
+        digests = alike(folder, 2)
         settings = {"model_store": folder, "publish_classified": "true"}
         with started({"log.message.timestamp.type": "LogAppendTime"}, **settings) as parts:
             workers = [parts.worker(f"worker-{number}") for number in range(WORKERS)]
             for worker in workers:
                 worker.wait_ready()
-            with _paced(parts, data, plan) as flow:
-                time.sleep(plan.quiet_s)
-                reigns, refused, rss_kib = _reload(parts, workers, digests, plan)
-            _drained(workers, flow.sent)
-            verdicts = _verdicts(parts)
-        return {
-            "times": plan.times,
-            "rate": plan.rate,
-            "workers": WORKERS,
-            "events": flow.sent,
-            "refused": len(refused),
-            "refusals": refused,
-            "lost": flow.sent - len(verdicts),
-            "wrong_model": _wrong(verdicts, reigns),
-            "rss_slope_mib_per_100": _slope_mib(rss_kib),
-            **_latencies(verdicts, reigns),
-            "switch_s": _percentiles([(r.served_us - r.begun_us) / 1e6 for r in reigns[1:]]),
-        }
+            capacity, flat_out = _capacity(parts, workers, feed, plan.flat_out)
+            rate = plan.rate or capacity / 2
+            with flowing(Flow(parts.settings, feed, rate)) as flow:
+                time.sleep(plan.quiet_s)  # of which the first half is not counted: fetches settle
+                course = _reload(parts, workers, digests, plan)
+            drained(workers, flat_out + flow.sent)
+            with Console(stderr=True).status("reading every verdict"):
+                verdicts = figures.read_verdicts(parts)
+    since_us = flow.since_us + int(plan.quiet_s / 2 * 1e6)
+    return {
+        "times": plan.times,
+        "workers": WORKERS,
+        "capacity": round(capacity),
+        "rate": round(rate),
+        "events": flat_out + flow.sent,
+        "refused": len(course.refusals),
+        "refusals": course.refusals,
+        "lost": flat_out + flow.sent - len(verdicts),
+        "wrong_model": figures.wrong(verdicts, course.reigns),
+        "rss_slope_mib_per_100": figures.slope_mib(course.rss_kib),
+        "rss_mib": _first_and_last(course.rss_kib),
+        **figures.latencies(verdicts, course.spans, since_us),
+        "switch_s": figures.percentiles([(r.served_us - r.begun_us) / 1e6 for r in course.reigns[1:]], 3),
+    }
 
 
-def _two_alike(folder: str) -> tuple[str, str]:
-    """A store with the shipped model as versions 1 and 2; their digests."""
-    detector = open_store().load(f"{NAME}@champion")
-    store = open_store(folder)
-    first, second = (store.save(detector, NAME, version, {}, "for a bench") for version in "12")
-    store.set_alias(NAME, "champion", "1")
-    return first.digest, second.digest
+def _capacity(parts: Parts, workers: Sequence[WorkerProcess], feed: Feed, events: int) -> tuple[float, int]:
+    """Events a second that the workers make of a backlog, and how many events that was."""
+    sent = 0
+    while sent < events:
+        send(parts.settings, feed)
+        sent += len(feed)
+    places = [share * sent for share in RATED]
+    begun, ended = (drained(workers, int(place)) for place in places)
+    drained(workers, sent)
+    return (ended[1] - begun[1]) / (ended[0] - begun[0]), sent
 
 
-class _Flow:
-    """Events at a rate, in steps of 10 ms, from a thread until ended; event times are those of sending."""
+def drained(workers: Sequence[WorkerProcess], records: int) -> tuple[float, int]:
+    """Wait until the workers have worked on so many records; when (s), and how many they were then.
 
-    def __init__(self, parts: Parts, data: Path, rate: float) -> None:
-        self.sent = 0
-        self.end = threading.Event()
-        self._settings, self._rate = parts.settings, rate
-        self._feed = mixed(data, Load(FEED_EVENTS, DEVICES, ATTACK_SHARE))
-
-    def run(self) -> None:
-        feed, begun_s = self._feed, time.monotonic()
-        with TelemetrySender(self._settings) as sender:
-            while not self.end.wait(0.01):
-                due = int((time.monotonic() - begun_s) * self._rate)
-                place = np.arange(self.sent, due) % len(feed)
-                names = [device_name(number) for number in feed.device[place].tolist()]
-                sender.send(names, np.full(len(place), time.time_ns() // 1000), feed.rows[place])
-                self.sent = due
-
-
-@contextmanager
-def _paced(parts: Parts, data: Path, plan: Plan) -> Iterator[_Flow]:
-    flow = _Flow(parts, data, plan.rate)
-    thread = threading.Thread(target=flow.run)
-    thread.start()
-    try:
-        yield flow
-    finally:
-        flow.end.set()
-        thread.join()
-
-
-def _reload(
-    parts: Parts, workers: Sequence[WorkerProcess], digests: tuple[str, str], plan: Plan
-) -> tuple[list[Reign], list[str], list[list[int]]]:
-    """The models' reigns, why promotes were refused, and after each reload the workers' memory (KiB)."""
-    reigns, refused, rss_kib = [Reign(digests[0], 0, 0)], list[str](), list[list[int]]()
-    consumer = Consumer({**client_config(parts.settings), "group.id": "bench", "fetch.wait.max.ms": 10})
-    consumer.assign([TopicPartition(parts.topics.model_status, 0, OFFSET_BEGINNING)])
-    with KafkaPublisher(parts.settings) as publisher:
-        for _ in range(plan.times):
-            version = "2" if reigns[-1].digest == digests[0] else "1"
-            command = _promote(version)
-            message = Message(parts.topics.model_commands, b"", encode_command(command))
-            publisher.publish([message])
-            served_us, refusal = _switched(consumer, command.command_id)
-            if refusal:
-                refused.append(refusal)
-            else:
-                reigns.append(Reign(digests[int(version) - 1], command.issued_at_us, served_us))
-                rss_kib.append([worker.figures()["rss_kib"] for worker in workers])
-            time.sleep(plan.pause_s)
-    consumer.close()
-    return reigns, refused, rss_kib
-
-
-def _promote(version: str) -> ModelCommand:
-    return ModelCommand(str(uuid.uuid4()), "promote", NAME, time.time_ns() // 1000, version=version)
-
-
-def _switched(consumer: Consumer, command_id: str) -> tuple[int, str]:
-    """When the last worker served what the command asked for, in microseconds, or why it was refused."""
-    serving: dict[str, int] = {}
-    deadline_s = time.monotonic() + SWITCH_S
-    while len(serving) < WORKERS:
-        message = consumer.poll(0.1)
-        if message is None or message.error():
-            if time.monotonic() > deadline_s:
-                raise Unavailable(f"{len(serving)} of {WORKERS} workers serve the promoted model so far")
-            continue
-        status: ModelStatus = decode_status(message.value())
-        if status.command_id != command_id:
-            continue
-        if status.outcome == "refused":
-            return 0, status.detail
-        if status.outcome == "serving":
-            serving[status.worker] = status.at_us
-    return max(serving.values()), ""
-
-
-def _drained(workers: Sequence[WorkerProcess], sent: int) -> None:
-    """Wait until the workers have worked on all that was sent, or stand still."""
+    Raises Unavailable where they stand still.
+    """
     last, last_s = -1, time.monotonic()
-    while last < sent and time.monotonic() - last_s < STALLED_S:
+    while True:
         done = sum(worker.figures().get("records", 0) for worker in workers)
+        now_s = time.monotonic()
+        if done >= records:
+            return now_s, done
         if done > last:
-            last, last_s = done, time.monotonic()
+            last, last_s = done, now_s
+        if now_s - last_s > STALLED_S:
+            tails = "\n".join(worker.log_tail() for worker in workers)
+            raise Unavailable(f"the workers stand at {done} of {records} records:\n{tails}")
         time.sleep(0.05)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    sent_us: int
-    appended_us: int
-    digest: str
+def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: Sequence[str], plan: Plan) -> Course:
+    course = Course([Reign(digests[0], 0, 0)])
+    with Orders(parts) as orders, _progress() as progress:
+        for _ in progress.track(range(plan.times), description="models promoted"):
+            version = "2" if course.reigns[-1].digest == digests[0] else "1"
+            command = promote(version)
+            orders.send(command)
+            ended_us, refusal = switched(orders, command, len(workers))
+            course.spans.append(Span(command.issued_at_us, ended_us))
+            if refusal:
+                course.refusals.append(refusal)
+            else:
+                digest = digests[int(version) - 1]
+                course.reigns.append(Reign(digest, command.issued_at_us, ended_us))
+                course.rss_kib.append([worker.figures()["rss_kib"] for worker in workers])
+            time.sleep(PAUSE_S)
+    return course
 
 
-def _verdicts(parts: Parts) -> list[_Verdict]:
-    """The first verdict of each event."""
-    found: dict[str, _Verdict] = {}
-    for message in to_the_end(parts, [parts.topics.classified]):
-        alert = decode_alert(message.value())
-        appended_us = message.timestamp()[1] * 1000 + 999  # the broker's clock counts milliseconds
-        found.setdefault(str(alert.alert_id), _Verdict(alert.event_time_us, appended_us, alert.model_digest))
-    return list(found.values())
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
 
 
-def _wrong(verdicts: Sequence[_Verdict], reigns: Sequence[Reign]) -> int:
-    """Verdicts of a model that served nowhere while their event was under way."""
-    digests = np.array([reign.digest for reign in reigns])
-    begun_us = np.array([reign.begun_us for reign in reigns])
-    left_us = np.array([*(reign.served_us for reign in reigns[1:]), np.iinfo(np.int64).max])
-    return sum(
-        not np.any(
-            (digests == verdict.digest) & (begun_us <= verdict.appended_us) & (left_us >= verdict.sent_us)
-        )
-        for verdict in verdicts
-    )
-
-
-def _latencies(verdicts: Sequence[_Verdict], reigns: Sequence[Reign]) -> dict[str, Any]:
-    """Milliseconds from sending to verdict, and the 99th percentiles' ratio."""
-    sent_us = np.array([verdict.sent_us for verdict in verdicts])
-    taken_ms = np.array([verdict.appended_us - verdict.sent_us for verdict in verdicts]) / 1000
-    during = np.zeros(len(verdicts), bool)
-    for reign in reigns[1:]:
-        during |= (sent_us >= reign.begun_us) & (sent_us <= reign.served_us)
-    if len(reigns) < 2 or not during.any():
-        return {"p99_ratio": None}
-    warm_us = (sent_us.min() + reigns[1].begun_us) // 2  # before: first fetches, cold windows
-    with_ms = _percentiles(taken_ms[during])
-    without_ms = _percentiles(taken_ms[~during & (sent_us >= warm_us)])
-    return {
-        "p99_ratio": round(with_ms["p99"] / without_ms["p99"], 2),
-        "during_ms": with_ms,
-        "without_ms": without_ms,
-        "reloading_share": round(float(during.mean()), 2),
-    }
-
-
-def _percentiles(values: Any) -> dict[str, float]:
-    if not len(values):
+def _first_and_last(rss_kib: Sequence[Sequence[int]]) -> dict[str, list[int]]:
+    if not rss_kib:
         return {}
-    return {
-        f"p{percent}": round(float(value), 3)
-        for percent, value in zip((50, 95, 99), np.percentile(values, [50, 95, 99]), strict=True)
-    }
-
-
-def _slope_mib(rss_kib: Sequence[Sequence[int]]) -> float | None:
-    """The steepest worker's growth in a hundred reloads, by least squares; the first tenth is warming up."""
-    kept = np.array(rss_kib[len(rss_kib) // 10 :], float)  # (times, workers)
-    if len(kept) < 2:
-        return None
-    slopes = np.polyfit(np.arange(len(kept)), kept, 1)[0]  # KiB a reload, (workers,)
-    return round(float(slopes.max()) * 100 / 1024, 2)
+    first, last = ([kib >> 10 for kib in row] for row in (rss_kib[0], rss_kib[-1]))
+    return {"first": first, "last": last}

@@ -1,4 +1,4 @@
-"""Sending a model command and waiting for the agent's decision; reading which model is active."""
+"""Sending a model command and waiting for the agent's decision."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.codec import models
-from streams.codec.models import ModelCommand, ModelMessageUnreadable, ModelState, ModelStatus
+from streams.codec.models import ModelCommand, ModelMessageUnreadable, ModelStatus
 from streams.core.events import Message
 from streams.core.topics import Topics
 from streams.errors import BrokerUnavailable, Unavailable
@@ -37,7 +37,7 @@ def order(settings: Settings, command: ModelCommand, wait_s: float) -> ModelStat
     Unavailable where nobody decided within `wait_s`: the command stays and may be carried out later.
     """
     topics = Topics(settings.topic_prefix)
-    with _reader(settings, "a model's status") as consumer:
+    with _reader(settings) as consumer:
         starts = _places(consumer, settings, topics.model_status)
         for place in starts:
             _, place.offset = consumer.get_watermark_offsets(place, timeout=settings.network_timeout_s)
@@ -54,33 +54,6 @@ def order(settings: Settings, command: ModelCommand, wait_s: float) -> ModelStat
     return status
 
 
-def serving(settings: Settings) -> ModelState | None:
-    """The state of the highest revision on the topic of active models; None where there is none yet.
-
-    Raises BrokerUnavailable where Kafka does not answer within `network_timeout_s`.
-    """
-    best: ModelState | None = None
-    with _reader(settings, "the active model") as consumer:
-        places = _places(consumer, settings, Topics(settings.topic_prefix).model_active)
-        unread = {place.partition for place in places}
-        consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in places])
-        deadline_s = time.monotonic() + settings.network_timeout_s
-        while unread:
-            if time.monotonic() > deadline_s:
-                raise BrokerUnavailable(
-                    f"reading the active model from Kafka at {where(settings)} took too long"
-                )
-            record = consumer.poll(_POLL_S)
-            error = record.error() if record is not None else None
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                unread.discard(record.partition() or 0)
-            elif error is not None:
-                _endure(error, settings)
-            elif record is not None and record.value() is not None:
-                best = _newer(best, record.value())
-    return best
-
-
 def _decision(consumer: Consumer, settings: Settings, command_id: str, wait_s: float) -> ModelStatus | None:
     deadline_s = time.monotonic() + wait_s
     while (left_s := deadline_s - time.monotonic()) > 0:
@@ -89,8 +62,7 @@ def _decision(consumer: Consumer, settings: Settings, command_id: str, wait_s: f
             continue
         error = record.error()
         if error is not None:
-            if error.code() != KafkaError._PARTITION_EOF:
-                _endure(error, settings)
+            _endure(error, settings)
             continue
         try:
             status = models.decode_status(record.value())
@@ -102,24 +74,14 @@ def _decision(consumer: Consumer, settings: Settings, command_id: str, wait_s: f
     return None
 
 
-def _newer(best: ModelState | None, value: bytes | None) -> ModelState | None:
-    try:
-        state = models.decode_state(value)
-    except ModelMessageUnreadable as exc:
-        log.warning("a state of the active model is passed over: %s", exc)
-        return best
-    return state if best is None or state.revision > best.revision else best
-
-
 @contextmanager
-def _reader(settings: Settings, what: str) -> Iterator[Consumer]:
+def _reader(settings: Settings) -> Iterator[Consumer]:
     """A consumer without a group's doings; errors of librdkafka come out as BrokerUnavailable."""
     config = {
         **client_config(settings),
         "group.id": "autodeep-models",  # asked for by librdkafka; nothing is joined or committed
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        "enable.partition.eof": True,
         "fetch.wait.max.ms": 100,
     }
     consumer = Consumer(config, logger=LOG)
@@ -127,7 +89,7 @@ def _reader(settings: Settings, what: str) -> Iterator[Consumer]:
         yield consumer
     except KafkaException as exc:
         raise BrokerUnavailable(
-            f"reading {what} from Kafka at {where(settings)}: {exc.args[0].str()}"
+            f"reading a model's status from Kafka at {where(settings)}: {exc.args[0].str()}"
         ) from exc
     finally:
         consumer.close()

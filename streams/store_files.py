@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from streams.errors import ModelRejected, Unavailable
 log: Final = logging.getLogger("autodeep.store")
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
+_GONE: Final = (404, 410)
+"""HTTP statuses of what is not there."""
 
 
 class StoreFiles:
@@ -75,14 +78,42 @@ class StoreFiles:
         try:
             return question(f"{self._root}/{path}".rstrip("/"))
         except (FileNotFoundError, NotADirectoryError) as exc:
-            if isinstance(exc.__cause__, OSError):  # fsspec's http takes a refused connection for "not found"
-                self._unavailable(path, exc.__cause__)
+            if _hides_trouble(exc.__cause__):
+                self._unavailable(path, exc.__cause__ or exc)
             return None
-        except OSError as exc:
+        except _client_errors() as exc:
             self._unavailable(path, exc)
 
-    def _unavailable(self, path: str, exc: OSError) -> NoReturn:
-        raise Unavailable(f"model store {self.url}: {path} cannot be read: {exc.strerror or exc}") from exc
+    def _unavailable(self, path: str, exc: BaseException) -> NoReturn:
+        says = " ".join(str(getattr(exc, "strerror", None) or exc or type(exc).__name__).split())
+        raise Unavailable(f"model store {self.url}: {path} cannot be read: {says}") from exc
+
+
+def _client_errors() -> tuple[type[BaseException], ...]:
+    """OSError, and what the clients of remote file systems raise beside it; of those that are in use."""
+    named = (
+        ("aiohttp", "ClientError"),
+        ("botocore.exceptions", "BotoCoreError"),
+        ("botocore.exceptions", "ClientError"),
+        ("gcsfs.retry", "HttpError"),
+    )
+    return (OSError, *(kind for module, name in named for kind in _loaded(module, name)))
+
+
+def _loaded(module: str, name: str) -> tuple[type[BaseException], ...]:
+    kind = getattr(sys.modules.get(module), name, None)
+    return (kind,) if isinstance(kind, type) else ()
+
+
+def _hides_trouble(cause: BaseException | None) -> bool:
+    """Whether "not found" stands for something else: fsspec's http says it whatever goes wrong.
+
+    Others give the server's own "no such key" as the cause, which is what it says.
+    """
+    status = getattr(cause, "status", None)
+    if isinstance(status, int):
+        return status not in _GONE
+    return isinstance(cause, (OSError, *_loaded("aiohttp", "ClientError")))
 
 
 def cache_folder() -> Path:

@@ -102,6 +102,33 @@ def test_a_model_that_knows_fewer_classes_is_refused_unless_forced() -> None:
     assert by_name(examine(narrower(), champion, forced, clock))["classes"].passed
 
 
+def test_each_micro_batch_is_followed_by_a_rest_of_its_own_length_and_the_rests_are_not_measured() -> None:
+    clock, rests = Timeline(), list[float]()
+
+    def rest(spent_s: float) -> None:
+        rests.append(round(spent_s, 6))
+        clock.now_s += 100.0
+
+    checks = examine(Timed(clock, 0.011), Timed(clock, 0.010), FEW, clock, rest)
+    assert refusal(checks) == ""
+    assert rests == [0.010, 0.011] * (1 + FEW.repeats)
+
+
+def test_a_large_micro_batch_is_run_in_pieces_so_that_events_wait_for_one_of_them_only() -> None:
+    rests = list[float]()
+    limits = Limits(batch_rows=300, repeats=1)
+    examine(Detector.random(), Detector.random(), limits, Timeline(), rests.append)
+    assert len(rests) == 3 * 2 * (1 + limits.repeats)
+
+
+@pytest.mark.parametrize(("candidate_s", "repeats"), [(0.010, 5), (0.0109, 5), (0.0115, 15), (0.013, 15)])
+def test_what_is_clear_after_five_repeats_is_measured_no_further(candidate_s: float, repeats: int) -> None:
+    clock, runs = Timeline(), list[float]()
+    limits = dataclasses.replace(FEW, repeats=15)
+    examine(Timed(clock, candidate_s), Timed(clock, 0.010), limits, clock, runs.append)
+    assert len(runs) == 2 * (1 + repeats)
+
+
 def test_more_classes_than_the_champion_has_are_welcome() -> None:
     clock = Timeline()
     assert by_name(examine(Timed(clock, 1.0), narrower(), FEW, clock))["classes"].passed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -148,6 +150,30 @@ def test_a_rollback_to_what_still_serves_loads_nothing() -> None:
         eventually(lambda: parts.follower.revision == 2)
     assert set(parts.store.loaded) == {"2"}
     assert parts.follower.problem is None
+
+
+def test_a_model_that_no_longer_serves_is_freed() -> None:
+    """Its tensors too, as soon as the last chunk that it judges has ended, without the garbage collector."""
+
+    class Fresh(Store):
+        def load(self, ref: ModelRef) -> Detector:
+            random = Detector.random(seed=int(ref.version))
+            return random.renamed(Identity("m", ref.version, ref.digest))
+
+    serving = Serving(Fresh().load(state(1, "1").champion))
+    follower = Follower("here", serving, FollowerPorts(Fresh().load, lambda _: None, lambda: 9))
+    gone = []
+    gc.disable()
+    try:
+        for revision in range(1, 6):
+            judging = serving()
+            gone += [weakref.ref(judging), weakref.ref(judging.network.classifier.output.weight)]
+            assert follower.bring_about(state(revision, str(revision + 1)))
+            assert gone[-1]() is not None
+            del judging
+            assert all(one() is None for one in gone)
+    finally:
+        gc.enable()
 
 
 def test_a_status_that_cannot_be_told_stops_nothing() -> None:

@@ -22,9 +22,9 @@ from streams.core.events import Message
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable, ModelRejected, Unavailable
+from streams.kafka.model_topics import newest_state
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import touch_topics
-from streams.model_orders import serving
 from streams.settings import Settings
 from streams.store import open_store
 
@@ -130,9 +130,9 @@ def publish(settings: Settings, topic: str, *values: bytes) -> None:
 
 def test_the_highest_revision_serves_whatever_comes_after_it(settings: Settings) -> None:
     topic = Topics(settings.topic_prefix).model_active
-    assert serving(settings) is None
+    assert newest_state(settings) is None
     publish(settings, topic, models.encode_state(state(2, "2")), models.encode_state(state(1, "1")), b"noise")
-    found = serving(settings)
+    found = newest_state(settings)
     assert found is not None
     assert (found.revision, found.champion.version) == (2, "2")
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import socket
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +263,63 @@ def test_a_store_that_is_away_is_unavailable_and_not_empty(cache: Path) -> None:
     with pytest.raises(Unavailable, match=r"http://127.0.0.1:1/models") as failed:
         away.load("toy/1")
     assert "\n" not in str(failed.value)
+
+
+@contextmanager
+def server(folder: Path, status: int) -> Iterator[str]:
+    """The URL of a web server that answers everything with `status`; 0 hangs up, 200 serves the folder."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def send_head(self) -> Any:
+            if status == 0:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return None
+            return super().send_head() if status == 200 else self.send_error(status)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None: ...
+
+    with Quiet(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_address[1]}"
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+def test_a_store_behind_a_web_server_is_read(source: Path, cache: Path) -> None:
+    with server(source.parents[1], 200) as url:
+        assert open_store(url).load("toy/1").identity.name == "toy"
+        with pytest.raises(ModelRejected, match=r"toy/2/manifest.json: is missing"):
+            open_store(url).load("toy/2")
+
+
+@pytest.mark.parametrize("status", [0, 403, 500, 503])
+def test_a_web_server_in_trouble_is_unavailable_and_does_not_pass_for_an_empty_store(
+    source: Path, cache: Path, status: int
+) -> None:
+    with server(source.parents[1], status) as url:
+        for ask in (lambda store: store.load("toy/1"), lambda store: store.retired("toy")):
+            with pytest.raises(Unavailable, match=url) as failed:
+                ask(open_store(url))
+            assert "\n" not in str(failed.value)
+
+
+def test_a_missing_file_is_missing_though_its_file_system_gives_a_cause(
+    remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As s3fs does, whose cause is the client's own error."""
+
+    def absent(self: Any, path: str) -> dict[str, Any]:
+        raise FileNotFoundError(path) from RuntimeError("NoSuchKey")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "info", absent)
+    with pytest.raises(ModelRejected, match="is missing"):
+        open_store(remote).load("toy/1")
 
 
 def test_a_store_behind_an_url_is_not_written_to(remote: str, source: Path) -> None:

@@ -67,12 +67,12 @@ def active_model() -> tuple[bool, ModelRef | None]:
     import sys
 
     from streams.errors import Unavailable
-    from streams.model_orders import serving
+    from streams.kafka.model_topics import newest_state
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     try:
-        state = serving(
+        state = newest_state(
             dataclasses.replace(settings, network_timeout_s=min(settings.network_timeout_s, _ASK_S))
         )
     except Unavailable as exc:

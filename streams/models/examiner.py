@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Final
 
 from streams import gate
 from streams.codec.models import ModelRef
@@ -13,6 +14,10 @@ from streams.gate import Limits
 from streams.models.agent import Examined, Wanted
 from streams.models.serving import UNRUNNABLE, Serving, load, ref_of
 from streams.store import ModelStore
+
+RESTS: Final = 3.0
+"""Times its own length for which each piece of the gate's measuring is followed by nothing: a quarter of a
+core at most is taken from this worker's events, a few milliseconds at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Examiner:
         limits = replace(self.limits, allow_narrower=target.allow_narrower)
         beside = None if target.is_rollback or ref_of(candidate) == champion else self._champion(champion)
         # CPU time of this thread: it waits for the GIL and the cores while this worker classifies.
-        return gate.refusal(gate.examine(candidate, beside, limits, time.thread_time))
+        return gate.refusal(gate.examine(candidate, beside, limits, time.thread_time, _rest))
 
     def _champion(self, champion: ModelRef) -> Detector:
         """The agreed champion; the one that serves here where that is another and the first cannot be had."""
@@ -50,3 +55,7 @@ class Examiner:
             return load(self.store, champion)
         except (ModelRejected, Unavailable):
             return serving
+
+
+def _rest(spent_s: float) -> None:
+    time.sleep(RESTS * spent_s)

@@ -18,7 +18,7 @@ from streams.errors import ModelRejected
 from streams.gate import standard_rows
 from streams.store import ModelStore
 
-WARM_ROWS: Final = 512
+WARM_ROWS: Final = 128
 UNRUNNABLE: Final = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """What running a model that nobody has run before may raise: numpy's and torch's errors are among these."""
 
@@ -75,7 +75,7 @@ def _fitting(detector: Detector, wanted: ModelRef) -> None:
 
 
 def _warm(detector: Detector) -> None:
-    """One standard micro-batch: the first run pays for memory and kernels."""
+    """A few made-up events: the first run pays for memory and kernels."""
     rows = standard_rows(WARM_ROWS)
     places = np.arange(WARM_ROWS)[:, None] - np.arange(detector.width)[::-1]  # (N, W)
     detector.classify(detector.encode(rows), places % WARM_ROWS, np.ones(places.shape, bool))
