@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import uuid
 from typing import Final
 
 from streams.settings import Settings
@@ -12,6 +15,9 @@ Config = dict[str, str | int | float | bool]
 LOG: Final = logging.getLogger("autodeep.librdkafka")
 """librdkafka's own lines; silent where nobody has configured logging. Given to every client as `logger`."""
 LOG.addHandler(logging.NullHandler())
+
+WORKER: Final = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+"""This process among the workers: in statuses, and as the group's member. Containers share hosts and pids."""
 
 
 def client_config(settings: Settings) -> Config:
