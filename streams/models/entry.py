@@ -35,9 +35,7 @@ class Entry:
     rebalance begins or the worker stops meanwhile.
     """
 
-    def __init__(
-        self, serving: Serving, follower: Follower, turnstile: Turnstile, ports: EntryPorts
-    ) -> None:
+    def __init__(self, serving: Serving, follower: Follower, turnstile: Turnstile, ports: EntryPorts) -> None:
         self._serving = serving
         self._follower = follower
         self._turnstile = turnstile

@@ -1,8 +1,8 @@
 """Follows the agreed state: loads what it names while the old model serves, then swaps.
 
-The newest state counts; a version that cannot be loaded leaves the old model serving and is tried again. Where
-the state prepares a switch at exact offsets, the candidate is loaded beside the champion, chunks are held
-back, and only then is it told that this worker is prepared.
+The newest state counts; a version that cannot be loaded leaves the old model serving and is tried again.
+Where the state prepares a switch at exact offsets, the candidate is loaded beside the champion, chunks are
+held back, and only then is it told that this worker is prepared.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Follower:
             self._hold(state)
         self.revision, self.problem = state.revision, None
         outcome: Outcome = "serving" if state.preparing is None else "prepared"
-        log.info("%s %s/%s (%s), revision %d", outcome, ref.name, ref.version, ref.digest[:12], state.revision)
+        log.info(
+            "%s %s/%s (%s), revision %d", outcome, ref.name, ref.version, ref.digest[:12], state.revision
+        )
         self._report(outcome, state.command_id, state.revision, ref, load_s=load_s)
         return True
 
