@@ -17,13 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from confluent_kafka import ConsumerGroupState, Message
+from confluent_kafka import ConsumerGroupState, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from streams.codec.alerts import decode_alert
+from streams.codec.connections import encode_connections
 from streams.codec.models import ModelState, Switch
 from streams.core.alerts import Alert
+from streams.core.features import NUMERIC_NAMES, ROW
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.kafka.model_topics import newest_state
@@ -32,6 +35,7 @@ from tests.kafka_reading import committed, read_all
 from tests.path import path
 from tests.test_model_reload_path import (
     DEVICES,
+    START_US,
     Flow,
     all_serve,
     decision,
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["store"]  # a fixture
 
 DEADLINE_S = 200.0
+PARTITIONS = 12  # with 4, Faust's assignor leaves one of three workers without any
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -91,6 +96,24 @@ def agreed(tested: TestedPath) -> ModelState:
     state = newest_state(tested.settings)
     assert state is not None
     return state
+
+
+class Steady(Flow):
+    """A flow on all partitions, which sends while others wait for it to have sent so much."""
+
+    def _run(self) -> None:
+        rng = np.random.default_rng(3)
+        producer = Producer({"bootstrap.servers": self._tested.settings.kafka_servers})
+        names = [f"d{i:02d}" for i in range(DEVICES)]
+        while not self._stop.wait(0.02):
+            rows = np.zeros(DEVICES, ROW)
+            rows["numbers"][:, NUMERIC_NAMES.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
+            rows["codes"] = rng.integers(0, 4, (DEVICES, 3))
+            values = encode_connections(names, START_US + self.sent + np.arange(DEVICES), rows)
+            for i, value in enumerate(values):
+                producer.produce(self._tested.topics.telemetry, value, names[i].encode(), i % PARTITIONS)
+            assert producer.flush(DEADLINE_S) == 0
+            self.sent += DEVICES
 
 
 class Slow:
@@ -158,12 +181,14 @@ def fleet(
 ) -> Iterator[tuple[TestedPath, list[Slow], Flow]]:
     """Three workers and a flow of events, all of them at work."""
     settings = {"model_latency_ratio": "100", "model_switch_timeout_s": "150"}
-    with path(kafka.bootstrap_servers, redis_url, folder, model_store=str(store), **settings) as tested:
+    with path(
+        kafka.bootstrap_servers, redis_url, folder, PARTITIONS, model_store=str(store), **settings
+    ) as tested:
         workers = [Slow(tested, store) for _ in range(3)]
         for worker in workers:
             worker.process.wait_ready(DEADLINE_S)
         all_serve(tested, 0, 3)
-        flow = Flow(tested)
+        flow = Steady(tested)
         with flow.running():
             flows_on(flow)
             yield tested, workers, flow
@@ -177,11 +202,11 @@ def flows_on(flow: Flow) -> None:
 def test_a_switch_with_a_rebalance_in_its_middle_is_exact_and_repeatable(
     kafka: Broker, redis_url: str, tmp_path: Path, store: Path
 ) -> None:
-    """One of three cannot finish loading; meanwhile a fourth joins, then that one is killed."""
+    """One of three cannot finish loading; meanwhile a fourth joins, another leaves, and that one is killed."""
     old = open_store(str(store)).identify("kdd99/1").digest
     new = open_store(str(store)).identify("kdd99/2").digest
     with fleet(kafka, redis_url, tmp_path, store) as (tested, workers, flow):
-        _, (doomed, other) = agent_and_others(tested, workers)
+        agent, (doomed, other) = agent_and_others(tested, workers)
         doomed.hold_back()
         command = order(tested, "promote", "2", digest=new, at_offsets={})
         prepared(tested, 1, 2)
@@ -189,17 +214,18 @@ def test_a_switch_with_a_rebalance_in_its_middle_is_exact_and_repeatable(
         fourth = Slow(tested, store)
         prepared(tested, 1, 3)
         eventually(lambda: len(owners(tested, [*workers, fourth])) == 4, "the fourth is a member")
+        assert other.process.stop() == 0, "a stop does not wait for what is held"
         assert agreed(tested).preparing is not None
         doomed.process.signal(signal.SIGKILL)
         told = decision(tested, command)
         assert (told.outcome, told.digest) == ("promoted", new), told
-        left = [worker.process for worker in (*workers, fourth) if worker is not doomed]
-        all_serve(tested, told.revision, 3)
+        left = [worker.process for worker in (agent, fourth)]
+        all_serve(tested, told.revision, 2)
         flows_on(flow)
         state = agreed(tested)
         assert (state.champion.digest, state.preparing, len(state.switches)) == (new, None, 2)
-        assert [worker.exit_code for worker in left] == [None] * 3
-        assert [model(worker)["digest"] for worker in left] == [new] * 3
+        assert [worker.exit_code for worker in left] == [None] * 2
+        assert [model(worker)["digest"] for worker in left] == [new] * 2
         for worker in left:
             eventually(lambda worker=worker: ready(worker)["ready"] is True, "it is ready again")  # type: ignore[misc]
         flow.end()
@@ -207,6 +233,44 @@ def test_a_switch_with_a_rebalance_in_its_middle_is_exact_and_repeatable(
         for worker in left:
             worker.stop()
         replayed(tested, redis_url, judged)
+
+
+def test_a_worker_that_cannot_load_ends_it_and_an_agent_killed_in_its_middle_does_not(
+    kafka: Broker, redis_url: str, tmp_path: Path, store: Path
+) -> None:
+    """The first command is refused and the old champion goes on; the second is ended by the next agent."""
+    old = open_store(str(store)).identify("kdd99/1").digest
+    new = open_store(str(store)).identify("kdd99/2").digest
+    with fleet(kafka, redis_url, tmp_path, store) as (tested, workers, flow):
+        agent, (slow, other) = agent_and_others(tested, workers)
+        tensors = slow.store / "kdd99" / "2" / "model.safetensors"
+        whole = tensors.read_bytes()
+        tensors.write_bytes(whole[:-100])
+        refused = decision(tested, order(tested, "promote", "2", digest=new, at_offsets={}))
+        assert (refused.outcome, refused.revision) == ("refused", 2)
+        assert "could not load it" in refused.detail
+        assert "model.safetensors" in refused.detail
+        all_serve(tested, 2, 3)
+        assert (agreed(tested).champion.digest, agreed(tested).preparing) == (old, None)
+        assert [model(worker.process)["digest"] for worker in workers] == [old] * 3
+        flows_on(flow)
+
+        tensors.write_bytes(whole)
+        slow.hold_back()
+        command = order(tested, "promote", "2", digest=new, at_offsets={})
+        prepared(tested, 3, 2)
+        agent.process.signal(signal.SIGKILL)
+        slow.let_go()
+        told = decision(tested, command)
+        assert (told.outcome, told.digest, told.revision) == ("promoted", new, 4), told
+        all_serve(tested, 4, 2)
+        flows_on(flow)
+        state = agreed(tested)
+        assert (state.revision, state.champion.digest, state.preparing) == (4, new, None)
+        assert [model(worker.process)["digest"] for worker in (slow, other)] == [new] * 2
+        flow.end()
+        verdicts_by_the_rule(tested, state.switches[1], (old, new), flow.sent)
+        assert (slow.process.exit_code, other.process.exit_code) == (None, None)
 
 
 def verdicts_by_the_rule(
