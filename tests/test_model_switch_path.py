@@ -202,7 +202,7 @@ def flows_on(flow: Flow) -> None:
 def test_a_switch_with_a_rebalance_in_its_middle_is_exact_and_repeatable(
     kafka: Broker, redis_url: str, tmp_path: Path, store: Path
 ) -> None:
-    """One of three cannot finish loading; meanwhile a fourth joins, another leaves, and that one is killed."""
+    """One of three cannot finish loading; a fourth joins, another leaves, then that one is killed."""
     old = open_store(str(store)).identify("kdd99/1").digest
     new = open_store(str(store)).identify("kdd99/2").digest
     with fleet(kafka, redis_url, tmp_path, store) as (tested, workers, flow):
@@ -281,7 +281,10 @@ def verdicts_by_the_rule(
     def by_id(messages: list[Message]) -> dict[str, Alert]:
         return distinct([message.value() for message in messages])
 
-    found = by_id(tested.read([tested.topics.classified], lambda found: len(by_id(found)) >= count))
+    def are_all(messages: list[Message]) -> bool:
+        return len(messages) >= count and len(by_id(messages)) >= count
+
+    found = by_id(tested.read([tested.topics.classified], are_all))
     assert len(found) == count
     judged = {(a.offset >= switch.from_offsets[str(a.partition)], a.model_digest) for a in found.values()}
     assert judged == {(False, digests[0]), (True, digests[1])}
