@@ -200,3 +200,5 @@ def test_of_what_workers_tell_only_that_revision_counts() -> None:
         told.take(encode_status(one))
     told.take(b"noise")
     assert (told.prepared, told.failed) == ({"a"}, {"e": "cut short"})
+    told.take(encode_status(dataclasses.replace(status, worker="e")))
+    assert (told.prepared, told.failed) == ({"a", "e"}, {})

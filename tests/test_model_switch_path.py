@@ -132,13 +132,10 @@ class Slow:
         os.mkfifo(self._manifest)
 
     def let_go(self) -> None:
-        pipe = self._manifest.open("wb")  # somebody reads it already
-        waiting = self._manifest.with_name("pipe")
-        self._manifest.rename(waiting)
-        self._manifest.write_bytes(self._whole)
-        with pipe:
-            pipe.write(self._whole)
-        waiting.unlink()
+        """The reading that waits fails, as a pipe is no file; the next one succeeds."""
+        with self._manifest.open("wb"):  # returns because somebody reads it
+            self._manifest.unlink()
+            self._manifest.write_bytes(self._whole)
 
 
 def owners(tested: TestedPath, workers: Sequence[Slow]) -> dict[Slow, set[str]]:
@@ -261,6 +258,7 @@ def test_a_worker_that_cannot_load_ends_it_and_an_agent_killed_in_its_middle_doe
         prepared(tested, 3, 2)
         agent.process.signal(signal.SIGKILL)
         slow.let_go()
+        prepared(tested, 3, 3)
         told = decision(tested, command)
         assert (told.outcome, told.digest, told.revision) == ("promoted", new, 4), told
         all_serve(tested, 4, 2)

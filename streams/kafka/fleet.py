@@ -62,6 +62,7 @@ class Told:
             return
         if status.outcome == "prepared":
             self.prepared.add(status.worker)
+            self.failed.pop(status.worker, None)  # it tried again, while no agent looked
         elif status.outcome == "load_failed":
             self.failed[status.worker] = status.detail
 
