@@ -148,7 +148,7 @@ class _Group:
         while True:
             name = self.decided(self.send(Order(ABSENT))).worker
             for worker in self.workers:
-                if name.endswith(f"-{worker.pid}"):
+                if f"-{worker.pid}-" in name:
                     return worker
 
     def settle(self, paused: WorkerProcess | None = None) -> None:

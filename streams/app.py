@@ -33,7 +33,7 @@ from streams.kafka.faust_app import app_settings, poll_topic
 from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import check_rights, topic_id, wait_for_broker
-from streams.kafka.transport import Poll
+from streams.kafka.transport import Poll, RebalanceBegins
 from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble
 from streams.models.serving import Serving
@@ -57,10 +57,10 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     with ExitStack() as parts:
         pipeline = build_pipeline(settings, worker, serving, parts)
         at_start = BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), _say_away)
-        models = assemble(settings, store, serving, Waiting(at_start, worker.wait), parts)
+        models = assemble(settings, store, serving, Waiting(at_start, worker.wait, worker.turnstile), parts)
         log.info("serving model %s/%s (%s)", serving.ref.name, serving.ref.version, serving.ref.digest[:12])
         app = create_app(settings, worker, serving, models)
-        worker.serve(pipeline)
+        worker.serve(pipeline, None if models is None else models.entry)
         shell = WorkerShell(app, worker, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
@@ -140,7 +140,7 @@ def create_app(
     life = TopicLife(lambda: patience(lambda: topic_id(settings, telemetry)))
     _add_agent(app, telemetry, life, worker)
     if models is not None:
-        _add_models(app, settings, models)
+        _add_models(app, settings, models, worker)
     _add_hooks(app, telemetry, life, worker)
     _add_pages(app, worker, serving, models)
     return app
@@ -179,30 +179,48 @@ def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
             with ending("chunk"):
                 poll = event.value
                 chunk = Chunk(await life.source(poll), poll.records, poll.end_offset)
-                computed = await worker.compute(chunk)
-                if delivery is not None:
-                    await delivery
-                delivery = asyncio.ensure_future(deliver(event, computed))
+                parts = await worker.parts(chunk)
+                for number, part in enumerate(parts or (), start=1):
+                    computed = await worker.compute(part)
+                    if delivery is not None:
+                        await delivery
+                        delivery = None
+                    if computed is None:
+                        parts = None
+                        break
+                    is_last = parts is not None and number == len(parts)
+                    delivery = asyncio.ensure_future(deliver(event if is_last else None, computed))
+                if parts is None:
+                    app.consumer.give_up(event.message)
 
     async def deliver(event: Any, computed: Computed) -> None:
+        """A poll's last part brings its event, which is then acknowledged."""
         with ending("chunk"):
             await worker.deliver(computed)
-            event.ack()
+            if event is not None:
+                event.ack()
 
 
-def _add_models(app: faust.App, settings: Settings, models: WorkerModels) -> None:
+def _add_models(app: faust.App, settings: Settings, models: WorkerModels, worker: Worker) -> None:
     """The agent of models decides in a thread of its own; every worker follows what was decided."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="decide")
 
     @app.agent(poll_topic(app, Topics(settings.topic_prefix).model_commands), name="models")
     async def decide(polls: faust.StreamT[Poll]) -> None:
-        async for poll in polls:
-            for record in poll.records:
-                where = f"{poll.topic}-{poll.partition}@{record.offset}"
-                with ending("model command"):
-                    await asyncio.get_running_loop().run_in_executor(
-                        thread, models.agent.carry_out, record.value, where
-                    )
+        async for event in polls.noack().events():
+            with ending("model command"):
+                if await asyncio.get_running_loop().run_in_executor(thread, carry_out, event.value):
+                    event.ack()
+                else:
+                    app.consumer.give_up(event.message)
+
+    def carry_out(poll: Poll) -> bool:
+        """Whether all were carried out. Of those that are read again, the answered are known by their ids."""
+        where = f"{poll.topic}-{poll.partition}"
+        return all(
+            not worker.turnstile.pause(0) and models.agent.carry_out(record.value, f"{where}@{record.offset}")
+            for record in poll.records
+        )
 
     @app.task
     async def follow() -> None:
@@ -219,6 +237,7 @@ def _add_hooks(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
         life.forget()
         worker.assigned(frozenset(mine))
 
+    app.sensors.add(RebalanceBegins(worker.turnstile.leave))
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
 

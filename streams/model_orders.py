@@ -69,7 +69,7 @@ def _decision(consumer: Consumer, settings: Settings, command_id: str, wait_s: f
         except ModelMessageUnreadable as exc:
             log.warning("%s@%s: %s", record.topic(), record.offset(), exc)
             continue
-        if status.kind == "decision" and status.command_id == command_id:
+        if status.is_final and status.command_id == command_id:
             return status
     return None
 

@@ -42,7 +42,7 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
 
     def _stop_soon(self) -> None:
         if not self._classifying.stopping.is_set():
-            self._classifying.stopping.set()
+            self._classifying.stop_soon()
             self._deadline.start()
 
 

@@ -82,6 +82,11 @@ class Settings:
         "Most time of a new model for a micro-batch, as a multiple of the champion's",
         _at_least(0.01, float),
     )
+    model_switch_timeout_s: float = _setting(
+        60.0,
+        "Seconds that all workers may take to get ready for a switch at exact offsets; then it is refused",
+        _at_least(1, float),
+    )
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")

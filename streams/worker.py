@@ -21,6 +21,8 @@ from typing import Final, TypeVar
 from streams.core.events import Chunk
 from streams.core.window_cache import CacheFigures
 from streams.errors import Unavailable
+from streams.models.entry import Entry
+from streams.models.turnstile import Turnstile
 from streams.pipeline import Computed, Pipeline, Report
 
 A = TypeVar("A")
@@ -71,18 +73,36 @@ class Worker:
         """Records of each partition beyond the chunk that was taken up last."""
         self.away: str | None = None
         self.stopping = threading.Event()
+        self.turnstile = Turnstile()
         self._clock_s = clock_s
         self._computing = ThreadPoolExecutor(1, thread_name_prefix="compute")
         self._delivering = ThreadPoolExecutor(1, thread_name_prefix="deliver")
         self._pipeline: Pipeline | None = None
+        self._entry: Entry | None = None
         self._under_way = 0
         self._progress_s = clock_s()
 
-    def serve(self, pipeline: Pipeline) -> None:
+    def serve(self, pipeline: Pipeline, entry: Entry | None = None) -> None:
+        """`entry` is None where changes of model are not followed."""
         self._pipeline = pipeline
+        self._entry = entry
 
-    async def compute(self, chunk: Chunk) -> Computed:
-        """A chunk's verdicts, computed in a thread while the chunk before may still be on its way out."""
+    def stop_soon(self) -> None:
+        """End the waiting for what is away, and begin nothing more."""
+        self.stopping.set()
+        self.turnstile.stop()
+
+    async def parts(self, chunk: Chunk) -> list[Chunk] | None:
+        """The chunk in parts to be computed one after the other, once it may begin. None: give it up."""
+        return [chunk] if self._entry is None else await self._in(self._computing, self._entry.parts, chunk)
+
+    async def compute(self, chunk: Chunk) -> Computed | None:
+        """A chunk's verdicts, computed in a thread while the chunk before may still be on its way out.
+
+        None where it is to be given up: its model was waited for when a rebalance began.
+        """
+        if self._entry is not None and not await self._in(self._computing, self._entry.ready, chunk):
+            return None
         self.take_up(chunk)
         return await self._in(self._computing, self._running().compute, chunk)
 
@@ -107,6 +127,8 @@ class Worker:
     def assigned(self, partitions: frozenset[int]) -> None:
         self.partitions = partitions
         self.lag = dict.fromkeys(sorted(partitions), 0)
+        if self._entry is not None:
+            self._entry.assigned()
 
     async def revoked(self) -> None:
         """Forget every window: until a partition comes back, another worker may have changed them."""
@@ -136,6 +158,8 @@ class Worker:
             return "the model is not loaded yet"
         if self.away is not None:
             return self.away
+        if self._entry is not None and self._entry.why_not is not None:
+            return self._entry.why_not
         return None if self.partitions else "no partitions are assigned"
 
     @property

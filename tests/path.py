@@ -94,7 +94,9 @@ def named(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def path(servers: str, redis_url: str, folder: Path, **settings: str) -> Iterator[TestedPath]:
+def path(
+    servers: str, redis_url: str, folder: Path, partitions: int = 4, **settings: str
+) -> Iterator[TestedPath]:
     prefix = f"t{uuid4().hex[:8]}"
     environment = named(
         {
@@ -107,6 +109,6 @@ def path(servers: str, redis_url: str, folder: Path, **settings: str) -> Iterato
         }
     )
     parsed = Settings.from_environment(environment)
-    create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=4))
+    create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=partitions))
     with ExitStack() as stack:
         yield TestedPath(parsed, Topics(prefix), environment, folder, stack, [])

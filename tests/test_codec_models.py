@@ -18,6 +18,7 @@ from streams.codec.models import (
     ModelRef,
     ModelState,
     ModelStatus,
+    Switch,
 )
 from streams.errors import DataError
 
@@ -25,13 +26,14 @@ LONGS = st.integers(-(2**63), 2**63 - 1)
 OFFSETS = st.none() | st.dictionaries(st.text(max_size=5), LONGS, max_size=3)
 SHARES = st.floats(0, 1)
 REFS = st.builds(ModelRef, st.text(), st.text(), st.text())
+SWITCHES = st.builds(Switch, REFS, st.dictionaries(st.text(max_size=5), LONGS, max_size=3), st.text())
 COMMANDS = st.builds(
     ModelCommand, st.text(), st.text(), st.text(), LONGS,
     st.text(), st.text(), OFFSETS, SHARES, st.booleans(), st.text(),
 )  # fmt: skip
 STATES = st.builds(
     ModelState, LONGS, REFS, LONGS, st.none() | REFS, st.text(), SHARES,
-    st.none() | REFS, OFFSETS, st.text(), st.text(),
+    st.none() | REFS, st.text(), st.none() | REFS, st.lists(SWITCHES, max_size=3).map(tuple),
 )  # fmt: skip
 COMMAND = ModelCommand("c-1", "promote", "kdd99", 1_700_000_000_000_000, "2")
 STATE = ModelState(3, ModelRef("kdd99", "2", "ab"), 5, previous=ModelRef("kdd99", "1", "cd"))
@@ -46,6 +48,20 @@ def test_a_command_comes_back_as_it_was(command: ModelCommand) -> None:
 @given(STATES)
 def test_a_state_comes_back_as_it_was(state: ModelState) -> None:
     assert models.decode_state(models.encode_state(state)) == state
+
+
+def test_a_state_of_before_there_were_switches_is_read_as_one_without() -> None:
+    written = (
+        "c301" "021b0c05da4ef1ff" "06" "0a6b64643939" "0232" "046162" "00" "00" "0000000000000000" "02"
+        "0a6b64643939" "0231" "046364" "00" "00" "00" "0a"
+    )  # fmt: skip
+    assert models.decode_state(bytes.fromhex(written)) == STATE
+
+
+def test_that_a_model_is_being_prepared_is_no_answer_yet() -> None:
+    final = {o: dataclasses.replace(STATUS, outcome=o).is_final for o in ("preparing", "promoted", "refused")}
+    assert final == {"preparing": False, "promoted": True, "refused": True}
+    assert not dataclasses.replace(STATUS, kind="worker").is_final
 
 
 def test_a_status_comes_back_as_it_was_and_is_one_line_of_json() -> None:

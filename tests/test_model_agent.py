@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import given
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from streams.codec.models import ModelCommand, ModelRef, ModelState, ModelStatus, encode_command
 from streams.core.patience import BackOff
 from streams.errors import BrokerUnavailable, Unavailable
+from streams.kafka.fleet import Ends, Readiness
 from streams.kafka.model_topics import Agreed
 from streams.models.agent import Examined, ModelAgent, Moment, Standing, Wanted, decide, is_served, wanted
+from streams.models.switching import ExactSwitch
 
 FIRST = ModelRef("kdd99", "1", "a" * 64)
 MOMENT = Moment("here", 17)
@@ -65,7 +69,19 @@ class Gate:
 
 def agent(log: Log, gate: Gate) -> ModelAgent:
     patience = BackOff(lambda _: False, lambda _: None)
-    return ModelAgent("here", log, gate, lambda: FIRST, patience, lambda: 17)
+    return ModelAgent("here", log, gate, lambda: FIRST, patience, lambda: 17, exactly=never_exactly())
+
+
+def never_exactly() -> ExactSwitch:
+    return ExactSwitch(NoFleet(), lambda _: False, 60.0, lambda: 17)
+
+
+class NoFleet:
+    def watch(self, revision: int) -> AbstractContextManager[Callable[[], Readiness]]:
+        raise AssertionError("nobody is to be asked")
+
+    def ends(self) -> Ends:
+        raise AssertionError("nobody is to be asked")
 
 
 def carry_out(log: Log, gate: Gate, *commands: ModelCommand) -> list[ModelStatus]:
@@ -121,7 +137,8 @@ def test_what_is_served_is_promoted_without_a_new_revision_and_without_examinati
     ("command", "says"),
     [
         (promote("2", action="shadow"), "'shadow'"),
-        (promote("2", at_offsets={"0": 4}), "offsets"),
+        (promote("2", at_offsets={"0": 4}), "offsets of now"),
+        (dataclasses.replace(ROLLBACK, at_offsets={}), "only a promote switches at exact offsets"),
         (promote(""), "names a model and a version"),
         (promote("2", command_id=""), "no id"),
     ],
@@ -163,7 +180,8 @@ def test_a_decision_without_an_answer_is_made_once(kept: bool) -> None:
 def test_kafka_away_until_the_worker_stops_is_no_decision() -> None:
     log = Log()
     log.failures = [False]
-    one = ModelAgent("here", log, Gate(), lambda: FIRST, BackOff(lambda _: True, lambda _: None), lambda: 17)
+    patience = BackOff(lambda _: True, lambda _: None)
+    one = ModelAgent("here", log, Gate(), lambda: FIRST, patience, lambda: 17, exactly=never_exactly())
     with pytest.raises(Unavailable):
         one.carry_out(encode_command(promote("2")), "topic-0@0")
     assert not log.states

@@ -94,8 +94,11 @@ class Flow:
         try:
             yield
         finally:
-            self._stop.set()
-            self._thread.join()
+            self.end()
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join()
 
 
 def order(tested: TestedPath, action: str, version: str = "", **fields: object) -> str:
@@ -126,7 +129,7 @@ def statuses(tested: TestedPath, enough: Callable[[list[ModelStatus]], bool]) ->
 
 def decision(tested: TestedPath, command_id: str) -> ModelStatus:
     def mine(found: list[ModelStatus]) -> list[ModelStatus]:
-        return [s for s in found if s.kind == "decision" and s.command_id == command_id]
+        return [s for s in found if s.is_final and s.command_id == command_id]
 
     found = mine(statuses(tested, lambda found: bool(mine(found))))
     assert len(found) == 1, "a command is answered once"

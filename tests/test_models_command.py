@@ -21,7 +21,7 @@ from streams.core.detector import Detector
 from streams.core.events import Message
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
-from streams.errors import BrokerUnavailable, ModelRejected, Unavailable
+from streams.errors import BrokerUnavailable, ModelRejected, SettingsError, Unavailable
 from streams.kafka.model_topics import newest_state
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import touch_topics
@@ -202,6 +202,28 @@ def test_promote_sends_what_it_saw_and_prints_the_decision_about_it(root: str, s
     assert (printed["outcome"], printed["command_id"]) == ("promoted", command.command_id)
     assert (command.action, command.name, command.version, command.force) == ("promote", "toy", "2", True)
     assert command.digest == open_store(root).load("toy/2").identity.digest
+
+
+def test_a_switch_at_exact_offsets_is_asked_for_and_its_offsets_are_printed(
+    root: str, settings: Settings
+) -> None:
+    """That it is being prepared is told first, and is not yet the answer."""
+
+    def answer(command: ModelCommand) -> list[bytes]:
+        says = "from offsets 0:123 1:456"
+        return [decision(command, "preparing"), decision(command, "promoted", says)]
+
+    with agent(settings, answer) as seen:
+        result = run("promote", "toy/2", "--store", root, "--at-offset", "now", "--wait", str(DEADLINE_S))
+    assert result.exit_code == 0, result.exception
+    assert result.stdout == ("promoted toy/2 from offsets 0:123 1:456 (revision 3, manifest sha256 ab)\n")
+    assert [command.at_offsets for command in seen] == [{}]
+
+
+def test_other_offsets_than_those_of_now_cannot_be_asked_for(root: str, no_kafka: None) -> None:
+    result = run("promote", "toy/2", "--store", root, "--at-offset", "0:5")
+    assert isinstance(result.exception, SettingsError)
+    assert (result.exception.exit_code, "only now" in str(result.exception)) == (2, True)
 
 
 def test_a_refusal_is_printed_and_ends_with_exit_code_3(root: str, settings: Settings) -> None:

@@ -25,7 +25,7 @@ FINGERPRINTS = {
     "DeadLetter": "1e550812736ae6ce",
     "Flow": "c4c7253796a0fd30",
     "ModelCommand": "b4ec0166961867ad",
-    "ModelState": "021b0c05da4ef1ff",
+    "ModelState": "6e449daef9cbb2b2",
 }
 
 REF = {"name": "kdd99", "version": "1", "digest": "ab"}
@@ -55,7 +55,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "ModelState": {
         "revision": 1, "champion": REF, "challenger": REF, "challenger_role": "shadow", "canary_share": 0.0,
-        "previous": None, "at_offsets": None, "topic_id": "", "command_id": "c", "decided_at_us": 2,
+        "previous": None, "command_id": "c", "preparing": REF, "decided_at_us": 2,
+        "switches": [{"model": REF, "from_offsets": {"0": 7}, "topic_id": "u"}],
     },
 }  # fmt: skip
 GOLDEN = {
@@ -72,7 +73,8 @@ GOLDEN = {
     "Flow": "026402063a3a3104063a3a32060675647006646e73045346080a0c0e10",
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (
-        "020a6b646439390231046162020a6b6464393902310461620c736861646f770000000000000000000000026304"
+        "020a6b646439390231046162020a6b6464393902310461620c736861646f770000000000000000000263020a6b6464"
+        "39390231046162020a6b6464393902310461620202300e0002750004"
     ),
 }
 

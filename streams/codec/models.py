@@ -26,7 +26,7 @@ ACTIVE_KEY: Final = b"active"
 """The one key of the compacted topic of active models."""
 
 StatusKind = Literal["decision", "worker"]
-Outcome = Literal["promoted", "rolled_back", "refused", "serving", "load_failed"]
+Outcome = Literal["promoted", "rolled_back", "refused", "preparing", "serving", "prepared", "load_failed"]
 
 
 class ModelMessageUnreadable(DataError, ValueError):
@@ -46,7 +46,8 @@ class ModelRef:
 class ModelCommand:
     """A wish, not a decision: schemas/ModelCommand.avsc.
 
-    `action` is text, so that an older agent can refuse a newer action by its name.
+    `action` is text, so that an older agent can refuse a newer action by its name. `at_offsets` empty means:
+    at the ends that the telemetry partitions have when every worker is ready.
     """
 
     command_id: str
@@ -62,10 +63,24 @@ class ModelCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """From where on a model classifies: partition (decimal text) to its first offset, in one life of a topic.
+
+    A partition that is not named, or of another `topic_id`, counts from its beginning.
+    """
+
+    model: ModelRef
+    from_offsets: Mapping[str, int]
+    topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelState:
     """What every worker serves: schemas/ModelState.avsc. Each decision adds one to `revision`.
 
-    `previous` is the champion before, which a rollback goes back to.
+    `previous` is the champion before, which a rollback goes back to. While `preparing` names the next one,
+    no worker that has loaded it begins a chunk. `switches`, oldest first, say which model classifies which
+    offsets; where there are none, the champion does, as soon as each worker is ready.
     """
 
     revision: int
@@ -75,9 +90,9 @@ class ModelState:
     challenger_role: str = ""
     canary_share: float = 0.0
     previous: ModelRef | None = None
-    at_offsets: Mapping[str, int] | None = None
-    topic_id: str = ""
     command_id: str = ""
+    preparing: ModelRef | None = None
+    switches: tuple[Switch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,11 @@ class ModelStatus:
     detail: str
     load_s: float
     at_us: int
+
+    @property
+    def is_final(self) -> bool:
+        """The answer to a command; that a model is being prepared is none yet."""
+        return self.kind == "decision" and self.outcome != "preparing"
 
 
 def encode_command(command: ModelCommand) -> bytes:
@@ -125,9 +145,12 @@ def decode_state(value: bytes | None) -> ModelState:
     fields = _decode(MODEL_STATE, value)
     refs = {
         name: None if fields[name] is None else ModelRef(*fields[name])
-        for name in ("champion", "challenger", "previous")
+        for name in ("champion", "challenger", "previous", "preparing")
     }
-    return ModelState(**{**fields, **refs, "at_offsets": _offsets(fields)})
+    switches = tuple(
+        Switch(ModelRef(*model), dict(offsets), topic_id) for model, offsets, topic_id in fields["switches"]
+    )
+    return ModelState(**{**fields, **refs, "switches": switches})
 
 
 def encode_status(status: ModelStatus) -> bytes:

@@ -9,7 +9,10 @@ import typer
 if TYPE_CHECKING:
     from streams.codec.models import ModelCommand, ModelRef
 
-_WAIT = typer.Option(30.0, "--wait", min=0, help="Seconds to wait for the decision.")
+_WAIT_S = 30.0
+_WAIT = typer.Option(_WAIT_S, "--wait", min=0, help="Seconds to wait for the decision.")
+_WAIT_EXACT_S = 90.0
+"""All workers get ready first, for which they have AUTODEEP_MODEL_SWITCH_TIMEOUT_S."""
 _JSON = typer.Option(False, "--json", help="Print the decision as one JSON object.")
 _ASK_S = 2.0
 """What a command that can do without Kafka waits for it."""
@@ -17,10 +20,16 @@ _ASK_S = 2.0
 
 def promote(
     ref: str = typer.Argument(help="name/version or name@alias"),
+    *,
     force: bool = typer.Option(
         False, "--force", help="Even where its classes are fewer than the champion's."
     ),
-    wait_s: float = _WAIT,
+    at_offset: str = typer.Option(
+        "", "--at-offset", metavar="now", help="Switch all workers at the same offsets: where they end now."
+    ),
+    wait_s: float | None = typer.Option(
+        None, "--wait", min=0, help="Seconds to wait for the decision; 30, or 90 with --at-offset."
+    ),
     store: str = typer.Option(
         "", "--store", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
     ),
@@ -36,17 +45,26 @@ def promote(
 
         autodeep models promote kdd99/2
 
-    The agent examines the model beside the champion; each worker switches as soon as it has loaded it.
-    Exit codes: 0 promoted, 3 refused, 69 Kafka did not answer or nobody decided.
+    The agent examines the model beside the champion; each worker switches as soon as it has loaded it. With
+    --at-offset now all switch at the same offsets, once all have loaded it; they pause for a moment.
+    Exit codes: 0 promoted, 2 an option is wrong, 3 refused, 69 Kafka did not answer or nobody decided.
     """
-    from streams.errors import ModelRejected
+    import dataclasses
+
+    from streams.errors import ModelRejected, SettingsError
     from streams.store import open_store
 
+    if at_offset not in ("", "now"):
+        raise SettingsError(f"--at-offset {at_offset}: only now can be asked for")
     opened = open_store(store, trust_key)
     identity = opened.identify(ref)
     if identity.version in opened.retired(identity.name):
         raise ModelRejected(f"{identity.name}/{identity.version}: is retired, and not to be promoted")
     command = _command("promote", identity.name, identity.version, identity.digest, force=force)
+    if at_offset:
+        command = dataclasses.replace(command, at_offsets={})
+    if wait_s is None:
+        wait_s = _WAIT_EXACT_S if at_offset else _WAIT_S
     _carry_out(command, wait_s, as_json)
 
 
@@ -119,7 +137,8 @@ def _carry_out(command: ModelCommand, wait_s: float, as_json: bool) -> None:
         raise ModelRejected(f"{subject}: {status.outcome}: {status.detail}")
     if not as_json:
         said = "promoted" if status.outcome == "promoted" else "rolled back to"
-        detail = f": {status.detail}" if status.detail else ""
+        detail = f" {status.detail}" if status.detail.startswith("from offsets") else ""
+        more = f": {status.detail}" if status.detail and not detail else ""
         typer.echo(
-            f"{said} {model} (revision {status.revision}, manifest sha256 {status.digest[:16]}){detail}"
+            f"{said} {model}{detail} (revision {status.revision}, manifest sha256 {status.digest[:16]}){more}"
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
+import uuid
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -16,6 +19,9 @@ Config = dict[str, str | int | float | bool]
 LOG: Final = logging.getLogger("autodeep.librdkafka")
 """librdkafka's own lines; silent where nobody has configured logging. Given to every client as `logger`."""
 LOG.addHandler(logging.NullHandler())
+
+WORKER: Final = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+"""This process among the workers: in statuses, and as the group's member. Containers share hosts and pids."""
 
 
 class Refusals:

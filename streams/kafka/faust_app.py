@@ -13,6 +13,7 @@ import faust
 from faust.types.auth import CredentialsT
 
 from streams.errors import SettingsError
+from streams.kafka.client import WORKER
 from streams.kafka.transport import QUEUE_NEVER_FULL, PollSchema
 from streams.settings import Settings
 
@@ -33,7 +34,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": SESSION_TIMEOUT_S,
         "broker_heartbeat_interval": HEARTBEAT_S,
         "broker_request_timeout": max(settings.network_timeout_s, SESSION_TIMEOUT_S) + 5.0,
-        "broker_client_id": "autodeep-id",
+        "broker_client_id": WORKER,  # the model agent asks the group who its members are
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
         "processing_guarantee": "at_least_once",

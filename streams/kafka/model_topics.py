@@ -114,7 +114,8 @@ class DecisionLog:
             producer.produce(told.topic, told.value, told.key)
             producer.commit_transaction(self._settings.network_timeout_s)
         self._producer = producer
-        self._agreed = Agreed(state or self._agreed.state, self._agreed.decided | {status.command_id})
+        decided = self._agreed.decided | ({status.command_id} if status.is_final else set())
+        self._agreed = Agreed(state or self._agreed.state, decided)
 
     def _read(self) -> Agreed:
         agreed = Agreed()
@@ -126,7 +127,7 @@ class DecisionLog:
                 status = models.decode_status(message.value())
             except ModelMessageUnreadable:
                 continue
-            if status.kind == "decision":
+            if status.is_final:
                 agreed = replace(agreed, decided=agreed.decided | {status.command_id})
         return agreed
 

@@ -13,7 +13,7 @@ whose private parts it overrides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -24,6 +24,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.utils.futures import notify
 
 from streams.core.events import RawRecord
 
@@ -105,6 +106,19 @@ class _Processed(Sensor):  # type: ignore[misc, unused-ignore]
         self._consumer.note_processed(tp, offset)
 
 
+class RebalanceBegins(Sensor):  # type: ignore[misc, unused-ignore]
+    """Tells of it as early as Faust learns of it, from the consumer's thread: before it waits for streams."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def on_rebalance_start(self, app: Any) -> dict[str, Any]:
+        self._tell()
+        began: dict[str, Any] = super().on_rebalance_start(app)
+        return began
+
+
 class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     """Delivers polls, and commits the offset after the last record of the last poll acknowledged."""
 
@@ -156,6 +170,16 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def note_processed(self, tp: TP, last_offset: int) -> None:
         self._under_way.discard((tp, last_offset))
         self._processed.set()
+
+    def give_up(self, message: ConsumerMessage) -> None:
+        """Of a message that was not begun, once a rebalance or a stop began: nobody is to wait for it.
+
+        It is not acknowledged, and is read again from the committed offset. Those after it in its partition
+        must be given up, too: acknowledging one of them would commit past this one.
+        """
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        self.note_processed(message.tp, message.offset)
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
         """Read on only where there is room: one agent takes all partitions in turn, so all wait together."""

@@ -18,6 +18,7 @@ from streams.codec.models import (
 )
 from streams.core.patience import Patience
 from streams.kafka.model_topics import Agreed
+from streams.models.switching import ExactSwitch, GivenUp, preparing
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -90,8 +91,10 @@ def _unfit(command: ModelCommand) -> str:
         return (
             f"action {command.action[:_LONGEST_NAME]!r} is none that this agent knows ({', '.join(_OUTCOME)})"
         )
-    if command.at_offsets is not None:
-        return "this agent cannot switch at given offsets; leave them away"
+    if command.at_offsets and command.action == "promote":
+        return "a switch is at the offsets of now (an empty map); others cannot be asked for"
+    if command.at_offsets is not None and command.action != "promote":
+        return f"only a promote switches at exact offsets, and no {command.action}"
     if command.action == "promote" and not (command.name and command.version):
         return "a promote names a model and a version"
     return ""
@@ -126,6 +129,9 @@ def decide(
         raise ValueError("a version that was not examined cannot be decided on")
     if examined.problem:
         return None, _refused(standing, command, examined.problem, moment)
+    if command.at_offsets is not None:
+        prepare = preparing(standing.state, standing.champion, examined.ref, command, moment.at_us)
+        return prepare, _status(examined.ref, prepare.revision, command, "preparing", "", moment)
     state = ModelState(
         revision=standing.revision + 1,
         champion=examined.ref,
@@ -165,7 +171,7 @@ class ModelAgent:
     `examine` loads and examines a version beside the champion; `serving` is the champion of this worker.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a shell around ports
         self,
         name: str,
         decisions: Decisions,
@@ -173,6 +179,8 @@ class ModelAgent:
         serving: Callable[[], ModelRef],
         patience: Patience,
         clock_us: Callable[[], int],
+        *,
+        exactly: ExactSwitch,
     ) -> None:
         self._name = name
         self._decisions = decisions
@@ -180,17 +188,19 @@ class ModelAgent:
         self._serving = serving
         self._patience = patience
         self._clock_us = clock_us
+        self._exactly = exactly
 
-    def carry_out(self, value: bytes | None, where: str) -> None:
+    def carry_out(self, value: bytes | None, where: str) -> bool:
         """Decide and publish; afterwards the command may be acknowledged. `where` is its topic and offset.
 
+        False where it was given up in the middle, for whoever reads it next: it must not be acknowledged.
         Raises Unavailable where Kafka is away until the worker stops.
         """
         try:
             command = decode_command(value)
         except ModelMessageUnreadable as exc:
             self._refuse_unreadable(f"{where}: {exc}")
-            return
+            return True
         known: dict[tuple[Wanted, ModelRef], Examined] = {}
 
         def examine(target: Wanted, champion: ModelRef) -> Examined:
@@ -198,7 +208,12 @@ class ModelAgent:
                 known[target, champion] = self._examine(target, champion)
             return known[target, champion]
 
-        self._patience(lambda: self._attempt(command, examine))
+        try:
+            self._patience(lambda: self._attempt(command, examine))
+        except GivenUp:
+            log.info("command %s is left to whoever reads it next", command.command_id)
+            return False
+        return True
 
     def _attempt(self, command: ModelCommand, examine: Callable[[Wanted, ModelRef], Examined]) -> None:
         agreed = self._decisions.agreed()
@@ -207,11 +222,23 @@ class ModelAgent:
         standing = Standing(
             agreed.state, agreed.state.champion if agreed.state is not None else self._serving()
         )
-        target = wanted(standing, command)
-        examined = None
-        if isinstance(target, Wanted) and not is_served(standing, target):
-            examined = examine(target, standing.champion)
-        state, status = decide(standing, command, examined, self._moment())
+        state = standing.state
+        if state is None or state.preparing is None or state.command_id != command.command_id:
+            target = wanted(standing, command)
+            examined = None
+            if isinstance(target, Wanted) and not is_served(standing, target):
+                examined = examine(target, standing.champion)
+            state, status = decide(standing, command, examined, self._moment())
+            self._decisions.write(state, status)
+            _say(status)
+        if state is not None and state.preparing is not None:
+            self._switch(command, state, state.preparing)
+
+    def _switch(self, command: ModelCommand, prepared: ModelState, candidate: ModelRef) -> None:
+        """The second phase of a promote at exact offsets, by whichever agent comes this far."""
+        state, said, is_switch = self._exactly.outcome(prepared)
+        outcome: Outcome = "promoted" if is_switch else "refused"
+        status = _status(candidate, state.revision, command, outcome, said, self._moment())
         self._decisions.write(state, status)
         _say(status)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +15,17 @@ from streams.core.patience import BackOff, Patience
 from streams.core.topics import Topics
 from streams.errors import Unavailable
 from streams.gate import Limits
+from streams.kafka.client import WORKER
+from streams.kafka.fleet import KafkaFleet
 from streams.kafka.model_topics import DecisionLog, missing_model_topics, newest_state, status_message
 from streams.kafka.publisher import KafkaPublisher
 from streams.models.agent import ModelAgent
+from streams.models.entry import Entry, EntryPorts
 from streams.models.examiner import Examiner
 from streams.models.follower import Follower, FollowerPorts
 from streams.models.serving import Serving, load
+from streams.models.switching import ExactSwitch
+from streams.models.turnstile import Turnstile
 from streams.settings import Settings
 from streams.store import ModelStore
 
@@ -35,14 +38,19 @@ _JOIN_S: Final = 5.0
 class WorkerModels:
     follower: Follower
     agent: ModelAgent
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops."""
+    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops.
+
+    `turnstile` ends the waiting of what has not begun where a rebalance begins, too.
+    """
 
     at_start: Patience
     wait: Callable[[float], bool]
+    turnstile: Turnstile
 
 
 def assemble(
@@ -63,7 +71,6 @@ def assemble(
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
         _serve(state, store, serving, waiting.at_start)
-    name = f"{socket.gethostname()}-{os.getpid()}"
     patience = BackOff(waiting.wait, _say_away)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
@@ -72,15 +79,31 @@ def assemble(
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
     ports = FollowerPorts(lambda ref: load(store, ref), report, _now_us)
-    follower = Follower(name, serving, ports, 0 if state is None else state.revision)
+    follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile)
+    if state is not None:
+        follower.offer(state)
     _start(follower, parts)
+    entry_ports = EntryPorts(lambda: newest_state(settings), ports.load)
+    entry = Entry(serving, follower, waiting.turnstile, entry_ports)
     examiner = Examiner(store, serving, Limits(latency_ratio=settings.model_latency_ratio))
-    agent = ModelAgent(name, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us)
-    return WorkerModels(follower, agent)
+    timeout_s = settings.model_switch_timeout_s
+    exactly = ExactSwitch(KafkaFleet(settings), waiting.turnstile.pause, timeout_s, _now_us)
+    agent = ModelAgent(
+        WORKER, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us, exactly=exactly
+    )
+    return WorkerModels(follower, agent, entry)
+
+
+def _done(state: ModelState | None) -> int:
+    """The revision that is brought about before the start; what a state prepares is still to be loaded."""
+    if state is None:
+        return 0
+    return state.revision if state.preparing is None else state.revision - 1
 
 
 def _serve(state: ModelState, store: ModelStore, serving: Serving, patience: Patience) -> None:
     """Before the first chunk: a worker that starts during a change starts with the right model."""
+    serving.plan(state.revision, state.switches)
     if serving.ref != state.champion:
         serving.swap(patience(lambda: load(store, state.champion)))
         ref = state.champion

@@ -1,6 +1,8 @@
 """Follows the agreed state: loads what it names while the old model serves, then swaps.
 
 The newest state counts; a version that cannot be loaded leaves the old model serving and is tried again.
+Where the state prepares a switch at exact offsets, the candidate is loaded beside the champion, chunks are
+held back, and only then is it told that this worker is prepared.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from streams.core.detector import Detector
 from streams.core.patience import FIRST_PAUSE_S
 from streams.errors import ModelRejected, Unavailable
 from streams.models.serving import Serving
+from streams.models.turnstile import Turnstile
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -36,8 +39,16 @@ class FollowerPorts:
 class Follower:
     """`offer` comes from the event loop; `follow` is the body of a thread of its own."""
 
-    def __init__(self, worker: str, serving: Serving, ports: FollowerPorts, revision: int = 0) -> None:
+    def __init__(
+        self,
+        worker: str,
+        serving: Serving,
+        ports: FollowerPorts,
+        revision: int = 0,
+        turnstile: Turnstile | None = None,
+    ) -> None:
         self._worker = worker
+        self._turnstile = turnstile or Turnstile()
         self._serving = serving
         self._ports = ports
         self._changed = threading.Condition()
@@ -46,14 +57,26 @@ class Follower:
         self.revision = revision
         self.problem: str | None = None
         """Why the agreed model does not serve here; None where it does."""
+        self._told = (0, "")  # the revision and the problem told last
 
-    def offer(self, state: ModelState) -> None:
-        """A state from the topic; older ones, and those that are served, are passed over."""
+    def offer(self, state: ModelState, *, before_a_chunk: bool = False) -> None:
+        """A state from the topic; older ones, and those that are served, are passed over.
+
+        Its switches count at once, before any model is loaded. While it prepares one, nothing is held back
+        until that is loaded, for the sake of those who wait; except by a worker that reads it
+        `before_a_chunk` of a new assignment: nobody waits for what it has promised before.
+        """
         with self._changed:
             known = self.revision if self._newest is None else self._newest.revision
             if state.revision > known:
                 self._newest = state
+                if state.switches:
+                    self._serving.plan(state.revision, state.switches)
+                if state.preparing is None:
+                    self._turnstile.release()
                 self._changed.notify_all()
+            if before_a_chunk:
+                self._hold(state)
 
     def follow(self) -> None:
         """Until `stop`: bring the newest state about, again with back-off where that fails."""
@@ -73,20 +96,33 @@ class Follower:
     def bring_about(self, state: ModelState) -> bool:
         """Load and swap, in this thread; whether the state's champion serves now."""
         begun_s = time.monotonic()
+        ref = state.champion
         try:
-            if self._serving.ref != state.champion:
-                self._serving.swap(self._ports.load(state.champion))
+            if self._serving.ref != ref:
+                self._serving.swap(self._serving.at_hand(ref) or self._ports.load(ref))
+            self._serving.plan(state.revision, state.switches)
+            if state.preparing is not None:
+                ref = state.preparing
+                self._serving.keep(self._serving.at_hand(ref) or self._ports.load(ref))
         except (ModelRejected, Unavailable) as exc:
-            self._note(state, str(exc), time.monotonic() - begun_s)
+            self._note(state, ref, str(exc), time.monotonic() - begun_s)
             return False
         load_s = time.monotonic() - begun_s
+        with self._changed:
+            self._hold(state)
         self.revision, self.problem = state.revision, None
-        ref = state.champion
+        outcome: Outcome = "serving" if state.preparing is None else "prepared"
         log.info(
-            "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision
+            "%s %s/%s (%s), revision %d", outcome, ref.name, ref.version, ref.digest[:12], state.revision
         )
-        self._report("serving", state.command_id, state.revision, ref, load_s=load_s)
+        self._report(outcome, state.command_id, state.revision, ref, load_s=load_s)
         return True
+
+    def _hold(self, state: ModelState) -> None:
+        """Begin no chunk while the newest state prepares a model."""
+        newest = self._newest
+        if state.preparing is not None and (newest is None or newest.revision == state.revision):
+            self._turnstile.hold(state.preparing)
 
     def figures(self) -> dict[str, object]:
         ref = self._serving.ref
@@ -98,15 +134,14 @@ class Follower:
             "problem": self.problem,
         }
 
-    def _note(self, state: ModelState, problem: str, load_s: float) -> None:
-        """The same problem is told once, however often it is met again."""
-        told, self.problem = self.problem, problem
-        if told == problem:
+    def _note(self, state: ModelState, ref: ModelRef, problem: str, load_s: float) -> None:
+        """The same problem is told once for a revision, however often it is met again."""
+        self.problem = problem
+        told, self._told = self._told, (state.revision, problem)
+        if told == self._told:
             return
         log.warning("keeping the model that serves: revision %d: %s; trying again", state.revision, problem)
-        self._report(
-            "load_failed", state.command_id, state.revision, state.champion, load_s=load_s, detail=problem
-        )
+        self._report("load_failed", state.command_id, state.revision, ref, load_s=load_s, detail=problem)
 
     def _report(
         self,

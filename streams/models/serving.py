@@ -1,47 +1,101 @@
 """The one reference to the model that serves, and loading what may take its place.
 
-A swap is one assignment of a model already loaded, verified and warm. The pipeline reads the reference once a
-chunk, so that the old model is freed when its last chunk has ended.
+A swap is one assignment of a model already loaded, verified and warm. The pipeline asks once a chunk who
+judges it, so that the old model is freed when its last chunk has ended. Where switches at exact offsets were
+agreed on, the offsets say who judges, and a few models beside the champion are kept at hand.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 import numpy as np
 
-from streams.codec.models import ModelRef
+from streams.codec.models import ModelRef, Switch
 from streams.core.detector import Detector
 from streams.core.events import Chunk
 from streams.core.windows import WIDTH
-from streams.errors import ModelRejected
+from streams.errors import ModelRejected, Unavailable
 from streams.gate import standard_rows
+from streams.models import switches
 from streams.store import ModelStore
 
 WARM_ROWS: Final = 128
+BESIDE: Final = 2
+"""Models kept in memory beside the champion: the one before and the one to be."""
 UNRUNNABLE: Final = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """What running a model that nobody has run before may raise: numpy's and torch's errors are among these."""
 
 
 class Serving:
-    """Thread-safe: reading and assigning one reference are atomic."""
+    """Thread-safe: references are read and assigned atomically, and writers take turns."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        self._plan: tuple[int, tuple[Switch, ...]] = (0, ())  # the revision that said so, and its switches
+        self._beside: dict[ModelRef, Detector] = {}  # the one kept last at the end
+        self._admitted: Detector | None = None
+        self._lock = threading.Lock()
 
     def __call__(self) -> Detector:
         return self._detector
 
-    def judge(self, chunk: Chunk) -> Detector:
-        """The model for the whole of this chunk."""
-        return self._detector
+    def parts(self, chunk: Chunk) -> list[Chunk]:
+        """The chunk, cut where another model begins."""
+        return switches.parts(self._plan[1], chunk)
+
+    def admit(self, part: Chunk) -> ModelRef | None:
+        """None where the model of this part is at hand, and stays so until it has judged; else that model."""
+        ref = self._agreed(part)
+        self._admitted = None if ref is None else self.at_hand(ref)
+        return None if self._admitted is not None else ref
+
+    def judge(self, part: Chunk) -> Detector:
+        """The model for the whole of this part. Raises Unavailable where it was not admitted."""
+        ref = self._agreed(part)
+        if ref is None:
+            return self._detector
+        admitted = self._admitted
+        found = admitted if admitted is not None and ref_of(admitted) == ref else self.at_hand(ref)
+        if found is None:
+            raise Unavailable(f"{ref.name}/{ref.version} judges these offsets and is not loaded")
+        return found
+
+    def at_hand(self, ref: ModelRef) -> Detector | None:
+        with self._lock:
+            return self._detector if ref_of(self._detector) == ref else self._beside.get(ref)
 
     def swap(self, detector: Detector) -> None:
-        self._detector = detector
+        with self._lock:
+            if self._plan[1]:
+                self._put_beside(self._detector)
+            self._detector = detector
+
+    def keep(self, detector: Detector) -> None:
+        """Have it at hand beside the champion; of such, the oldest beyond two is let go."""
+        with self._lock:
+            self._put_beside(detector)
+
+    def plan(self, revision: int, agreed: tuple[Switch, ...]) -> None:
+        """Judge by these switches, unless a newer revision said otherwise."""
+        with self._lock:
+            if revision < self._plan[0]:
+                return
+            self._plan = (revision, agreed)
+            if not agreed:
+                self._beside = {}
 
     @property
     def ref(self) -> ModelRef:
         return ref_of(self._detector)
+
+    def _agreed(self, part: Chunk) -> ModelRef | None:
+        return switches.model_at(self._plan[1], part.source, part.records[0].offset)
+
+    def _put_beside(self, detector: Detector) -> None:
+        others = [(ref, kept) for ref, kept in self._beside.items() if ref != ref_of(detector)]
+        self._beside = dict([*others, (ref_of(detector), detector)][-BESIDE:])
 
 
 def ref_of(detector: Detector) -> ModelRef:
