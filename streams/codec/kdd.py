@@ -121,7 +121,7 @@ def _contents(path: Path) -> bytes:
 
 
 def file_text(path: Path) -> bytes:
-    """A file's bytes, decompressed where it is gzip. Raises DataError where it cannot be read or is cut off."""
+    """A file's bytes, decompressed where it is gzip. Raises DataError where it is cut off or unreadable."""
     try:
         data = path.read_bytes()
     except OSError as exc:

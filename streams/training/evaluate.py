@@ -87,7 +87,7 @@ def evaluate(detector: Detector, read: KddRows, devices: int = 1) -> Evaluation:
 
 
 def true_classes(classes: tuple[str, ...], read: KddRows) -> npt.NDArray[np.int64]:
-    """Each row's true class as a place in `classes`, (N,). Raises DataError for classes that are not there."""
+    """Each row's true class as a place in `classes`, (N,). Raises DataError for other classes."""
     names = classes_of(read.labels)
     foreign = sorted(set(names) - set(classes))
     if foreign:

@@ -27,8 +27,8 @@ from streams.training.report.splits import Split, Tell, of_classes, subset
 Floats = npt.NDArray[np.float32]
 TREES: Final = 100
 DESCRIPTION: Final = (
-    f"Random forest and extra trees: {TREES} trees, scikit-learn's defaults, fitted on the training rows of this "
-    "split alone, each row by itself, verdict of the greatest probability; nothing tuned. "
+    f"Random forest and extra trees: {TREES} trees, scikit-learn's defaults, fitted on the training rows of "
+    "this split alone, each row by itself, verdict of the greatest probability; nothing tuned. "
     "Majority: always the training rows' commonest class."
 )
 NAMES: Final[Mapping[str, str]] = {

@@ -98,7 +98,7 @@ def fills(width: int) -> list[int]:
 def window_fill(detector: Detector, split: Split, case: Case, among: Mask) -> Json:
     """Share of each class that is flagged where only the last k events of the window are shown.
 
-    Of the rows in `among`, at most `ROWS_A_CLASS` a class, evenly spaced, each in the test file's own context.
+    Of the rows in `among`, at most `ROWS_A_CLASS` a class, evenly spaced, each in the file's own context.
     """
     chosen = np.sort(
         np.concatenate([_spaced(np.flatnonzero(among & (case.truth == c))) for c in range(len(case.classes))])

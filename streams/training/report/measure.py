@@ -68,7 +68,7 @@ def case_of(detector: Detector, split: Split, found: Verdicts) -> Case:
 
 
 def contest_cost(classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """KDD Cup 1999's costs of these classes, (C true, C verdict): the same ruler for every model and point."""
+    """KDD Cup 1999's costs of these classes, (C true, C verdict): one ruler for every model and point."""
     places = [CONTEST_CLASSES.index(name) for name in classes]
     return np.array(CONTEST_COST)[np.ix_(places, places)]
 

@@ -1,4 +1,4 @@
-"""What is evaluated on what: the test rows, the rows that were trained on, and what a reader must know of both."""
+"""What is evaluated on what: the test rows, the rows that were trained on, and what to know of both."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def paper(read: KddRows, seed: int) -> Split:
         test=subset(mine, test),
         training=training,
         tuned=(
-            "Each seed draws its own split and trains its own model and baselines on the training part; a tenth "
-            "of that part is held out for thresholds. Nothing was chosen on the test part."
+            "Each seed draws its own split and trains its own model and baselines on the training part; a "
+            "tenth of that part is held out for thresholds. Nothing was chosen on the test part."
         ),
         known_types=frozenset(training.labels),
     )

@@ -1,4 +1,4 @@
-"""Several readings of the same figures as one: plain numbers are means, `spread` says how far they lie apart."""
+"""Several readings of the same figures as one: numbers are means, `spread` says how far they lie apart."""
 
 from __future__ import annotations
 
