@@ -50,9 +50,15 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
     logging.config.dictConfig(_logging(log_level))
     torch.set_num_threads(settings.torch_threads)
-    detector = open_store(settings.model_store).load(settings.model)
+    detector = open_store(settings.model_store).load(settings.model).at(settings.operating_point)
     identity = detector.identity
-    log.info("serving model %s/%s (%s)", identity.name, identity.version, identity.digest[:12])
+    log.info(
+        "serving model %s/%s (%s), operating point %s",
+        identity.name,
+        identity.version,
+        identity.digest[:12],
+        detector.operating_point,
+    )
     worker = Worker()
     with ExitStack() as parts:
         pipeline = build_pipeline(settings, worker, lambda: detector, parts)

@@ -74,6 +74,9 @@ class Settings:
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
+    operating_point: str = _setting(
+        "", "Operating point of the model, such as operator or contest; empty: the model's default"
+    )
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")
     )
