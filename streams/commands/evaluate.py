@@ -232,7 +232,7 @@ def _teller(console: Console) -> Any:
 def _training(console: Console, protocol: str, steps: int, folder: Path | None) -> Training:
     import dataclasses
 
-    from streams.training.fit import Plan
+    from streams.training.plan import Plan
     from streams.training.report.training import Training
 
     plan = Plan()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.decision import decide
-from streams.core.detector import Detector, Verdicts
+from streams.core.detector import Detector, OperatingPoint, Verdicts
 from streams.training.metrics import figures
 from streams.training.report.measure import Case, contest_cost
 from streams.training.report.splits import Mask, Split
@@ -67,9 +67,7 @@ def operating_curve(detector: Detector, found: Verdicts, case: Case) -> Json:
     rates, costs = [], []
     contest = contest_cost(case.classes)
     for factor in ALARM_FACTORS:
-        cost = contest.copy()
-        cost[0] *= factor
-        verdict, closest = _decided(detector, found, cost)
+        verdict, closest = _decided(detector, found, float(factor))
         at = figures(case.truth, closest, verdict != 0, case.classes, contest)
         rates.append(at.false_positives)
         costs.append(at.cost)
@@ -77,14 +75,14 @@ def operating_curve(detector: Detector, found: Verdicts, case: Case) -> Json:
 
 
 def _decided(
-    detector: Detector, found: Verdicts, cost: npt.NDArray[np.float64]
+    detector: Detector, found: Verdicts, factor: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    return decide(
-        found.posterior.astype(np.float64),
-        found.novelty.astype(np.float64),
-        cost,
-        detector.parameters.novelty_weight,
+    """Verdicts and closest classes at an operating point of this price."""
+    parameters = dataclasses.replace(
+        detector.parameters, operating_points={"": OperatingPoint(factor)}, default_point=""
     )
+    priced = Detector(detector.identity, parameters, detector.network)
+    return priced.decide(found.posterior, found.novelty)
 
 
 def fills(width: int) -> list[int]:
@@ -95,27 +93,29 @@ def fills(width: int) -> list[int]:
     return [*steps, width] if width > 1 else steps
 
 
-def window_fill(detector: Detector, split: Split, case: Case, among: Mask) -> Json:
-    """Share of each class that is flagged where only the last k events of the window are shown.
+def window_fill(points: Mapping[str, Detector], split: Split, case: Case, among: Mask) -> Json:
+    """Operating point -> share of each class that is flagged where only the last k events are shown.
 
     Of the rows in `among`, at most `ROWS_A_CLASS` a class, evenly spaced, each in the file's own context.
+    The points are of one model: they share posteriors, and differ in the decision alone.
     """
-    chosen = np.sort(
-        np.concatenate([_spaced(np.flatnonzero(among & (case.truth == c))) for c in range(len(case.classes))])
-    )
+    present = [(place, name) for place, name in enumerate(case.classes) if (case.truth == place).any()]
+    chosen = np.sort(np.concatenate([_spaced(np.flatnonzero(among & (case.truth == c))) for c, _ in present]))
+    truth = case.truth[chosen]
+    rows = {name: int((truth == place).sum()) for place, name in present}
+    detector = next(iter(points.values()))
     latents = detector.encode(split.test.rows)  # (N, L)
     index, valid = windows(chosen, np.zeros(1, np.int64), detector.width)  # (B, W)
-    found: Json = {"events": fills(detector.width), "flagged": {}, "rows": {}}
-    truth = case.truth[chosen]
-    present = [(place, name) for place, name in enumerate(case.classes) if (truth == place).any()]
-    found["rows"] = {name: int((truth == place).sum()) for place, name in present}
-    found["flagged"] = {name: [] for _, name in present}
-    for events in found["events"]:
-        shown = valid & (np.arange(detector.width) >= detector.width - events)
-        flagged = detector.classify(latents, index, shown).verdict != 0
-        for place, name in present:
-            found["flagged"][name].append(float(flagged[truth == place].mean()))
-    return found
+    events = fills(detector.width)
+    flagged: dict[str, dict[str, list[float]]] = {point: {name: [] for name in rows} for point in points}
+    for count in events:
+        shown = valid & (np.arange(detector.width) >= detector.width - count)
+        found = detector.classify(latents, index, shown)
+        for point, decider in points.items():
+            verdict = decider.decide(found.posterior, found.novelty)[0]
+            for place, name in present:
+                flagged[point][name].append(float((verdict[truth == place] != 0).mean()))
+    return {point: {"events": events, "flagged": flagged[point], "rows": rows} for point in points}
 
 
 def _spaced(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -43,16 +43,22 @@ class Case:
 
 
 def points_of(detector: Detector) -> dict[str, Detector]:
-    """The detector at each of its named operating points; one, `default`, where it names none."""
-    named = getattr(detector.parameters, "operating_points", None)
-    if not named:
-        return {"default": detector}
-    return {name: detector.at(name) for name in named}  # type: ignore[attr-defined]
+    """The detector at each of its named operating points."""
+    return {name: detector.at(name) for name in detector.parameters.operating_points}
 
 
-def verdicts_of(detector: Detector, split: Split, devices: int = 1) -> Verdicts:
-    """Verdicts of the split's rows; where they keep no order, each is a device of its own."""
-    return evaluate_rows(detector, split.test.rows, devices if split.ordered else len(split.test))
+def verdicts_of(points: Mapping[str, Detector], split: Split, devices: int = 1) -> dict[str, Verdicts]:
+    """Verdicts of the split's rows at each point of one model: computed once, decided for each.
+
+    Where the rows keep no order, each is a device of its own.
+    """
+    first = next(iter(points.values()))
+    found = evaluate_rows(first, split.test.rows, devices if split.ordered else len(split.test))
+    verdicts = {}
+    for name, detector in points.items():
+        verdict, closest = detector.decide(found.posterior, found.novelty)
+        verdicts[name] = Verdicts(verdict, closest, found.posterior, found.novelty)
+    return verdicts
 
 
 def case_of(detector: Detector, split: Split, found: Verdicts) -> Case:

@@ -10,12 +10,12 @@ from typing import Any, Final
 from streams.codec.kdd import read_rows
 from streams.core.detector import Detector
 from streams.errors import SettingsError
-from streams.training import sources
+from streams.training import log, sources
 from streams.training.report import splits
 from streams.training.report.pictures import PAPER
 from streams.training.report.splits import Split, Trial
 from streams.training.report.study import Scope, study
-from streams.training.report.training import Training, paper_trials, read_log, trials_on
+from streams.training.report.training import Training, paper_trials, trials_on
 
 Json = dict[str, Any]
 KDDTEST_21: Final = sources.NSL_KDD.others[0]
@@ -33,8 +33,8 @@ class Stored:
     def trial(self, split: Split, protocol: str) -> Trial:
         training = self.manifest.get("training", {})
         seed = training.get("plan", {}).get("seed") if isinstance(training, Mapping) else None
-        log = read_log(self.log_folder) if self.log_folder else ()
-        return Trial(self.detector, split, seed, self._readings(protocol), log)
+        records = tuple(log.read(self.log_folder)) if self.log_folder else ()
+        return Trial(self.detector, split, seed, self._readings(protocol), records)
 
     def _readings(self, protocol: str) -> int:
         """As documented, where they are: a repeat of a documented reading gives the same figures."""

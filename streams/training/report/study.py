@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from streams.core.detector import Verdicts
+from streams.core.detector import Detector, Verdicts
 from streams.errors import DataError
 from streams.training.report import curves
 from streams.training.report.baselines import DESCRIPTION, baselines
@@ -89,12 +89,11 @@ def _of_trial(trial: Trial, rows: _Rows, scope: Scope) -> tuple[Json, Json, Case
     """Figures by operating point, the curves, and the answers at the first point."""
     split, points = trial.split, points_of(trial.detector)
     figures_of: Json = {}
-    answers: dict[str, tuple[Case, Verdicts]] = {}
+    cases: dict[str, Case] = {}
+    scope.tell(f"{_name(trial)}: verdicts")
+    verdicts = verdicts_of(points, split, scope.devices)
     for name, detector in points.items():
-        scope.tell(f"{_name(trial)}: {name}")
-        found = verdicts_of(detector, split, scope.devices)
-        case = case_of(detector, split, found)
-        answers[name] = case, found
+        case = cases[name] = case_of(detector, split, verdicts[name])
         types = per_attack_type(case, split)
         figures_of[name] = {
             **section(case),
@@ -107,16 +106,18 @@ def _of_trial(trial: Trial, rows: _Rows, scope: Scope) -> tuple[Json, Json, Case
     drawn: Json = {}
     if scope.deep:
         scope.tell(f"{_name(trial)}: curves")
-        case, verdicts = answers[first]
-        drawn = {"roc": curves.roc(case)}
-        if (case.truth == 0).any() and (case.truth != 0).any():
-            drawn["operating"] = curves.operating_curve(points[first], verdicts, case)
-        if split.ordered:
-            drawn["window_fill"] = {
-                name: curves.window_fill(detector, split, answers[name][0], rows.distinct)
-                for name, detector in points.items()
-            }
-    return figures_of, drawn, answers[first][0]
+        drawn = _curves(points, split, verdicts[first], cases[first], rows)
+    return figures_of, drawn, cases[first]
+
+
+def _curves(points: Mapping[str, Detector], split: Split, found: Verdicts, case: Case, rows: _Rows) -> Json:
+    """What can be drawn of one model: `found` and `case` are those of its first point."""
+    drawn: Json = {"roc": curves.roc(case)}
+    if (case.truth == 0).any() and (case.truth != 0).any():
+        drawn["operating"] = curves.operating_curve(next(iter(points.values())), found, case)
+    if split.ordered:
+        drawn["window_fill"] = curves.window_fill(points, split, case, rows.distinct)
+    return drawn
 
 
 def _parts(case: Case, rows: _Rows) -> Json:

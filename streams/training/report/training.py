@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 
 from streams.codec.kdd import KddRows
 from streams.core.detector import Detector, Identity
-from streams.training import dataset
-from streams.training.fit import Plan, Run, fit
+from streams.training import dataset, log
+from streams.training.fit import Run, fit
+from streams.training.plan import Plan
 from streams.training.report import splits
 from streams.training.report.splits import Split, Tell, Trial
-
-LOG = "log.jsonl"
-EVERY_STEPS = 50  # a record of the log that is kept here stands for so many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +50,12 @@ def _trained(
     validate = dataset.held_out(data, seed)
     plan = dataclasses.replace(training.plan, seed=seed)
     if not split.ordered:
-        plan = dataclasses.replace(plan, hidden_history_share=1.0)  # neighbours mean nothing there
+        plan = dataclasses.replace(plan, window=1)  # neighbours mean nothing there
     folder = training.folder / f"seed-{seed}"
-    noted: list[Mapping[str, Any]] = []
 
     def report(phase: str, step: int, steps: int, loss: float) -> None:
-        if step % EVERY_STEPS == 0 or step == steps:
-            noted.append({"phase": phase, "step": step, "loss": loss})
         if step % max(steps // 4, 1) == 0:
             training.tell(f"seed {seed}, {phase}: step {step:,} of {steps:,}, loss {loss:.4f}")
 
     detector = fit(Run(data, ~validate, validate, plan, folder, report), resume=True)
-    return detector.renamed(Identity("", str(seed), "")), read_log(folder) or tuple(noted)
-
-
-def read_log(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    """The records of a training run's log.jsonl, oldest first; none where there is no such file.
-
-    A last line that was cut off by a stop is left out.
-    """
-    try:
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ()
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and {"phase", "step", "loss"} <= record.keys():
-            records.append(record)
-    return tuple(records)
+    return detector.renamed(Identity("", str(seed), "")), tuple(log.read(folder))
