@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -33,6 +34,11 @@ from streams.training.metrics import figures
 
 RNG = np.random.default_rng(5)
 DETECTOR = Detector.random(seed=11)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def a_file(path: Path, count: int, labels: tuple[str, ...]) -> Path:
@@ -168,14 +174,14 @@ def test_evaluate_prints_one_json_object_and_a_table(store: Path, tmp_path: Path
 def test_a_release_is_the_same_model_with_the_figures_of_one_reading(store: Path, tmp_path: Path) -> None:
     a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf"))
     released = tmp_path / "released"
-    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released)
+    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
     draft, final = open_store(str(store)).load("kdd99/1"), open_store(str(released)).load("kdd99/1")
     assert final.parameters == draft.parameters
     manifest, card = open_store(str(released)).describe("kdd99/1")
     assert manifest["metrics"]["test"]["readings"] == 1
     assert "Read once for this model" in card
     with pytest.raises(ModelRejected, match="immutable"):
-        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released)
+        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
 
 
 def test_models_can_be_listed_shown_and_verified(store: Path) -> None:

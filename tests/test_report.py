@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +17,21 @@ from streams.codec.kdd import KddRows
 from streams.core.detector import Detector, Identity
 from streams.core.features import NUMERIC, pack_rows
 from streams.errors import DataError, SettingsError
-from streams.training.report import baselines, curves, measure, splits, study, written
+from streams.training.report import baselines, curves, measure, pictures, splits, study, written
+from streams.training.report.page import page
 from streams.training.report.protocols import parsed_seeds
 from streams.training.report.splits import Split, Trial
 from streams.training.report.spread import mean_and_spread
 from streams.training.report.study import Scope
 
 DETECTOR = Detector.random(seed=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
 LABELS = ("httptunnel", "neptune", "normal", "rootkit")
 
 
@@ -243,33 +252,36 @@ def test_models_of_different_classes_are_not_averaged() -> None:
         study.study([Trial(it, split, 1, 1) for it in (DETECTOR, other)], Scope())
 
 
+PICTURES = {
+    "training", "roc", "confusion", "compared", "parts", "attack_types", "operating", "window_fill",
+    "calibration",
+}  # fmt: skip
+
+
 def test_the_report_is_whole_in_one_page_and_needs_no_network(found: dict[str, Any], tmp_path: Path) -> None:
-    page = written.write(found, tmp_path / "out").read_text(encoding="utf-8")
-    assert "<title>A made-up study</title>" in page
-    assert "://" not in page
-    sources = re.findall(r'src="([^"]{0,30})', page)
-    assert len(sources) == 9
+    text = written.write(found, tmp_path / "out").read_text(encoding="utf-8")
+    assert "<title>A made-up study</title>" in text
+    assert "://" not in text
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert len(sources) == len(PICTURES)
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    names = {path.stem for path in (tmp_path / "out").glob("*.png")}
-    assert names == {
-        "training", "roc", "confusion", "compared", "parts", "attack_types", "operating", "window_fill",
-        "calibration",
-    }  # fmt: skip
+    images = list((tmp_path / "out").glob("*.png"))
+    assert {path.stem for path in images} == PICTURES
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in images)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(written.as_json(found))
 
 
-def test_a_report_without_a_training_log_says_so(found: dict[str, Any], tmp_path: Path) -> None:
+def test_a_report_without_a_training_log_says_so(found: dict[str, Any]) -> None:
     bare = {**found, "training_logs": [{"seed": 3, "records": []}]}
-    page = written.write(bare, tmp_path).read_text(encoding="utf-8")
-    assert "No log.jsonl" in page
-    assert not (tmp_path / "training.png").exists()
+    assert "No log.jsonl" in page(bare, {})
+    assert pictures.training(bare) is None
 
 
-def test_what_a_file_is_called_cannot_become_markup(found: dict[str, Any], tmp_path: Path) -> None:
+def test_what_a_file_is_called_cannot_become_markup(found: dict[str, Any]) -> None:
     named = {**found, "title": "<script>x</script>", "split": {**found["split"], "name": "<b>.csv"}}
-    page = written.write(named, tmp_path).read_text(encoding="utf-8")
-    assert "<script>" not in page
-    assert "<b>.csv" not in page
+    text = page(named, {})
+    assert "<script>" not in text
+    assert "<b>.csv" not in text
 
 
 def test_a_report_that_cannot_be_written_is_one_error(found: dict[str, Any], tmp_path: Path) -> None:

@@ -200,6 +200,6 @@ def _notes(trials: Sequence[Trial], points: Json) -> list[str]:
     left_out = sum(int(np.sum(list(trial.split.test.left_out.values()))) for trial in trials[:1])
     if left_out:
         notes.append(
-            f"{left_out:,} lines of the test file could not be used: {dict(trials[0].split.test.left_out)}."
+            f"{left_out:,} line(s) of the test file could not be used: {dict(trials[0].split.test.left_out)}."
         )
     return notes

@@ -17,11 +17,11 @@ JSON: Final = "report.json"
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:
     """The report's HTML file, everything else beside it. Raises SettingsError where it cannot be written."""
-    images = pictures(found)
-    for name, other in found.get("also", {}).items():
-        images |= {f"{name}-{picture}": data for picture, data in pictures(other).items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        images = pictures(found)
+        for name, other in found.get("also", {}).items():
+            images |= {f"{name}-{picture}": data for picture, data in pictures(other).items()}
         for name, data in images.items():
             (folder / f"{name}.png").write_bytes(data)
         (folder / JSON).write_text(as_json(found) + "\n", encoding="utf-8")
