@@ -229,7 +229,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         models = [
             Detector.random(seed).renamed(Identity("made", str(seed), f"{seed:064x}")) for seed in (3, 4)
         ]
-        trials = [Trial(it, split, int(it.identity.version), 1, tuple(log)) for it in models]
+        trials = [Trial(it, split, int(it.identity.version), 1, "made-up rows", tuple(log)) for it in models]
         return {"protocol": "file", "title": "A made-up study", **study.study(trials, Scope())}
 
 
@@ -240,7 +240,7 @@ def test_several_models_give_mean_and_spread(found: dict[str, Any]) -> None:
     assert point["accuracy"] == pytest.approx((spread["low"] + spread["high"]) / 2)
     assert found["split"]["seen_rows_share"] > 0
     assert point["unseen"]["rows"] < point["rows"]
-    assert any("fewer than 5" in note for note in found["notes"])
+    assert any("fewer than 5 seeds" in note for note in found["notes"])
     assert set(found["baselines"]) == {"majority", "random forest", "extra trees", "description"}
 
 

@@ -84,7 +84,7 @@ def _summary(found: Json) -> str:
         "contest cost",
         "false positives per 100,000 normals",
         "attacks flagged",
-        "novel types flagged",
+        "novel types flagged (but for three, see the notes)",
     )
     return table(head, rows, f"{found['rows']:,} rows; {_seeds(found)}")
 
@@ -104,15 +104,18 @@ def _facts(found: Json) -> str:
     facts: list[tuple[str, str]] = [
         ("split", split["name"]),
         ("rows", f"{found['rows']:,}, of which {found['distinct_rows']:,} distinct (vector and label)"),
-        ("readings of these rows", f"{found['test_readings']} for this model, this one included"),
+        (
+            "readings of these rows",
+            f"{found['test_readings']} for each model, as its manifest documents",
+        ),
         ("chosen on what", split["tuned"]),
     ]
     if split.get("seen_rows_share") is not None:
         facts.append(
             (
                 "also in training",
-                f"{split['seen_rows_share']:.1%} of the rows, {split['seen_distinct_share']:.1%} of the "
-                "distinct ones, have a feature vector that also stands in the training rows",
+                f"{100 * split['seen_rows_share']:.1f} % of the rows, "
+                f"{100 * split['seen_distinct_share']:.1f} % of the distinct ones, have a feature vector that also stands in the training rows",
             )
         )
     if split.get("remark"):
@@ -129,11 +132,12 @@ def _models(found: Json) -> str:
             of["model"],
             "-" if of["seed"] is None else str(of["seed"]),
             str(of["window_events"]),
+            of["trained_on"] or "not said",
             of["digest"][:16] or "not stored",
         ]
         for of in found["models"]
     ]
-    return table(("model", "seed", "window, events", "digest"), rows, "Models")
+    return table(("model", "seed", "window, events", "trained on", "digest"), rows, "Models")
 
 
 def _list(items: Sequence[str]) -> str:

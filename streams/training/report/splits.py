@@ -21,6 +21,10 @@ Mask = npt.NDArray[np.bool_]
 TEST_SHARE: Final = 0.2  # the paper's 80/20
 PAPER_CLASSES: Final = ("normal", "dos", "u2r")
 KNOWN_TYPES: Final = frozenset(name for names in TRAINING_ATTACKS.values() for name in names)
+_NOTHING_HERE: Final = (
+    "This command fits and chooses nothing on these rows. How stored models were made and chosen stands in "
+    "their cards."
+)
 _UNORDERED: Final = (
     "The file keeps no capture order (neighbouring rows share a label no more often than rows drawn at "
     "random), so every row is judged without history."
@@ -49,6 +53,7 @@ class Trial:
     split: Split
     seed: int | None
     readings: int
+    trained_on: str = ""
     log: tuple[Mapping[str, Any], ...] = ()  # records of the training run, oldest first
 
 
@@ -59,7 +64,7 @@ def official(data: Path) -> Split:
         name=f"KDD'99, official test file ({path.name})",
         test=read_rows(path),
         training=_training(data, sources.KDD99),
-        tuned="Nothing was fitted or chosen on these rows; baselines are fitted on the 10 % training file.",
+        tuned=f"{_NOTHING_HERE} Baselines are fitted on the 10 % training file.",
     )
 
 
@@ -70,7 +75,7 @@ def nsl_kdd(data: Path, file: sources.DataFile) -> Split:
         name=f"NSL-KDD, {name}",
         test=read_rows(sources.find(data, sources.NSL_KDD, file)),
         training=read_rows(sources.find(data, sources.NSL_KDD, sources.NSL_KDD.train)),
-        tuned="Nothing was fitted or chosen on these rows; baselines are fitted on KDDTrain+.",
+        tuned=f"{_NOTHING_HERE} Baselines are fitted on KDDTrain+.",
         ordered=False,
         remark=_UNORDERED,
     )
@@ -108,7 +113,7 @@ def own_file(path: Path, training: Path | None) -> Split:
         name=f"{path.name}, a file of one's own",
         test=read,
         training=read_rows(training) if training else None,
-        tuned="Nothing was fitted or chosen on these rows by this command.",
+        tuned=_NOTHING_HERE,
     )
 
 

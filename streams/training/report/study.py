@@ -154,6 +154,7 @@ def _of_model(trial: Trial) -> Json:
         "digest": identity.digest,
         "seed": trial.seed,
         "readings": trial.readings,
+        "trained_on": trial.trained_on,
         "window_events": trial.detector.width,
     }
 
@@ -194,7 +195,8 @@ def _notes(trials: Sequence[Trial], points: Json) -> list[str]:
         *first["notes"],
     ]
     if len(trials) < SEEDS_WANTED:
-        notes.append(f"{len(trials)} seed(s): the spread of fewer than {SEEDS_WANTED} says little.")
+        models = "One model" if len(trials) == 1 else f"{len(trials)} models"
+        notes.append(f"{models}: the spread of fewer than {SEEDS_WANTED} seeds says little, or is not there.")
     if trials[0].split.training is None:
         notes.append("The training rows are not at hand: repeats of them cannot be told, no baselines.")
     left_out = sum(int(np.sum(list(trial.split.test.left_out.values()))) for trial in trials[:1])

@@ -31,14 +31,14 @@ def paper_trials(read: KddRows, seeds: Sequence[int], training: Training) -> Ite
     for seed in seeds:
         split = splits.paper(read, seed)
         detector, log = _trained(split, "paper", seed, training)
-        yield Trial(detector, split, seed, readings=1, log=log)
+        yield Trial(detector, split, seed, 1, "the training part of its split", log)
 
 
-def trials_on(split: Split, seeds: Sequence[int], training: Training) -> Iterator[Trial]:
-    """One model of the five classes for each seed, trained on the split's training rows."""
+def nsl_kdd_trials(split: Split, seeds: Sequence[int], training: Training) -> Iterator[Trial]:
+    """One model of the five classes for each seed, trained on KDDTrain+."""
     for seed in seeds:
         detector, log = _trained(split, "kdd99", seed, training)
-        yield Trial(detector, split, seed, readings=1, log=log)
+        yield Trial(detector, split, seed, 1, "KDDTrain+", log)
 
 
 def _trained(
