@@ -21,11 +21,11 @@ from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.store import open_store
 from streams.training import fit as fitting
-from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
-from streams.training.evaluate import validation_figures
 from streams.training import log as run_log
 from streams.training.binning import bin_edges, table
 from streams.training.calibrate import best_temperature, logistic
+from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
+from streams.training.evaluate import evaluate_rows
 from streams.training.fit import Run, fit
 from streams.training.plan import Plan
 from streams.training.windows import hide_history, interleave, windows
@@ -183,9 +183,7 @@ def test_strangers_between_events_keep_their_order_and_the_present_one(seed: int
 
 def test_interleaving_touches_about_the_share_of_windows_that_it_should() -> None:
     index = np.tile(np.arange(8), (4000, 1))
-    mixed, _ = interleave(
-        index, np.ones_like(index, bool), np.array([99]), 0.5, np.random.default_rng(0)
-    )
+    mixed, _ = interleave(index, np.ones_like(index, bool), np.array([99]), 0.5, np.random.default_rng(0))
     assert 0.35 < (mixed != index).any(1).mean() < 0.5
 
 
@@ -263,18 +261,23 @@ def test_the_log_tells_losses_and_what_the_held_out_rows_say(data: TrainingSet, 
     assert last["elapsed_s"] >= vae["elapsed_s"] >= 0
 
 
+def held_out_accuracy(read: KddRows) -> tuple[float, float]:
+    """How often the likeliest class of held-out rows is the right one, and how often the commonest one is."""
+    data = cleanse(read, TAXONOMIES["kdd99"])
+    run = run_of(data, dataclasses.replace(QUICK, classifier_steps=300))
+    chosen = run.validate & (data.target >= 0)
+    truth = data.target[chosen]
+    likeliest = evaluate_rows(fit(run), data.rows).posterior[chosen].argmax(1)
+    return float((likeliest == truth).mean()), float(np.bincount(truth).max() / len(truth))
+
+
 def test_a_model_trained_on_shuffled_labels_scores_at_chance_on_held_out_rows() -> None:
     """A leak between the sides, or of the label into the features, would show here."""
     read = made_up()
+    assert held_out_accuracy(read)[0] > 0.9
     np.random.default_rng(5).shuffle(read.label)
-    data = cleanse(read, TAXONOMIES["kdd99"])
-    plan = dataclasses.replace(QUICK, classifier_steps=400)
-    found, _ = validation_figures(fit(run_of(data, plan)), data, held_out(data, plan.seed))
-    truth = np.array(found.confusion).sum(1) / found.rows
-    assert abs(found.accuracy - (truth**2).sum()) < 0.1
-    honest = cleanse(made_up(), TAXONOMIES["kdd99"])
-    learnt, _ = validation_figures(fit(run_of(honest, plan)), honest, held_out(honest, plan.seed))
-    assert learnt.accuracy > 0.9
+    accuracy, commonest = held_out_accuracy(read)
+    assert accuracy < commonest + 0.08
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(

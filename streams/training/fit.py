@@ -194,7 +194,8 @@ def _train_classifier(
         if rng is not None and plan.column_dropout:
             drawn = rng.random(of.places.shape, np.float32) >= plan.column_dropout
             kept = torch.from_numpy(drawn).to(of.scaled)
-        window = network.events(of, seen, kept)[torch.from_numpy(slot.reshape(index.shape))]  # (D, L) -> (B, W, L)
+        events = network.events(of, seen, kept)  # (D, L)
+        window = events[torch.from_numpy(slot.reshape(index.shape))]  # (B, W, L)
         mask = torch.from_numpy(valid).to(run.device)
         found: Tensor = network.classifier(window, mask, plan.dropout if rng is not None else 0.0)
         return found
