@@ -32,6 +32,13 @@ from streams.training.calibrate import calibrated
 from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.log import Log, Validation
 from streams.training.plan import Plan
+from streams.training.sampling import (
+    Drawing,
+    sample,
+    sampling_prior,
+    sampling_weights,
+    with_unknown_symbols,
+)
 from streams.training.windows import hide_history, interleave, windows
 
 VAE_PHASE: Final = "vae"
@@ -85,7 +92,7 @@ def fit(run: Run, resume: bool = False) -> Detector:
         parameters = dataclasses.replace(parameters, score_floor=floor, score_threshold=threshold)
         _train_classifier(run, network, vectors, (floor, threshold), at, tensors)
     detector = Detector(_NOBODY, parameters, network.cpu())
-    return calibrated(detector, run.data, run.validate, run.plan, _sampling_prior(run))
+    return calibrated(detector, run.data, run.validate, run.plan, sampling_prior(run.data, run.learn))
 
 
 def _start(run: Run) -> tuple[Parameters, Network]:
@@ -138,11 +145,11 @@ def _train_vae(
     learn = run.learn & (run.data.target == NORMAL) if run.plan.vae_on == "normal" else run.learn
     repeats = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
     draw = Drawing(np.sqrt(repeats))
-    held = _sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan)
+    held = sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan.seed)
 
     def loss(rng: np.random.Generator) -> Tensor:
         chosen = vectors.take(draw(rng, run.plan.vae_batch))
-        of, _ = _with_unknown_symbols(chosen, run.plan, rng, network.shape)
+        of, _ = with_unknown_symbols(chosen, run.plan.unknown_symbol_share, rng, network.shape)
         return network.vae.loss(of.places, run.plan.divergence_weight).mean()
 
     def validation() -> Validation:
@@ -175,9 +182,9 @@ def _train_classifier(
 ) -> None:
     """Cross-entropy on windows in capture order, rows drawn by inverse square roots of both counts."""
     data, plan = run.data, run.plan
-    draw = Drawing(_sampling_weights(run))
+    draw = Drawing(sampling_weights(data, run.learn))
     normal = np.flatnonzero(run.learn & (data.target == NORMAL))
-    held = _sample(np.flatnonzero(run.validate & (data.target >= 0)), plan)
+    held = sample(np.flatnonzero(run.validate & (data.target >= 0)), plan.seed)
     start = np.zeros(1, np.int64)
     extracted = torch.cat([network.extract(part, *calibration) for part in torch.split(vectors.places, 4096)])
     cost = torch.tensor(data.taxonomy.cost, device=run.device)
@@ -188,7 +195,7 @@ def _train_classifier(
         needed, slot = np.unique(data.vector[index], return_inverse=True)
         of, seen = vectors.take(needed), extracted[needed]
         if rng is not None:
-            of, changed = _with_unknown_symbols(of, plan, rng, network.shape)
+            of, changed = with_unknown_symbols(of, plan.unknown_symbol_share, rng, network.shape)
             seen[changed] = network.extract(of.places[changed], *calibration)
         kept = None
         if rng is not None and plan.column_dropout:
@@ -266,50 +273,3 @@ def _descend(
             since.clear()
         if run.folder and ((step + 1) % run.plan.checkpoint_every_steps == 0 or step + 1 == steps):
             checkpoint.write(run.folder, dataclasses.replace(at, step=step + 1), network, optimizer)
-
-
-class Drawing:
-    """Draws places with probabilities in proportion to their weights."""
-
-    def __init__(self, weights: npt.NDArray[np.float64]) -> None:
-        self.places = np.flatnonzero(weights > 0)
-        self.cumulative = np.cumsum(weights[self.places])
-
-    def __call__(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
-        drawn = np.searchsorted(self.cumulative, rng.random(count) * self.cumulative[-1], side="right")
-        chosen: npt.NDArray[np.int64] = self.places[np.minimum(drawn, len(self.places) - 1)]
-        return chosen
-
-
-def _sampling_weights(run: Run) -> npt.NDArray[np.float64]:
-    """Of every row: the inverse square roots of its vector's and its class's rows. (N,)."""
-    data = run.data
-    learn = run.learn & (data.target >= 0)
-    repeats = np.bincount(data.vector[learn], minlength=len(data.first))[data.vector]  # (N,)
-    members = np.bincount(data.target[learn], minlength=len(data.taxonomy.classes))[data.target]
-    return np.where(learn, 1.0 / np.sqrt(np.maximum(repeats, 1) * np.maximum(members, 1)), 0.0)
-
-
-def _sampling_prior(run: Run) -> npt.NDArray[np.float64]:
-    """How often the classifier's training drew each class. (C,)."""
-    weights = _sampling_weights(run)
-    classes = len(run.data.taxonomy.classes)
-    mass = np.bincount(np.maximum(run.data.target, 0), weights, minlength=classes)
-    return np.asarray(mass / mass.sum())
-
-
-def _sample(places: npt.NDArray[np.int64], plan: Plan) -> npt.NDArray[np.int64]:
-    """At most 4,096 of these, the same ones throughout a run."""
-    return np.sort(np.random.default_rng(plan.seed).permutation(places)[:4096])
-
-
-def _with_unknown_symbols(
-    of: Features, plan: Plan, rng: np.random.Generator, shape: Architecture
-) -> tuple[Features, npt.NDArray[np.int64]]:
-    """A few symbols replaced by the unknown one, a column's first place; and which events changed."""
-    hit = rng.random((len(of.places), len(shape.symbols))) < plan.unknown_symbol_share
-    places = of.places.clone()
-    for column in range(len(shape.symbols)):
-        start = sum(shape.columns[: shape.numbers + column])
-        places[np.flatnonzero(hit[:, column]), shape.numbers + column] = start
-    return of._replace(places=places), np.flatnonzero(hit.any(1))
