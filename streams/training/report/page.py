@@ -115,7 +115,8 @@ def _facts(found: Json) -> str:
             (
                 "also in training",
                 f"{100 * split['seen_rows_share']:.1f} % of the rows, "
-                f"{100 * split['seen_distinct_share']:.1f} % of the distinct ones, have a feature vector that also stands in the training rows",
+                f"{100 * split['seen_distinct_share']:.1f} % of the distinct ones, "
+                "have a feature vector that also stands in the training rows",
             )
         )
     if split.get("remark"):

@@ -104,8 +104,8 @@ def _why_easy(found: Json) -> list[str]:
     return [
         f"This split is easy: {_share(split['seen_rows_share'])} of its test rows "
         f"({_share(split['seen_distinct_share'])} of the distinct ones) repeat, feature by feature, a row of "
-        f"the training part, so memory is enough to know them.{beside} Figures on it say little about attacks "
-        "that were never seen.",
+        f"the training part, so memory is enough to know them.{beside} Figures on it say little about "
+        "attacks that were never seen.",
         f"On distinct rows only, accuracy is {percent(of['distinct'], 'accuracy')} ({point}); on distinct "
         f"rows that do not occur in training {percent(of['unseen_distinct'], 'accuracy')}. U2R recall is "
         f"{_share(u2r['recall'])} of {u2r['support']:.1f} rows a split on average, so a single row moves it "
