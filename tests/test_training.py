@@ -327,6 +327,18 @@ def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pas
     assert novelty.max() >= 1
 
 
+def test_the_operators_point_flags_no_more_held_out_normals_than_planned_and_the_contests_costs_stand(
+    data: TrainingSet,
+) -> None:
+    run = run_of(data, dataclasses.replace(QUICK, operator_false_alarms=0.02, classifier_steps=60))
+    detector = fit(run)
+    assert detector.operating_point == "operator"
+    assert detector.parameters.operating_points["contest"].false_alarm_factor == 1
+    normal = run.validate & (data.target == 0)
+    flagged = (evaluate_rows(detector, data.rows).verdict[normal] != 0).mean()
+    assert flagged <= 0.02 or detector.parameters.operating_points["operator"].false_alarm_factor == 64
+
+
 def test_a_plan_is_plain_json() -> None:
     assert json.loads(json.dumps(dataclasses.asdict(Plan())))["window"] == 8
 

@@ -42,9 +42,10 @@ def calibrated(
         unknown_slope=slope,
     )
     share = plan.operator_false_alarms
-    factor = _operator_factor(detector, _verdicts(detector, data, normal), share)
+    factor, flagged = _operator_factor(detector, _verdicts(detector, data, normal), share)
+    says = f"{flagged:.2%} of held-out normals are flagged (aim: at most {share:.2%})"
     points = {
-        OPERATOR: OperatingPoint(factor, f"at most {share:.2%} of held-out normals are flagged"),
+        OPERATOR: OperatingPoint(factor, says),
         CONTEST: OperatingPoint(1.0, "the expected contest cost is least"),
     }
     return _changed(detector, operating_points=MappingProxyType(points))
@@ -100,17 +101,22 @@ def logistic(x: Floats, positive: npt.NDArray[np.bool_], weight: Floats) -> tupl
     return float(found[0]), float(found[1])
 
 
-def _operator_factor(detector: Detector, normals: Verdicts, share: float) -> float:
-    """The least false alarm factor at which no more than `share` of these normal rows are flagged."""
+def _operator_factor(detector: Detector, normals: Verdicts, share: float) -> tuple[float, float]:
+    """The least false alarm factor at which no more than `share` of these normal rows are flagged, and how
+    many are. Where no factor reaches it, the greatest: some normals look like attacks at any price.
+    """
     parameters = detector.parameters
     unknown = unknown_share(
         normals.novelty.astype(np.float64), parameters.unknown_offset, parameters.unknown_slope
     )
+    flagged = 1.0
     for factor in _FACTORS:
         cost = with_false_alarms(parameters.cost, float(factor))
-        if (decide(normals.posterior.astype(np.float64), unknown, cost)[0] != NORMAL).mean() <= share:
-            return float(factor)
-    return float(_FACTORS[-1])
+        verdict, _ = decide(normals.posterior.astype(np.float64), unknown, cost)
+        flagged = float((verdict != NORMAL).mean())
+        if flagged <= share:
+            return float(factor), flagged
+    return float(_FACTORS[-1]), flagged
 
 
 def _some_of_each_type(data: TrainingSet, seed: int) -> npt.NDArray[np.int64]:

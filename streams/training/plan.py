@@ -31,6 +31,6 @@ class Plan:
     score_decay: float = 0.3
     prior_exponent: float = 0.5  # of the sampling prior that the posterior is divided by
     unknown_odds: float = 0.5  # of unknown attacks to normals, where the novelty is calibrated
-    operator_false_alarms: float = 0.002  # of held-out normals, at the operator's point
+    operator_false_alarms: float = 0.003  # of held-out normals, at the operator's point
     checkpoint_every_steps: int = 500
     validate_every_steps: int = 250
