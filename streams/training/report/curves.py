@@ -18,7 +18,7 @@ from streams.training.windows import windows
 Json = dict[str, Any]
 RATES: Final = np.concatenate(([0.0], np.geomspace(1e-5, 1.0, 201)))
 """False positive rates at which ROC curves are read."""
-ALARM_FACTORS: Final = np.concatenate((np.geomspace(0.02, 100.0, 61), [1e3, 1e4]))
+ALARM_FACTORS: Final = np.concatenate((np.geomspace(0.01, 100.0, 121), [1e3, 1e4]))  # 1 among them
 """What a false alarm costs, in multiples of the contest's price, along the operating curve."""
 BINS: Final = 10
 ROWS_A_CLASS: Final = 4000
@@ -62,7 +62,7 @@ def calibration(cases: Sequence[Case]) -> Json:
 
 
 def operating_curve(detector: Detector, found: Verdicts, case: Case) -> Json:
-    """The same posteriors decided anew while a false alarm's cost goes from a fiftieth to far above the
+    """The same posteriors decided anew while a false alarm's cost goes from a hundredth to far above the
     contest's: false positive rate and contest cost for each of `ALARM_FACTORS`."""
     rates, costs = [], []
     contest = contest_cost(case.classes)

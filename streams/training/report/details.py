@@ -35,7 +35,7 @@ def parts(found: Json) -> Figure | None:
     figure = new(style.WIDTH_IN, 3.4)
     wanted = (
         ("accuracy", "accuracy, %"),
-        ("recall", "recall, mean of the classes, %"),
+        ("recall", "mean recall, %"),
         ("cost", "contest cost"),
     )
     for axes, (measure, label) in zip(figure.subplots(1, 3), wanted, strict=True):
@@ -133,7 +133,7 @@ def operating(found: Json) -> Figure | None:
             "o",
             ms=8,
             color=style.COLOURS[place],
-            label=f"{name}: {100 * rate:.2f} %, cost {of['cost']:.4f}",
+            label=f"{name}: {100 * rate:.2f} %, cost {of['cost']:.4g}",
         )
     if found["protocol"] == "kdd99":
         axes.axhline(
@@ -141,7 +141,10 @@ def operating(found: Json) -> Figure | None:
         )
     least = min(curve["cost"])
     highest = max([1.6 * least, *(1.05 * of["cost"] for of in found["operating_points"].values())])
-    axes.set_ylim(top=min(highest, axes.get_ylim()[1]))  # the curve's left end has no alarms, and no use
+    room = 0.1 * (highest - least)
+    axes.set_ylim(least - room, highest)  # the curve's left end has no alarms, and no use
+    near = rates[np.array(curve["cost"]) <= highest]
+    axes.set_xlim(near.min() / 1.5, near.max() * 1.5)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 PAPER_AUCS: Final = "0.99, 0.9821 and 0.9789"
 PAPER: Final[Mapping[str, float]] = {"accuracy": 0.9801, "recall": 0.9821, "specificity": 0.9789}
+PHASES: Final[Mapping[str, str]] = {"vae": "VAE, nats an event", "classifier": "BiGRU"}
 MEASURES: Final = ("accuracy", "precision", "recall", "f1", "specificity")
 
 
@@ -47,8 +48,10 @@ def training(found: Json) -> Figure | None:
         return None
     phases = list(dict.fromkeys(record["phase"] for records in logs for record in records))
     curves: list[tuple[str, tuple[str, ...], str]]
-    curves = [(phase, ("loss", "validation_loss"), f"loss, {phase}") for phase in phases]
-    curves += [(phase, ("validation_accuracy",), f"validation accuracy, {phase}, %") for phase in phases]
+    curves = [(phase, ("loss", "validation_loss"), f"loss, {PHASES.get(phase, phase)}") for phase in phases]
+    curves += [
+        (phase, ("validation_accuracy",), f"accuracy, {PHASES.get(phase, phase)}, %") for phase in phases
+    ]
     curves = [
         it for it in curves if any(_series(records, it[0], key)[0] for records in logs for key in it[1])
     ]
@@ -111,6 +114,7 @@ def confusion(found: Json) -> Figure | None:
     if not points:
         return None
     figure = new(style.WIDTH_IN if len(points) > 1 else 5.2, 4.0)
+    mean = f"\n(mean of {found['seeds']} models)" if found["seeds"] > 1 else ""
     for axes, (name, of) in zip(np.atleast_1d(figure.subplots(1, len(points))), points.items(), strict=True):
         counts = np.array(of["confusion"], float)  # (C, C)
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -118,9 +122,9 @@ def confusion(found: Json) -> Figure | None:
         names = [class_name(it) for it in of["per_class"]]
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(
-            range(len(names)), [f"{it}\n{int(sum(row)):,}" for it, row in zip(names, counts, strict=True)]
+            range(len(names)), [f"{it}\n{_counted(sum(row))}" for it, row in zip(names, counts, strict=True)]
         )
-        axes.set(xlabel="verdict", ylabel="true class, rows", title=f"operating point: {name}")
+        axes.set(xlabel="verdict", ylabel="true class, rows", title=f"operating point: {name}{mean}")
         axes.grid(False)
         for row in range(len(names)):
             for column in range(len(names)):
@@ -129,7 +133,7 @@ def confusion(found: Json) -> Figure | None:
 
 
 def _cell(axes: Any, column: int, row: int, count: float, share: float) -> None:
-    text = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
+    text = _counted(count)
     if count:
         text += f"\n{100 * share:.1f} %"
     axes.text(
@@ -137,39 +141,79 @@ def _cell(axes: Any, column: int, row: int, count: float, share: float) -> None:
     )
 
 
+def _counted(count: float) -> str:
+    return f"{count:,.0f}" if abs(count - round(count)) < 0.05 else f"{count:,.1f}"
+
+
 def compared(found: Json) -> Figure | None:
-    """Accuracy, precision, recall, F1, specificity: points, baselines, and the paper's where they compare."""
+    """Accuracy, precision, recall, F1, specificity: points, baselines, and the paper's where they compare.
+
+    The axes show what lies near the best; where majority is far off, an arrow at the edge says so.
+    """
     rows: dict[str, Json] = {f"this model: {name}": of for name, of in found["operating_points"].items()}
     rows |= {name: of for name, of in found.get("baselines", {}).items() if name != "description"}
     names = list(rows) + (["the paper's own"] if found.get("paper") else [])
-    figure = new(style.WIDTH_IN, 0.9 + 0.34 * len(names))
+    figure = new(style.WIDTH_IN, 1.0 + 0.42 * len(names))
     axes_of = figure.subplots(1, len(MEASURES), sharey=True)
     for axes, measure in zip(axes_of, MEASURES, strict=True):
-        for place, (name, of) in enumerate(rows.items()):
-            _dot(
-                axes,
-                place,
-                of if measure == "accuracy" else of["macro"],
-                measure,
-                style.COLOURS[int("this" not in name)],
-            )
-        if found.get("paper") and measure in PAPER:
-            axes.plot(100 * PAPER[measure], len(names) - 1, "D", color="black", ms=5)
+        owners = {name: of if measure == "accuracy" else of["macro"] for name, of in rows.items()}
+        known = PAPER[measure] if found.get("paper") and measure in PAPER else None
+        _limit(axes, owners, measure, known)
+        for place, (name, of) in enumerate(owners.items()):
+            _dot(axes, place, of, measure, style.COLOURS[int("this" not in name)])
+        if known is not None:
+            axes.plot(100 * known, len(names) - 1, "D", color="black", ms=5)
+            _said(axes, 100 * known, len(names) - 1)
         axes.set(title=measure if measure != "f1" else "F1", xlabel="%")
         axes.set_yticks(range(len(names)), names)
-        axes.margins(x=0.15)
         axes.grid(axis="y", visible=False)
-    axes_of[0].set_ylim(len(names) - 0.5, -0.5)
+    axes_of[0].set_ylim(len(names) - 0.5, -0.7)
     return figure
+
+
+def _limit(axes: Any, owners: Mapping[str, Json], measure: str, known: float | None) -> None:
+    near = [] if known is None else [100 * known]
+    for name, of in owners.items():
+        if name != "majority" and of.get(measure) is not None:
+            spread = of.get("spread", {}).get(measure, {})
+            near += [100 * spread.get("low", of[measure]), 100 * spread.get("high", of[measure])]
+    if near:
+        room = max(0.25 * (max(near) - min(near)), 0.5)
+        axes.set_xlim(min(near) - room, max(near) + room)
 
 
 def _dot(axes: Any, place: int, of: Json, measure: str, colour: str) -> None:
     value = of.get(measure)
     if value is None:
         return
+    if 100 * value < axes.get_xlim()[0]:
+        edge = axes.get_xlim()[0]
+        axes.annotate(
+            f"◂ {100 * value:.1f}",
+            (edge, place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+        )
+        return
     spread = of.get("spread", {}).get(measure, {"low": value, "high": value})
     around = [[100 * (value - spread["low"])], [100 * (spread["high"] - value)]]
     axes.errorbar(100 * value, place, xerr=around, fmt="o", ms=5, color=colour, capsize=3, lw=1.2)
+    _said(axes, 100 * value, place)
+
+
+def _said(axes: Any, value: float, place: int) -> None:
+    at = (0, 6)
+    axes.annotate(
+        f"{value:.2f}",
+        (value, place),
+        at,
+        textcoords="offset points",
+        ha="center",
+        fontsize=7.5,
+        color="#333333",
+    )
 
 
 DRAWN: Final[Mapping[str, Callable[[Json], Figure | None]]] = {
