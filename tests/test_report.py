@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -216,6 +217,21 @@ def test_baselines_are_fitted_on_the_training_rows_alone_and_cached(
         assert np.array_equal(case.posterior, again[name].posterior)
         assert np.array_equal(case.posterior, other[name].posterior)  # test labels move no answer
     assert baselines.baselines(a_split(test), DETECTOR.classes, 1, lambda text: None) == {}
+
+
+def test_a_part_of_the_test_rows_gets_the_answers_of_the_whole_without_another_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTODEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr(baselines, "TREES", 5)
+    whole = a_split(some_rows(80, seed=2), some_rows(300, seed=1))
+    mask = np.arange(80) % 3 == 0
+    part = dataclasses.replace(whole, test=splits.subset(whole.test, mask), within=whole)
+    answers = baselines.baselines(whole, DETECTOR.classes, 1, lambda text: None)
+    files = set(tmp_path.rglob("*.npy"))
+    for name, case in baselines.baselines(part, DETECTOR.classes, 1, lambda text: None).items():
+        assert np.array_equal(case.posterior, answers[name].posterior[mask])
+    assert set(tmp_path.rglob("*.npy")) == files
 
 
 @pytest.fixture(scope="module")

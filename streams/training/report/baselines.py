@@ -6,6 +6,7 @@ weights, which makes a random forest's bootstrap one of distinct rows.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -48,17 +49,30 @@ def baselines(split: Split, classes: tuple[str, ...], seed: int, tell: Tell) -> 
     train = subset(split.training, of_classes(split.training, classes))
     target = true_classes(classes, train)
     truth = true_classes(classes, split.test)
+    asked = (split.within or split).test.rows  # one forest answers for both
+    places = _places(asked, split.test.rows)
+    if places is None:
+        asked, places = split.test.rows, np.arange(len(split.test))
     found = {}
     for name in NAMES:
-        tell(f"baseline: {name}")
+        tell(f"baseline: {name}, seed {seed}")
         posterior = _cached(
             {"name": name, "trees": TREES, "seed": seed, "classes": classes},
-            (train.rows, target, split.test.rows),
-            lambda name=name: _posterior(name, train, target, split.test.rows, len(classes), seed),  # type: ignore[misc]
-        )
+            (train.rows, target, asked),
+            functools.partial(_posterior, name, train, target, asked, len(classes), seed),
+        )[places]
         closest = posterior.argmax(1).astype(np.int64)
         found[name] = Case(truth, closest, closest != 0, posterior, classes, np.zeros(len(truth), bool))
     return found
+
+
+def _places(known: Rows, wanted: Rows) -> npt.NDArray[np.int64] | None:
+    """For each of `wanted` (M,) a row of `known` with the same vector; None where one has none."""
+    _, vector = distinct_vectors(np.concatenate((known, wanted)))
+    place = np.full(int(vector.max()) + 1, -1, np.int64)
+    place[vector[: len(known)]] = np.arange(len(known))
+    found: npt.NDArray[np.int64] = place[vector[len(known) :]]
+    return found if (found >= 0).all() else None
 
 
 def _posterior(

@@ -43,6 +43,7 @@ class Split:
     known_types: frozenset[str] = KNOWN_TYPES
     ordered: bool = True  # False: each row is its own device
     remark: str = ""
+    within: Split | None = None  # a split of the same training whose test rows hold all of these
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,16 +69,18 @@ def official(data: Path) -> Split:
     )
 
 
-def nsl_kdd(data: Path, file: sources.DataFile) -> Split:
-    """NSL-KDD: one of its test files, and KDDTrain+ beside it."""
+def nsl_kdd(data: Path, file: sources.DataFile, within: Split | None = None) -> Split:
+    """NSL-KDD: one of its test files, and KDDTrain+ beside it (that of `within`, where given)."""
     name = file.name.removesuffix(".txt.gz")
+    training = within.training if within else None
     return Split(
         name=f"NSL-KDD, {name}",
         test=read_rows(sources.find(data, sources.NSL_KDD, file)),
-        training=read_rows(sources.find(data, sources.NSL_KDD, sources.NSL_KDD.train)),
+        training=training or read_rows(sources.find(data, sources.NSL_KDD, sources.NSL_KDD.train)),
         tuned=f"{_NOTHING_HERE} Baselines are fitted on KDDTrain+.",
         ordered=False,
         remark=_UNORDERED,
+        within=within,
     )
 
 
