@@ -74,7 +74,7 @@ def kdd99(
     found = protocols.kdd99(models, data, _scope(console, folder, baselines, devices))
     _conclude(console, found, folder, as_json)
     if release:
-        _release(models[0], data, devices, (release, readings), store)
+        _release(models[0], data, devices, (release, readings), found)
         console.print(f"{models[0].detector.identity.name} with these figures written to {release}")
 
 
@@ -264,8 +264,10 @@ def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_j
         print_study(Console(), found)
 
 
-def _release(model: Stored, data: Path, devices: int, reading: tuple[str, int], store: str) -> None:
-    """The same tensors again, with what the reading of the test file gave."""
+def _release(
+    model: Stored, data: Path, devices: int, reading: tuple[str, int], study: dict[str, Any]
+) -> None:
+    """The same tensors again, with what the reading of the test file gave; several models' spread too."""
     import dataclasses
 
     from streams.codec.kdd import read_rows
@@ -280,7 +282,8 @@ def _release(model: Stored, data: Path, devices: int, reading: tuple[str, int], 
     found = evaluate(model.detector, read_rows(path), devices)
     name, version = model.detector.identity.name, model.detector.identity.version
     training, metrics = model.manifest["training"], model.manifest["metrics"]
-    card = model_card(name, version, training, figures_from(metrics["held_out"]), Reading(found, readings))
+    held_out, seeds = figures_from(metrics["held_out"]), study if study["seeds"] > 1 else None
+    card = model_card(name, version, training, held_out, Reading(found, readings), seeds)
     test = {**dataclasses.asdict(found), "readings": readings}
     del test["digest"], test["model"]  # of the draft: the released manifest has a digest of its own
     open_store(target).save(

@@ -111,7 +111,10 @@ def own_file(path: Path, training: Path | None) -> Split:
     """
     refuse_mixed_line_ends(path)
     read = read_rows(path)
-    classes_of(read.labels)  # unknown labels are refused here, before anything is computed
+    try:
+        classes_of(read.labels)  # before anything is computed
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
     return Split(
         name=f"{path.name}, a file of one's own",
         test=read,
