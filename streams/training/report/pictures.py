@@ -58,7 +58,8 @@ def training(found: Json) -> Figure | None:
     figure = new(style.WIDTH_IN, 2.9 * ((len(curves) + 1) // 2))
     for place, (phase, keys, label) in enumerate(curves, start=1):
         axes = figure.add_subplot((len(curves) + 1) // 2, min(2, len(curves)), place)
-        for key, colour in zip(keys, style.COLOURS, strict=False):
+        for key in keys:
+            colour = style.COLOURS[int("validation" in key)]
             for seed, records in enumerate(logs):
                 steps, values = _series(records, phase, key)
                 if steps:
