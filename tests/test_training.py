@@ -286,10 +286,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     calls = 0
     original = fitting.F.cross_entropy
 
-    def poisoned(*args: torch.Tensor) -> torch.Tensor:
+    def poisoned(*args: torch.Tensor, **options: float) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return original(*args) * (float("nan") if calls == 16 else 1.0)
+        return original(*args, **options) * (float("nan") if calls == 17 else 1.0)
 
     monkeypatch.setattr(fitting.F, "cross_entropy", poisoned)
     with pytest.raises(AutodeepError, match="the loss is nan at step 15 of the classifier"):

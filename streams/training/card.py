@@ -82,8 +82,9 @@ over from earlier explorations, which had read the test file 28 times for orient
 - snmpgetattack looks like normal SNMP connections record by record (98 % of its vectors also occur as
   normal): a model of this kind cannot find it. snmpguess and mailbomb are made of ordinary records too.
 - u2r has 52 training rows: its recall is down to luck.
-- False alarms were set on held-out normals of the training file. The test file's normals, of other weeks, are
-  flagged more often; on other networks expect more still until the model is trained on their traffic.
+- False alarms were set on held-out normals of the training file, in blocks between those learnt from. The
+  test file's normals, of other weeks, are flagged several times as often, which such blocks cannot show; on
+  other networks expect more still until the model is trained on their traffic.
 """
 
 
@@ -110,7 +111,7 @@ def _seeds(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "Not measured for this artifact."
     lines = [
-        f"Official test file, {found['seeds']} models that differ in their seed alone, each of which read it "
+        f"Official test file, {found['seeds']} models that differ in their seed alone, each of which read it",
         "once, after all choices were made; mean (lowest to highest).",
         "",
         f"| figure | {' | '.join(found['operating_points'])} |",
