@@ -52,7 +52,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     logging.config.dictConfig(log_config(log_level))
     torch.set_num_threads(settings.torch_threads)
     store = open_store(settings.model_store, settings.model_trust_key)
-    serving = Serving(store.load(settings.model))
+    serving = Serving(store.load(settings.model).at(settings.operating_point))
     worker = Worker()
     with ExitStack() as parts:
         pipeline = build_pipeline(settings, worker, serving, parts)

@@ -88,6 +88,9 @@ class Settings:
         _at_least(1, float),
     )
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
+    operating_point: str = _setting(
+        "", "Operating point of the model, such as operator or contest; empty: the model's default"
+    )
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")
     )

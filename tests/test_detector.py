@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.decision import CONTEST_COST, decide, expected_cost
+from streams.core.decision import CONTEST_COST, decide, expected_cost, unknown_share, with_false_alarms
 from streams.core.detector import Detector, Verdicts
 from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.errors import SettingsError
 
 DETECTOR = Detector.random(seed=7)
 EVENTS = 900
@@ -104,7 +105,9 @@ def test_hostile_rows_give_finite_results() -> None:
 
 def test_no_rows_give_no_verdicts() -> None:
     latents = DETECTOR.encode(ROWS[:0])
-    verdicts = DETECTOR.classify(latents, np.zeros((0, DETECTOR.width), np.int64), np.zeros((0, 16), bool))
+    verdicts = DETECTOR.classify(
+        latents, np.zeros((0, DETECTOR.width), np.int64), np.zeros((0, DETECTOR.width), bool)
+    )
     assert latents.shape == (0, DETECTOR.latent_size)
     assert len(verdicts.verdict) == 0
 
@@ -130,19 +133,56 @@ def test_expected_cost_is_the_posterior_times_the_matrix() -> None:
     assert expected_cost(posterior, cost) == pytest.approx(posterior @ cost)
 
 
+NOTHING_NEW = np.array([0.0])
+
+
 def test_a_likely_r2l_is_called_r2l_although_normal_is_likelier() -> None:
     """Calling an R2L normal costs 4, a normal R2L costs 2."""
-    verdict, closest = decide(
-        np.array([[0.6, 0.0, 0.0, 0.0, 0.4]]), np.array([0.1]), np.array(CONTEST_COST), 0.5
-    )
+    verdict, closest = decide(np.array([[0.6, 0.0, 0.0, 0.0, 0.4]]), NOTHING_NEW, np.array(CONTEST_COST))
     assert verdict.tolist() == closest.tolist() == [4]
 
 
-def test_only_a_normal_verdict_beyond_the_threshold_becomes_novel() -> None:
-    cost = np.array(CONTEST_COST)
-    normal, dos = [0.98, 0.01, 0.01, 0.0, 0.0], [0.01, 0.0, 0.99, 0.0, 0.0]
-    verdict, closest = decide(np.array([normal, normal, dos]), np.array([1.0, 1.01, 5.0]), cost, 0.5)
-    assert verdict.tolist() == [0, 5, 2]
+def test_dearer_false_alarms_leave_the_same_event_normal() -> None:
+    posterior = np.array([[0.6, 0.0, 0.0, 0.0, 0.4]])
+    assert decide(posterior, NOTHING_NEW, with_false_alarms(CONTEST_COST, 2.0))[0].tolist() == [0]
+
+
+def test_a_verdict_is_novel_where_the_unknown_outweighs_the_known_kinds() -> None:
+    """The unknown takes its share of the normal mass; an attack that is known for sure stays what it is."""
+    normal, likely = [0.98, 0.01, 0.01, 0.0, 0.0], [0.3, 0.0, 0.7, 0.0, 0.0]
+    dos = [0.01, 0.0, 0.99, 0.0, 0.0]
+    verdict, closest = decide(
+        np.array([normal, normal, likely, dos]), np.array([0.0, 0.9, 0.2, 1.0]), np.array(CONTEST_COST)
+    )
+    assert verdict.tolist() == [0, 5, 2, 2]
     assert closest[0] == 0
     assert closest[1] != 0
-    assert closest[2] == 2
+
+
+@given(
+    novelty=st.floats(0, 50),
+    known=st.lists(st.floats(0.001, 1.0), min_size=5, max_size=5),
+    factor=st.floats(1.0, 50.0),
+)
+def test_dearer_false_alarms_never_turn_a_normal_verdict_into_an_attack(
+    novelty: float, known: list[float], factor: float
+) -> None:
+    posterior = np.array([known]) / sum(known)
+    unknown = unknown_share(np.array([novelty]), -6.0, 4.0)
+    plain = decide(posterior, unknown, with_false_alarms(CONTEST_COST, 1.0))[0]
+    dear = decide(posterior, unknown, with_false_alarms(CONTEST_COST, factor))[0]
+    assert plain[0] != 0 or dear[0] == 0
+
+
+def test_operating_points_differ_in_their_verdicts_alone() -> None:
+    contest = DETECTOR.at("contest").classify(LATENTS, INDEX, VALID)
+    assert (DETECTOR.operating_point, DETECTOR.at("contest").operating_point) == ("operator", "contest")
+    assert DETECTOR.at("").operating_point == "operator"
+    assert np.array_equal(contest.posterior, ALL.posterior)
+    assert (contest.verdict != 0).sum() > (ALL.verdict != 0).sum()
+    assert DETECTOR.at("contest").renamed(DETECTOR.identity).operating_point == "contest"
+
+
+def test_an_operating_point_that_the_model_lacks_is_named_with_those_it_has() -> None:
+    with pytest.raises(SettingsError, match="no operating point 'nosy'; it has contest, operator"):
+        DETECTOR.at("nosy")

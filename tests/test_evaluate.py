@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -33,6 +34,11 @@ from streams.training.metrics import figures
 
 RNG = np.random.default_rng(5)
 DETECTOR = Detector.random(seed=11)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def a_file(path: Path, count: int, labels: tuple[str, ...]) -> Path:
@@ -56,9 +62,10 @@ def test_every_row_gets_the_verdict_of_its_window_built_by_a_plain_loop(devices:
     bounds = [*segment_starts(100, devices), 100]
     for begin, end in itertools.pairwise(bounds):
         for place in range(begin, end):
-            window = list(range(max(begin, place - 15), place + 1))
-            index = np.array([[0] * (16 - len(window)) + list(range(len(window)))])
-            valid = np.arange(16)[None] >= 16 - len(window)
+            width = DETECTOR.width
+            window = list(range(max(begin, place - width + 1), place + 1))
+            index = np.array([[0] * (width - len(window)) + list(range(len(window)))])
+            valid = np.arange(width)[None] >= width - len(window)
             one = DETECTOR.classify(DETECTOR.encode(rows[window]), index, valid)
             assert np.array_equal(one.posterior[0], found.posterior[place])
             assert one.verdict[0] == found.verdict[place]
@@ -145,24 +152,36 @@ def invoke(app: typer.Typer, *arguments: object) -> str:
 def test_evaluate_prints_one_json_object_and_a_table(store: Path, tmp_path: Path) -> None:
     path = a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf", "httptunnel"))
     found = json.loads(invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--json"))
-    assert found["all_rows"]["rows"] == 40
-    assert found["model"] == "kdd99/1"
-    table = invoke(evaluate_app, "kdd99", "--data", path, "--store", store, "--devices", 3)
+    assert (found["rows"], found["test_readings"], found["seeds"]) == (40, 1, 1)
+    assert [of["model"] for of in found["models"]] == ["kdd99/1"]
+    for point in found["operating_points"].values():
+        assert {"accuracy", "cost", "false_positive_rate", "per_class", "per_attack_type"} <= point.keys()
+        assert {name: of["known"] for name, of in point["per_attack_type"].items()} == {
+            "smurf": True,
+            "httptunnel": False,
+        }
+        httptunnel = point["per_attack_type"]["httptunnel"]
+        assert point["novel_flagged"] == pytest.approx(httptunnel["flagged"])
+        wanted = {"precision", "recall", "f1", "specificity", "auc", "support", "flagged"}
+        assert all(wanted <= of.keys() for of in point["per_class"].values())
+    out = tmp_path / "out"
+    table = invoke(evaluate_app, "kdd99", "--data", path, "--store", store, "--devices", 3, "--out", out)
     assert "contest cost" in table
     assert "httptunnel" in table
+    assert (out / "report.html").is_file()
 
 
 def test_a_release_is_the_same_model_with_the_figures_of_one_reading(store: Path, tmp_path: Path) -> None:
     a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf"))
     released = tmp_path / "released"
-    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released)
+    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
     draft, final = open_store(str(store)).load("kdd99/1"), open_store(str(released)).load("kdd99/1")
     assert final.parameters == draft.parameters
     manifest, card = open_store(str(released)).describe("kdd99/1")
     assert manifest["metrics"]["test"]["readings"] == 1
     assert "Read once for this model" in card
     with pytest.raises(ModelRejected, match="immutable"):
-        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released)
+        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
 
 
 def test_models_can_be_listed_shown_and_verified(store: Path) -> None:

@@ -52,6 +52,7 @@ def narrower() -> Detector:
         full.parameters,
         shape=shape,
         classes=CONTEST_CLASSES[:4],
+        log_prior=full.parameters.log_prior[:4],
         cost=tuple(row[:4] for row in full.parameters.cost[:4]),
     )
     from streams.core.model import Network

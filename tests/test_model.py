@@ -10,15 +10,39 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
-from streams.core.model import GRU, VAE, Architecture, Network, min_max, novelty, one_hot
+from streams.core.model import (
+    GRU,
+    KEYS,
+    NO_EDGE,
+    VAE,
+    Architecture,
+    Features,
+    Network,
+    OneHotLinear,
+    features,
+    min_max,
+    novelty,
+    related,
+    smoothed,
+)
 
-SHAPE = Architecture(numbers=3, symbols=(2, 4), classes=3, window=5, latent=2, embedding=4, gru_hidden=6)
+SHAPE = Architecture(
+    bins=(3, 2, 4),
+    symbols=(2, 4, 3),
+    classes=3,
+    window=5,
+    latent=2,
+    embedding=4,
+    gru_hidden=6,
+    worst_columns=2,
+)
+EDGES = torch.tensor([[0.2, 0.6, NO_EDGE], [0.5, NO_EDGE, NO_EDGE], [0.25, 0.5, 0.75]])
 
 
-def some_features(count: int) -> torch.Tensor:
+def some_features(count: int) -> Features:
     generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(0, 2, (count, 2), generator=generator)
-    return torch.cat((torch.rand(count, 3, generator=generator), one_hot(codes, SHAPE.symbols)), 1)
+    codes = torch.stack([torch.randint(0, size, (count,), generator=generator) for size in SHAPE.symbols], 1)
+    return features(torch.rand(count, 3, generator=generator), codes, EDGES, SHAPE)
 
 
 def test_min_max_maps_the_training_range_to_0_and_1_and_clips_the_rest() -> None:
@@ -33,11 +57,17 @@ def test_min_max_of_a_column_that_is_constant_in_training_tells_only_more_from_n
     assert min_max(torch.tensor([[0.0], [1.0], [1.5]]), low, high).flatten().tolist() == [0, 0, 1]
 
 
-def test_one_hot_sets_one_place_in_each_column() -> None:
-    assert one_hot(torch.tensor([[1, 0], [0, 3]]), (2, 4)).tolist() == [
-        [0, 1, 1, 0, 0, 0],
-        [1, 0, 0, 0, 0, 1],
-    ]
+def test_a_number_falls_in_the_bin_that_begins_at_or_below_it() -> None:
+    scaled = torch.tensor([[0.0, 0.4, 0.24], [0.2, 0.5, 0.25], [1.0, 1.0, 1.0]])
+    found = features(scaled, torch.zeros(3, 3, dtype=torch.int64), EDGES, SHAPE).places
+    assert found[:, :3].tolist() == [[0, 3, 5], [1, 4, 6], [2, 4, 8]]
+    assert found[0, 3:].tolist() == [9, 11, 15]  # the symbols' columns follow
+
+
+def test_a_one_hot_layer_is_a_linear_layer_on_one_hot_columns() -> None:
+    layer, places = OneHotLinear(SHAPE.places, 7, 6), some_features(5).places
+    expected = F.one_hot(places, SHAPE.places).sum(1).float() @ layer.weight + layer.bias
+    assert torch.allclose(layer(places), expected, atol=1e-6)
 
 
 def test_the_divergence_is_that_of_two_gaussians() -> None:
@@ -47,26 +77,37 @@ def test_the_divergence_is_that_of_two_gaussians() -> None:
     assert torch.allclose(VAE.divergence(mean, log_variance), expected, atol=1e-5)
 
 
-def test_the_reconstruction_is_the_likelihood_of_gaussian_numbers_and_categorical_symbols() -> None:
-    """Eq. 5-6, against torch.distributions and cross-entropy."""
-    vae, x = Network.random(SHAPE, 1).vae, some_features(6)
+def test_the_reconstruction_is_the_categorical_likelihood_of_every_column() -> None:
+    """Eq. 5-6, against cross-entropy."""
+    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
     z = torch.randn(6, 2)
     output = vae.output(vae.decoder(z))
-    expected = -Normal(output[:, :3], vae.log_scale.exp()).log_prob(x[:, :3]).sum(1)
-    for column in (slice(3, 5), slice(5, 9)):
-        expected = expected + F.cross_entropy(output[:, column], x[:, column].argmax(1), reduction="none")
-    assert torch.allclose(vae.reconstruction(x, z), expected, atol=1e-5)
+    output = 30 * torch.tanh(output / 30)
+    starts = [0, 3, 5, 9, 11, 15, 18]
+    for column in range(6):
+        part = output[:, starts[column] : starts[column + 1]]
+        expected = F.cross_entropy(part, places[:, column] - starts[column], reduction="none")
+        assert torch.allclose(vae.reconstruction(places, z)[:, column], expected, atol=1e-5)
 
 
 def test_the_loss_draws_z_and_its_mean_over_draws_is_the_elbo() -> None:
-    """Eq. 4 and 8: without variance the draw is the mean, so loss and score agree."""
-    vae, x = Network.random(SHAPE, 1).vae, some_features(6)
+    """Eq. 4 and 8: without variance the draw is the mean."""
+    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
     with torch.no_grad():
         vae.log_variance.weight.zero_()
         vae.log_variance.bias.fill_(-12.0)
-        assert torch.allclose(vae.loss(x), vae(x)[1], atol=0.2)
+        mean, log_variance = vae.encode(places)
+        elbo = vae.reconstruction(places, mean).sum(1) + vae.divergence(mean, log_variance)
+        assert torch.allclose(vae.loss(places), elbo, atol=0.2)
         vae.log_variance.bias.fill_(0.0)
-        assert not torch.equal(vae.loss(x), vae.loss(x))
+        assert not torch.equal(vae.loss(places), vae.loss(places))
+
+
+def test_the_score_is_the_likelihood_of_the_worst_columns() -> None:
+    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
+    mean, score = vae(places)
+    columns = vae.reconstruction(places, mean).sort(1).values  # (N, 6)
+    assert torch.allclose(score, columns[:, -1] + columns[:, -2])
 
 
 def test_a_gru_step_is_equations_9_to_12() -> None:
@@ -97,10 +138,25 @@ def test_both_directions_and_the_last_event_reach_the_output() -> None:
     """Eq. 13: backwards reads from the present event to the oldest."""
     classifier = Network.random(SHAPE, 2).classifier
     events, valid = torch.randn(2, 5, SHAPE.event_size), torch.ones(2, 5, dtype=torch.bool)
+    found, events = classifier(events, valid), related(events)
     ahead = classifier.forwards(events, valid.unsqueeze(2), range(5))
     back = classifier.backwards(events.flip(1), valid.unsqueeze(2), range(5))
     expected = classifier.output(torch.cat((ahead, back, events[:, -1]), 1))
-    assert torch.allclose(classifier(events, valid), expected, atol=1e-6)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_an_earlier_event_is_marked_by_what_it_shares_with_the_present_one() -> None:
+    events = torch.zeros(1, 3, SHAPE.event_size)
+    events[0, :, -KEYS:] = torch.tensor([[7.0, 1, 0.5, 0.1], [7, 2, 0.5, 0.2], [7, 2, 0.3, 0.2]])
+    assert related(events)[0, :, -KEYS:].tolist() == [[1, 0, 0, 0], [1, 1, 0, 1], [1, 1, 1, 1]]
+
+
+def test_novelty_is_averaged_over_the_events_of_the_service_the_later_counting_more() -> None:
+    """By hand: weights 0.25, 0.5, 1 with the middle one of another service; the first masked then."""
+    each = torch.tensor([[4.0, 9.0, 1.0], [4.0, 9.0, 1.0]])
+    same = torch.tensor([[True, False, True], [True, False, True]])
+    valid = torch.tensor([[True, True, True], [False, True, True]])
+    assert smoothed(each, same, valid, 0.5).tolist() == pytest.approx([(0.25 * 4 + 1) / 1.25, 1.0])
 
 
 def test_novelty_is_one_at_the_threshold_and_zero_at_the_floor() -> None:
@@ -110,12 +166,13 @@ def test_novelty_is_one_at_the_threshold_and_zero_at_the_floor() -> None:
 
 def test_the_vae_gets_no_gradient_from_the_classifier() -> None:
     network = Network.random(SHAPE, 1)
-    events = network.events(some_features(5), 0.0, 1.0)
+    of = some_features(5)
+    events = network.events(of, network.extract(of.places, 0.0, 1.0))
     assert events.shape == (5, SHAPE.event_size)
     events.sum().backward()
     assert all(p.grad is None for p in network.vae.parameters())
-    assert network.embedding is not None
-    assert all(p.grad is not None for p in network.embedding.parameters())
+    for layer in (network.numbers, network.symbols, network.embedding):
+        assert all(p.grad is not None for p in layer.parameters())
 
 
 def test_random_networks_leave_the_global_generator_alone() -> None:

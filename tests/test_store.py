@@ -162,7 +162,7 @@ def test_a_tensor_of_another_shape_name_or_type_is_refused(store: ModelStore, fo
     with pytest.raises(ModelRejected, match=r"tensors differ .* more"):
         store.load("toy/1")
     (folder / TENSORS).write_bytes(original)
-    retensor(folder, lambda tensors: tensors.update({"vae.log_scale": tensors["vae.log_scale"].half()}))
+    retensor(folder, lambda tensors: tensors.update({"vae.mean.bias": tensors["vae.mean.bias"].half()}))
     with pytest.raises(ModelRejected, match="float16"):
         store.load("toy/1")
 
@@ -187,11 +187,11 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
     ("change", "says"),
     [
         (set_path("feature_table", value="00"), "feature table"),
-        (set_path("format", value=2), "format"),
+        (set_path("format", value=1), "format"),
         (set_path("architecture", "latent", value=10**9), "latent is 1000000000"),
         (set_path("architecture", "latent", value="16"), "latent is '16'"),
         (set_path("architecture", "surprise", value=1), "surprise"),
-        (set_path("architecture", "numbers", value=3), "feature table"),
+        (set_path("architecture", "bins", value=[3]), "feature table"),
         (set_path("architecture", "window", value=0), "too small"),
         (set_path("classes", value=["normal", "dos"]), "cost matrix"),
         (set_path("scaling", "low", value=[0.0]), "min-max"),

@@ -21,12 +21,23 @@ from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.store import open_store
 from streams.training import fit as fitting
+from streams.training import log as run_log
+from streams.training.binning import bin_edges, table
+from streams.training.calibrate import best_temperature, logistic
 from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
-from streams.training.fit import Plan, Run, fit
-from streams.training.windows import hide_history, windows
+from streams.training.evaluate import evaluate_rows
+from streams.training.fit import Run, fit
+from streams.training.plan import Plan
+from streams.training.windows import hide_history, interleave, windows
 
 QUICK = Plan(
-    seed=4, vae_steps=30, classifier_steps=30, vae_batch=64, classifier_batch=32, checkpoint_every_steps=10
+    seed=4,
+    vae_steps=30,
+    classifier_steps=30,
+    vae_batch=64,
+    classifier_batch=32,
+    checkpoint_every_steps=10,
+    validate_every_steps=10,
 )
 
 
@@ -156,6 +167,53 @@ def test_hidden_history_never_hides_the_present_event_nor_leaves_holes() -> None
     assert 0.25 < (shown.sum(1) == 1).mean() < 0.4
 
 
+@given(seed=st.integers(0, 1000), share=st.floats(0, 1))
+@settings(deadline=None, max_examples=50)
+def test_strangers_between_events_keep_their_order_and_the_present_one(seed: int, share: float) -> None:
+    """What is left of a window when the strangers are taken out is its newest part."""
+    index = np.tile(np.arange(8), (20, 1))
+    mixed, valid = interleave(
+        index, np.ones_like(index, bool), np.array([99]), share, np.random.default_rng(seed)
+    )
+    assert (mixed[:, -1] == 7).all()
+    for window, shown in zip(mixed, valid, strict=True):
+        own = window[shown & (window != 99)]
+        assert own.tolist() == list(range(8 - len(own), 8))
+
+
+def test_interleaving_touches_about_the_share_of_windows_that_it_should() -> None:
+    index = np.tile(np.arange(8), (4000, 1))
+    mixed, _ = interleave(index, np.ones_like(index, bool), np.array([99]), 0.5, np.random.default_rng(0))
+    assert 0.35 < (mixed != index).any(1).mean() < 0.5
+
+
+def test_bins_begin_at_common_values_and_quantiles() -> None:
+    """By hand: half of the rows are 0, a fifth 0.5; between them ten values once each."""
+    values = np.concatenate((np.zeros(50), np.full(20, 0.5), np.linspace(0.51, 1, 30))).astype(np.float32)
+    (edges,) = bin_edges(values[:, None], np.ones(100), 4, 2)
+    assert edges[:2].tolist() == [0.5, np.float32(0.51)]  # 0.5 has a bin of its own
+    assert 0.55 < edges[2] < 0.65  # the third quartile
+    (constant,) = bin_edges(np.zeros((5, 1), np.float32), np.ones(5), 4, 2)
+    assert len(constant) == 0
+    assert table([edges, constant]).shape == (2, 3)
+
+
+def test_the_temperature_undoes_an_overconfidence_that_was_put_in() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 1.5, (20000, 3))
+    chance = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    truth = (rng.random((20000, 1)) > chance.cumsum(1)).sum(1)
+    sharper = chance**2
+    assert best_temperature(sharper / sharper.sum(1, keepdims=True), truth) == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_logistic_curve_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 2, 50000)
+    positive = rng.random(50000) < 1 / (1 + np.exp(1 - 2 * x))
+    assert logistic(x, positive, np.ones(50000)) == pytest.approx((-1.0, 2.0), abs=0.1)
+
+
 def test_training_learns_and_the_same_seed_gives_the_same_model(data: TrainingSet) -> None:
     plan = dataclasses.replace(QUICK, vae_steps=60, classifier_steps=120)
     losses: dict[str, list[float]] = {"vae": [], "classifier": []}
@@ -189,6 +247,37 @@ def test_a_killed_run_resumed_equals_one_that_was_never_killed(
     resumed = fit(again, resume=True)
     assert steps[0] == (phase, step // 10 * 10 + 1) if step >= 10 else steps[0][1] == 1
     assert_equal_models(resumed, fit(run_of(data)))
+    told = [(entry["phase"], entry["step"]) for entry in run_log.read(tmp_path)]
+    assert told == [(name, at) for name in ("vae", "classifier") for at in (10, 20, 30)]
+
+
+def test_the_log_tells_losses_and_what_the_held_out_rows_say(data: TrainingSet, tmp_path: Path) -> None:
+    fit(run_of(data, QUICK, tmp_path))
+    vae, *_, last = run_log.read(tmp_path)
+    assert vae["validation_loss"] > 0
+    assert vae["validation_accuracy"] is None
+    assert 0 <= last["validation_accuracy"] <= 1
+    assert last["validation_cost"] >= 0
+    assert last["elapsed_s"] >= vae["elapsed_s"] >= 0
+
+
+def held_out_accuracy(read: KddRows) -> tuple[float, float]:
+    """How often the likeliest class of held-out rows is the right one, and how often the commonest one is."""
+    data = cleanse(read, TAXONOMIES["kdd99"])
+    run = run_of(data, dataclasses.replace(QUICK, classifier_steps=300))
+    chosen = run.validate & (data.target >= 0)
+    truth = data.target[chosen]
+    likeliest = evaluate_rows(fit(run), data.rows).posterior[chosen].argmax(1)
+    return float((likeliest == truth).mean()), float(np.bincount(truth).max() / len(truth))
+
+
+def test_a_model_trained_on_shuffled_labels_scores_at_chance_on_held_out_rows() -> None:
+    """A leak between the sides, or of the label into the features, would show here."""
+    read = made_up()
+    assert held_out_accuracy(read)[0] > 0.9
+    np.random.default_rng(5).shuffle(read.label)
+    accuracy, commonest = held_out_accuracy(read)
+    assert accuracy < commonest + 0.08
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
@@ -197,10 +286,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     calls = 0
     original = fitting.F.cross_entropy
 
-    def poisoned(*args: torch.Tensor) -> torch.Tensor:
+    def poisoned(*args: torch.Tensor, **options: float) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return original(*args) * (float("nan") if calls == 16 else 1.0)
+        return original(*args, **options) * (float("nan") if calls == 17 else 1.0)
 
     monkeypatch.setattr(fitting.F, "cross_entropy", poisoned)
     with pytest.raises(AutodeepError, match="the loss is nan at step 15 of the classifier"):
@@ -238,12 +327,24 @@ def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pas
     assert novelty.max() >= 1
 
 
+def test_the_operators_point_flags_no_more_held_out_normals_than_planned_and_the_contests_costs_stand(
+    data: TrainingSet,
+) -> None:
+    run = run_of(data, dataclasses.replace(QUICK, operator_false_alarms=0.02, classifier_steps=60))
+    detector = fit(run)
+    assert detector.operating_point == "operator"
+    assert detector.parameters.operating_points["contest"].false_alarm_factor == 1
+    normal = run.validate & (data.target == 0)
+    flagged = (evaluate_rows(detector, data.rows).verdict[normal] != 0).mean()
+    assert flagged <= 0.02 or detector.parameters.operating_points["operator"].false_alarm_factor == 64
+
+
 def test_a_plan_is_plain_json() -> None:
-    assert json.loads(json.dumps(dataclasses.asdict(Plan())))["window"] == 16
+    assert json.loads(json.dumps(dataclasses.asdict(Plan())))["window"] == 8
 
 
-def train(*arguments: object) -> dict[str, Any]:
-    result = CliRunner().invoke(train_app, ["kdd99", *map(str, arguments), "--json"])
+def train(*arguments: object, protocol: str = "kdd99") -> dict[str, Any]:
+    result = CliRunner().invoke(train_app, [protocol, *map(str, arguments), "--json"])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -288,7 +389,27 @@ def test_the_command_trains_resumes_and_numbers_its_versions(tmp_path: Path) -> 
 def test_the_papers_three_classes_can_be_trained(tmp_path: Path) -> None:
     written(made_up(("neptune", "normal", "rootkit")), tmp_path / "kddcup.data_10_percent")
     train(
-        "--data", tmp_path, "--out", tmp_path, "--run-dir", tmp_path, "--limit-steps", 5, "--name", "paper",
-        "--taxonomy", "paper",
+        "--data", tmp_path, "--out", tmp_path, "--run-dir", tmp_path, "--limit-steps", 5, protocol="paper"
     )  # fmt: skip
     assert open_store(str(tmp_path)).load("paper/1").verdicts == ("normal", "dos", "u2r", "novel")
+
+
+def test_nsl_kdd_is_learnt_record_by_record_from_a_folder_without_a_test_file(tmp_path: Path) -> None:
+    written(made_up(), tmp_path / "KDDTrain+.txt")
+    train(
+        "--data", tmp_path, "--out", tmp_path, "--run-dir", tmp_path / "run", "--limit-steps", 5,
+        protocol="nsl-kdd",
+    )  # fmt: skip
+    detector = open_store(str(tmp_path)).load("nsl-kdd/1")
+    assert detector.width == 1
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.safetensors",
+        "curves.png",
+        "log.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["kdd99", "nsl-kdd", "paper"])
+def test_a_missing_training_file_is_one_clear_line(tmp_path: Path, protocol: str) -> None:
+    with pytest.raises(DataError, match="fetch it with `autodeep data fetch"):
+        train("--data", tmp_path, "--out", tmp_path, protocol=protocol)

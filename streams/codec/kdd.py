@@ -113,7 +113,15 @@ def segment_starts(count: int, devices: int) -> npt.NDArray[np.int64]:
 
 
 def _contents(path: Path) -> bytes:
-    """The file's text, decompressed where it is gzip, with line ends of every kind made LF."""
+    """The file's text, with line ends of every kind made LF."""
+    data = file_text(path)
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
+
+
+def file_text(path: Path) -> bytes:
+    """A file's bytes, decompressed where it is gzip. Raises DataError where it is cut off or unreadable."""
     try:
         data = path.read_bytes()
     except OSError as exc:
@@ -125,8 +133,6 @@ def _contents(path: Path) -> bytes:
             raise DataError(
                 f"{path}: the gzip data is cut off or damaged ({exc}); fetch the file again"
             ) from exc
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return data
 
 

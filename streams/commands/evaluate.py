@@ -1,20 +1,40 @@
-"""`autodeep evaluate`: a model's figures on a labelled test file."""
+"""`autodeep evaluate`: figures of models on labelled rows, as a table, as JSON and as a report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.core.detector import Detector
-    from streams.training.evaluate import Evaluation
-    from streams.training.metrics import Figures
+    from streams.training.report.protocols import Stored
+    from streams.training.report.study import Scope
+    from streams.training.report.training import Training
 
-app = typer.Typer(no_args_is_help=True, help="Evaluate a model.")
+app = typer.Typer(no_args_is_help=True, help="Evaluate models, and write a report.")
+
+_CHAMPION = "kdd99@champion"
+_DATA = typer.Option(Path("data"), envvar="AUTODEEP_DATA", help="Folder with the data sets.")
+_MODEL = typer.Option(
+    None, "--model", help=f"name@alias or name/version; several give mean and spread. [default: {_CHAMPION}]"
+)
+_STORE = typer.Option(
+    "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL of the models; empty: the shipped ones."
+)
+_RUNS = typer.Option(None, "--run-dir", help="Folder with a training's log.jsonl, one a --model, in order.")
+_OUT = typer.Option(
+    None, help="Folder for the report. [default: evaluation/PROTOCOL; with --json: none is written]"
+)
+_BASELINES = typer.Option(
+    True, "--baselines/--no-baselines", help="Fit simple methods for the report: minutes, once."
+)
+_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+_SEEDS = typer.Option("5", help="How many models to train, or their seeds: 1,2,3.")
+_STEPS = typer.Option(0, min=0, help="Most steps of each phase of training, for a quick try; 0: all.")
+_PARTS = typer.Option(1, min=1, help="Deal the rows out to so many devices, in contiguous segments.")
 
 
 @app.callback()
@@ -25,108 +45,247 @@ def _group() -> None:
 @app.command()
 def kdd99(
     *,
-    data: Path = typer.Option(
-        Path("data"), envvar="AUTODEEP_DATA", help="Folder with corrected.gz, or a file."
-    ),
-    model: str = typer.Option("kdd99@champion", envvar="AUTODEEP_MODEL", help="name@alias or name/version"),
-    store: str = typer.Option(
-        "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
-    ),
-    devices: int = typer.Option(
-        1, min=1, help="Deal the rows out to so many devices, in contiguous segments."
-    ),
+    data: Path = _DATA,
+    model: list[str] | None = _MODEL,
+    store: str = _STORE,
+    run_dir: list[Path] | None = _RUNS,
+    devices: int = _PARTS,
+    out: Path | None = _OUT,
+    baselines: bool = _BASELINES,
+    as_json: bool = _JSON,
     release: str = typer.Option("", help="Write the model with these figures in its card to this store."),
     readings: int = typer.Option(1, min=1, help="With --release: how often the test file was read for it."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Figures of a model on KDD'99's official test file, or on any file in its format (NSL-KDD too).
+    """Figures on KDD'99's official test file, or on a file in its format that --data names.
 
-    `novel` verdicts count as their closest class; in shares of flagged rows they count as attacks. Example:
+    Examples:
 
         autodeep evaluate kdd99 --data data --json
 
-    Exit codes: 2 the file cannot be used, 3 the model was refused.
+        autodeep evaluate kdd99 --data data --model kdd99/1 --model kdd99/2 --out report
+
+    Exit codes: 2 the data or the model cannot be used.
     """
-    import dataclasses
-    import json
+    from streams.training.report import protocols
+
+    console = _console()
+    models = _models(model, store, run_dir)
+    folder = _folder(out, "kdd99", as_json)
+    found = protocols.kdd99(models, data, _scope(console, folder, baselines, devices))
+    _conclude(console, found, folder, as_json)
+    if release:
+        _release(models[0], data, devices, (release, readings), found)
+        console.print(f"{models[0].detector.identity.name} with these figures written to {release}")
+
+
+@app.command("nsl-kdd")
+def nsl_kdd(
+    *,
+    data: Path = _DATA,
+    model: list[str] | None = typer.Option(
+        None, "--model", help="name@alias or name/version; without any, models are trained on KDDTrain+."
+    ),
+    store: str = _STORE,
+    run_dir: list[Path] | None = _RUNS,
+    seeds: str = _SEEDS,
+    steps: int = _STEPS,
+    out: Path | None = _OUT,
+    baselines: bool = _BASELINES,
+    as_json: bool = _JSON,
+) -> None:
+    """Figures on NSL-KDD's KDDTest+, and on KDDTest-21 beside it.
+
+    NSL-KDD keeps no capture order, so every row is judged without history. Example:
+
+        autodeep evaluate nsl-kdd --data data --seeds 5
+
+    Exit codes: 2 the data or the model cannot be used.
+    """
+    from streams.training.report import protocols
+
+    console = _console()
+    folder = _folder(out, "nsl-kdd", as_json)
+    scope = _scope(console, folder, baselines)
+    if model:
+        found = protocols.nsl_kdd(_models(model, store, run_dir), data, scope)
+    else:
+        training = _training(console, "nsl-kdd", steps, folder)
+        found = protocols.nsl_kdd_trained(protocols.parsed_seeds(seeds), data, training, scope)
+    _conclude(console, found, folder, as_json)
+
+
+@app.command()
+def paper(
+    *,
+    data: Path = _DATA,
+    seeds: str = _SEEDS,
+    steps: int = _STEPS,
+    out: Path | None = _OUT,
+    baselines: bool = _BASELINES,
+    as_json: bool = _JSON,
+) -> None:
+    """The paper's protocol: a random 80/20 split of the 10 % file, classes normal, DoS and U2R.
+
+    Trains a model for each seed, some minutes each; a broken run goes on from its checkpoints. Example:
+
+        autodeep evaluate paper --data data --seeds 5
+
+    Exit codes: 2 the data cannot be used.
+    """
+    from streams.training.report import protocols
+
+    console = _console()
+    folder = _folder(out, "paper", as_json)
+    training = _training(console, "paper", steps, folder)
+    scope = _scope(console, folder, baselines)
+    found = protocols.paper(protocols.parsed_seeds(seeds), data, training, scope)
+    _conclude(console, found, folder, as_json)
+
+
+@app.command("file")
+def own_file(
+    path: Path = typer.Argument(help="Labelled rows in KDD'99's or NSL-KDD's format, plain or gzip."),
+    *,
+    train: Path | None = typer.Option(None, help="The file that was trained on: tells repeats of it apart."),
+    model: list[str] | None = _MODEL,
+    store: str = _STORE,
+    run_dir: list[Path] | None = _RUNS,
+    devices: int = _PARTS,
+    out: Path | None = _OUT,
+    baselines: bool = _BASELINES,
+    as_json: bool = _JSON,
+) -> None:
+    """Figures on a labelled file of your own, rows in capture order. Example:
+
+        autodeep evaluate file mine.csv --model kdd99@champion --out report
+
+    Exit codes: 2 the file or the model cannot be used.
+    """
+    from streams.training.report import protocols
+
+    console = _console()
+    folder = _folder(out, "file", as_json)
+    scope = _scope(console, folder, baselines, devices)
+    found = protocols.own_file(_models(model, store, run_dir), path, train, scope)
+    _conclude(console, found, folder, as_json)
+
+
+def _console() -> Console:
+    """Progress goes to stderr; and nothing is computed before what computes is here."""
+    import importlib.util
 
     import torch
     from rich.console import Console
 
-    from streams.codec.kdd import read_rows
-    from streams.store import open_store
-    from streams.training import sources
-    from streams.training.evaluate import evaluate
+    from streams.errors import SettingsError
 
+    missing = [name for name in ("sklearn", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"evaluation needs {' and '.join(missing)}: install them with pip install 'autodeep-id[train]'"
+        )
     torch.set_num_threads(1)
-    detector = open_store(store).load(model)
-    path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.test)
-    console = Console(stderr=True)
-    with console.status(f"evaluating {model} on {path.name}"):
-        found = evaluate(detector, read_rows(path), devices)
+    return Console(stderr=True)
+
+
+def _models(model: list[str] | None, store: str, run_dir: list[Path] | None) -> list[Stored]:
+    """The models with their manifests. A model that cannot be used is a wrong option here: exit code 2."""
+    from streams.errors import ModelRejected, SettingsError
+    from streams.store import open_store, shipped
+    from streams.training.report.protocols import Stored
+
+    names, opened, found = model or [_CHAMPION], open_store(store), []
+    for place, name in enumerate(names):
+        try:
+            detector, (manifest, _) = opened.load(name), opened.describe(name)
+        except ModelRejected as exc:
+            raise SettingsError(str(exc)) from exc
+        identity = detector.identity
+        beside = Path(store or shipped()) / identity.name / identity.version
+        folder = run_dir[place] if run_dir and place < len(run_dir) else beside
+        found.append(Stored(detector, manifest, folder))
+    return found
+
+
+def _folder(out: Path | None, protocol: str, as_json: bool) -> Path | None:
+    """Where the report goes; None: nowhere."""
+    if out is None and as_json:
+        return None
+    return out or Path("evaluation") / protocol
+
+
+def _scope(console: Console, folder: Path | None, baselines: bool, devices: int = 1) -> Scope:
+    from streams.training.report.study import Scope
+
+    return Scope(
+        deep=folder is not None,
+        with_baselines=baselines and folder is not None,
+        devices=devices,
+        tell=_teller(console),
+    )
+
+
+def _teller(console: Console) -> Any:
+    return lambda text: console.print(f"[dim]{text}", highlight=False)
+
+
+def _training(console: Console, protocol: str, steps: int, folder: Path | None) -> Training:
+    import dataclasses
+
+    from streams.training.plan import Plan
+    from streams.training.report.training import Training
+
+    plan = Plan()
+    if steps:
+        plan = dataclasses.replace(
+            plan,
+            vae_steps=min(plan.vae_steps, steps),
+            classifier_steps=min(plan.classifier_steps, steps),
+        )
+    runs = (folder or Path("evaluation") / protocol) / "runs"
+    return Training(plan, runs, _teller(console))
+
+
+def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_json: bool) -> None:
+    """The report, and what is printed."""
+    import json
+
+    from rich.console import Console
+
+    from streams.training.report.printed import print_study
+
+    if folder:
+        from streams.training.report.written import write
+
+        console.print(f"report: {write(found, folder)}", soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps({"file": path.name, **dataclasses.asdict(found)}))
+        typer.echo(json.dumps(found, allow_nan=False))
     else:
-        _print(Console(), found)
-    if release:
-        _release(detector, open_store(store).describe(model)[0], found, release, readings)
-        console.print(f"{found.model} with these figures written to {release}")
+        print_study(Console(), found)
 
 
 def _release(
-    detector: Detector, manifest: dict[str, object], found: Evaluation, store: str, readings: int
+    model: Stored, data: Path, devices: int, reading: tuple[str, int], study: dict[str, Any]
 ) -> None:
-    """The same tensors again, with what the reading of the test file gave."""
+    """The same tensors again, with what the reading of the test file gave; several models' spread too."""
     import dataclasses
 
+    from streams.codec.kdd import read_rows
     from streams.store import open_store
+    from streams.training import sources
     from streams.training.card import Reading, model_card
+    from streams.training.evaluate import evaluate
     from streams.training.metrics import figures_from
 
-    name, version = detector.identity.name, detector.identity.version
-    training, metrics = manifest["training"], manifest["metrics"]
-    assert isinstance(training, dict)
-    assert isinstance(metrics, dict)
-    held_out = figures_from(metrics["held_out"])
-    card = model_card(name, version, training, held_out, Reading(found, readings))
+    target, readings = reading
+    path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.test)
+    found = evaluate(model.detector, read_rows(path), devices)
+    name, version = model.detector.identity.name, model.detector.identity.version
+    training, metrics = model.manifest["training"], model.manifest["metrics"]
+    held_out, seeds = figures_from(metrics["held_out"]), study if study["seeds"] > 1 else None
+    card = model_card(name, version, training, held_out, Reading(found, readings), seeds)
     test = {**dataclasses.asdict(found), "readings": readings}
     del test["digest"], test["model"]  # of the draft: the released manifest has a digest of its own
-    open_store(store).save(
-        detector, name, version, {"training": training, "metrics": {**metrics, "test": test}}, card
-    )
-
-
-def _print(console: Console, found: Evaluation) -> None:
-    from rich.table import Table
-
-    _print_figures(console, f"{found.model}, all rows, {found.devices} device(s)", found.all_rows)
-    _print_figures(console, "distinct rows", found.distinct_rows)
-    confusion = Table("true \\ verdict", *found.all_rows.per_class, title="Confusion, all rows")
-    for name, row in zip(found.all_rows.per_class, found.all_rows.confusion, strict=True):
-        confusion.add_row(name, *(f"{count:,}" for count in row))
-    console.print(confusion)
-    types = Table("attack type", "in training", "rows", "flagged", "right class", title="Attack types")
-    for name, of in sorted(found.per_type.items(), key=lambda item: (not item[1].known, -item[1].rows)):
-        known = "yes" if of.known else "no"
-        types.add_row(name, known, f"{of.rows:,}", f"{of.flagged:.1%}", f"{of.right_class:.1%}")
-    console.print(types)
-    console.print(
-        f"{found.novel_verdicts:,} verdicts are novel; left out: {dict(found.left_out) or 'nothing'}"
-    )
-
-
-def _print_figures(console: Console, title: str, found: Figures) -> None:
-    from rich.table import Table
-
-    def percent(ratio: float | None) -> str:
-        return "-" if ratio is None else f"{ratio:.2%}"
-
-    table = Table("class", "rows", "precision", "recall", "F1", "specificity", "flagged", title=title)
-    for name, of in found.per_class.items():
-        ratios = (of.precision, of.recall, of.f1, of.specificity, of.flagged)
-        table.add_row(name, f"{of.rows:,}", *map(percent, ratios))
-    console.print(table)
-    console.print(
-        f"{found.rows:,} rows: accuracy {found.accuracy:.2%}, contest cost {found.cost:.4f}, false positives "
-        f"on normals {percent(found.false_positives)}, attacks flagged {percent(found.detected)}"
+    open_store(target).save(
+        model.detector, name, version, {"training": training, "metrics": {**metrics, "test": test}}, card
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,10 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from streams.training.dataset import Cleansing, TrainingSet
-    from streams.training.fit import Plan, Report
+    from streams.training.log import Validation
+    from streams.training.plan import Plan
     from streams.training.record import Origin
 
 app = typer.Typer(no_args_is_help=True, help="Train a model.")
@@ -25,26 +29,54 @@ def _group() -> None:
     pass
 
 
+_DATA = typer.Option(Path("data"), envvar="AUTODEEP_DATA", help="Folder with the data set's training file.")
+_SEED = typer.Option(1, min=0, help="The same seed and data give the same model on the same machine.")
+_OUT = typer.Option("", help="Model store to write to; empty: ./model_store.")
+_NAME = typer.Option("", help="The model's name; empty: that of the protocol.")
+_VERSION = typer.Option("", help="Its version; empty: one more than the store's greatest number.")
+_ALIAS = typer.Option("", help="Also point this alias at the new version, such as challenger.")
+_RESUME = typer.Option(False, "--resume", help="Go on from the checkpoint in the run folder.")
+_RUN_DIR = typer.Option(None, help="Checkpoints, log.jsonl and curves.png; empty: runs/NAME-SEED.")
+_LIMIT = typer.Option(0, min=0, help="Most steps of each phase, for a quick try; 0: all.")
+_DEVICE = typer.Option("cpu", help="cpu, or cuda where it is; only cpu repeats a model bit by bit.")
+_JSON = typer.Option(False, "--json", help="Print one JSON object at the end.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the command line asks for."""
+
+    protocol: str  # kdd99, nsl-kdd or paper
+    data: Path
+    seed: int
+    out: str
+    name: str
+    version: str
+    alias: str
+    resume: bool
+    run_dir: Path
+    limit_steps: int
+    device: str
+    as_json: bool
+
+    @property
+    def taxonomy(self) -> str:
+        return "paper" if self.protocol == "paper" else "kdd99"
+
+    @property
+    def command(self) -> str:
+        """The one command that makes the model again."""
+        limit = f" --limit-steps {self.limit_steps}" if self.limit_steps else ""
+        return f"autodeep train {self.protocol} --data DIR --seed {self.seed}{limit}"
+
+
 @app.command()
 def kdd99(
-    *,
-    data: Path = typer.Option(
-        Path("data"), envvar="AUTODEEP_DATA", help="Folder with kddcup.data_10_percent."
-    ),
-    seed: int = typer.Option(
-        1, min=0, help="The same seed and data give the same model on the same machine."
-    ),
-    out: str = typer.Option("", help="Model store to write to; empty: ./model_store."),
-    name: str = typer.Option("kdd99", help="The model's name."),
-    version: str = typer.Option("", help="Its version; empty: one more than the store's greatest number."),
-    alias: str = typer.Option("", help="Also point this alias at the new version, such as challenger."),
-    taxonomy: str = typer.Option("kdd99", help="kdd99 (five classes) or paper (normal, dos, u2r)."),
-    resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in the run folder."),
-    run_dir: Path = typer.Option(Path("runs/kdd99"), help="Where checkpoints are kept."),
-    limit_steps: int = typer.Option(0, min=0, help="Most steps of each phase, for a quick try; 0: all."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object at the end."),
-) -> None:
-    """Train the VAE and the bidirectional GRU on KDD'99's 10 % training file. The test file is never opened.
+    *, data: Path = _DATA, seed: int = _SEED, out: str = _OUT, name: str = _NAME, version: str = _VERSION,
+    alias: str = _ALIAS, resume: bool = _RESUME, run_dir: Path | None = _RUN_DIR, limit_steps: int = _LIMIT,
+    device: str = _DEVICE, as_json: bool = _JSON,
+) -> None:  # fmt: skip
+    """Five classes from KDD'99's 10 % training file. The test file is never opened.
 
     A few minutes on one core. A killed run goes on with --resume. Example:
 
@@ -52,42 +84,87 @@ def kdd99(
 
     Exit codes: 2 the data cannot be used, 3 the version exists, 1 the loss is no longer finite.
     """
-    import dataclasses
-    import json
+    _train("kdd99", **locals())
 
+
+@app.command("nsl-kdd")
+def nsl_kdd(
+    *, data: Path = _DATA, seed: int = _SEED, out: str = _OUT, name: str = _NAME, version: str = _VERSION,
+    alias: str = _ALIAS, resume: bool = _RESUME, run_dir: Path | None = _RUN_DIR, limit_steps: int = _LIMIT,
+    device: str = _DEVICE, as_json: bool = _JSON,
+) -> None:  # fmt: skip
+    """Five classes from NSL-KDD's KDDTrain+, which is in no order: a window is the record alone. Example:
+
+    autodeep train nsl-kdd --data data --seed 1
+    """
+    _train("nsl-kdd", **locals())
+
+
+@app.command()
+def paper(
+    *, data: Path = _DATA, seed: int = _SEED, out: str = _OUT, name: str = _NAME, version: str = _VERSION,
+    alias: str = _ALIAS, resume: bool = _RESUME, run_dir: Path | None = _RUN_DIR, limit_steps: int = _LIMIT,
+    device: str = _DEVICE, as_json: bool = _JSON,
+) -> None:  # fmt: skip
+    """The paper's three classes (normal, dos, u2r) from KDD'99's 10 % training file. Example:
+
+    autodeep train paper --data data --seed 1
+    """
+    _train("paper", **locals())
+
+
+def _train(protocol: str, **options: Any) -> None:
+    """Train, measure the held-out rows, write the version and its card."""
     import torch
     from rich.console import Console
 
     from streams.store import open_store
+    from streams.training import curves, log
     from streams.training.card import model_card
-    from streams.training.fit import Plan, Run, fit
+    from streams.training.fit import Run, fit
     from streams.training.record import record
 
+    options["name"] = options["name"] or protocol
+    options["run_dir"] = options["run_dir"] or Path("runs") / f"{options['name']}-{options['seed']}"
+    order = _Order(protocol, **options)
+    _check_device(order.device)
     console = Console(stderr=True)
-    store = open_store(out or "model_store")
-    version = store.free_version(name, version)  # before the minutes of training, not after them
+    store = open_store(order.out or "model_store")
+    version = store.free_version(order.name, order.version)  # before the minutes of training, not after them
     torch.set_num_threads(1)  # steps are too small for a second thread to pay, and one is reproducible
-    plan = _shortened(Plan(seed=seed), limit_steps)
-    training_set, validate, origin = _prepare(console, data, taxonomy, plan)
-    origin = dataclasses.replace(origin, command=_command(seed, taxonomy, limit_steps))
+    plan = _plan(order)
+    training_set, validate, origin = _prepare(console, order, plan)
     with _progress(console) as progress:
-        run = Run(training_set, ~validate, validate, plan, run_dir, _teller(console, progress))
-        detector = fit(run, resume)
+        told = _Teller(console, progress)
+        run = Run(
+            training_set, ~validate, validate, plan, order.run_dir, told.step, told.held_out, order.device
+        )
+        detector = fit(run, order.resume)
+    curves.draw(log.read(order.run_dir), order.run_dir)
     found = record(run, detector, origin)
-    card = model_card(name, version, found.training, found.held_out, None)
-    identity = store.save(detector, name, version, found.notes, card)
-    if alias:
-        store.set_alias(name, alias, version)
+    card = model_card(order.name, version, found.training, found.held_out, None)
+    identity = store.save(detector, order.name, version, found.notes, card)
+    if order.alias:
+        store.set_alias(order.name, order.alias, version)
     console.print(
-        f"{name}/{version} written to {store.url}; held-out accuracy {found.held_out.accuracy:.2%}, "
-        f"contest cost {found.held_out.cost:.4f}"
+        f"{order.name}/{version} written to {store.url}; held-out accuracy {found.held_out.accuracy:.2%}, "
+        f"contest cost {found.held_out.cost:.4f}; log and curves in {order.run_dir}"
     )
-    if as_json:
+    if order.as_json:
         typer.echo(json.dumps({"model": dataclasses.asdict(identity), **found.notes}))
 
 
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"{device!r} is neither cpu nor cuda", param_hint="--device")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise typer.BadParameter("this machine has no CUDA device", param_hint="--device")
+
+
 def _prepare(
-    console: Console, data: Path, taxonomy: str, plan: Plan
+    console: Console, order: _Order, plan: Plan
 ) -> tuple[TrainingSet, npt.NDArray[np.bool_], Origin]:
     """The cleansed training set, its held-out rows, and where it came from."""
     from streams.codec.kdd import read_rows
@@ -95,36 +172,29 @@ def _prepare(
     from streams.training.dataset import TAXONOMIES, cleanse, held_out
     from streams.training.record import Origin
 
-    if taxonomy not in TAXONOMIES:
-        raise typer.BadParameter(f"{taxonomy!r} is none of {', '.join(TAXONOMIES)}")
-    path = sources.find(data, sources.KDD99, sources.KDD99.train)
+    data_set = sources.NSL_KDD if order.protocol == "nsl-kdd" else sources.KDD99
+    path = sources.find(order.data, data_set, data_set.train)
     digest = sources.text_digest(path)
-    if digest != sources.KDD99.train.sha256:
+    if digest != data_set.train.sha256:
         console.print(f"[yellow]{path} is not the published file; its digest goes into the manifest")
-    training_set = cleanse(read_rows(path), TAXONOMIES[taxonomy])
+    training_set = cleanse(read_rows(path), TAXONOMIES[order.taxonomy])
     _print_cleansing(console, training_set.cleansing)
-    return training_set, held_out(training_set, plan.seed), Origin("", path.name, digest)
+    return training_set, held_out(training_set, plan.seed), Origin(order.command, path.name, digest)
 
 
-def _shortened(plan: Plan, limit_steps: int) -> Plan:
-    import dataclasses
+def _plan(order: _Order) -> Plan:
+    from streams.training.plan import Plan
 
-    if not limit_steps:
+    plan = Plan(seed=order.seed)
+    if order.protocol == "nsl-kdd":
+        plan = dataclasses.replace(plan, window=1)  # the file is in no order: neighbours mean nothing
+    if not order.limit_steps:
         return plan
     return dataclasses.replace(
         plan,
-        vae_steps=min(plan.vae_steps, limit_steps),
-        classifier_steps=min(plan.classifier_steps, limit_steps),
+        vae_steps=min(plan.vae_steps, order.limit_steps),
+        classifier_steps=min(plan.classifier_steps, order.limit_steps),
     )
-
-
-def _command(seed: int, taxonomy: str, limit_steps: int) -> str:
-    parts = ["autodeep train kdd99 --data DIR", f"--seed {seed}"]
-    if taxonomy != "kdd99":
-        parts.append(f"--taxonomy {taxonomy}")
-    if limit_steps:
-        parts.append(f"--limit-steps {limit_steps}")
-    return " ".join(parts)
 
 
 def _print_cleansing(console: Console, found: Cleansing) -> None:
@@ -152,24 +222,34 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.description:<11}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:9.4f}"),
+        TextColumn("loss {task.fields[loss]:9.4f} {task.fields[told]}"),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
     )
 
 
-def _teller(console: Console, progress: Progress) -> Report:
+class _Teller:
     """A bar in a terminal, a line every 500 steps elsewhere; losses are smoothed over about 50 steps."""
-    smooth: dict[str, float] = {}
-    tasks: dict[str, object] = {}
 
-    def tell(phase: str, step: int, steps: int, loss: float) -> None:
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console, self._progress = console, progress
+        self._smooth: dict[str, float] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._held_out: dict[str, str] = {}
+
+    def held_out(self, phase: str, found: Validation) -> None:
+        text = f"held out: loss {found.loss:.4f}"
+        if found.accuracy is not None:
+            text += f", accuracy {found.accuracy:.2%}, cost {found.cost:.4f}"
+        self._held_out[phase] = text
+
+    def step(self, phase: str, step: int, steps: int, loss: float) -> None:
+        smooth = self._smooth
         smooth[phase] = loss if phase not in smooth else 0.98 * smooth[phase] + 0.02 * loss
-        if phase not in tasks:
-            tasks[phase] = progress.add_task(phase, total=steps, loss=loss)
-        progress.update(tasks[phase], completed=step, loss=smooth[phase])  # type: ignore[arg-type]
-        if not console.is_terminal and (step % 500 == 0 or step == steps):
-            console.print(f"{phase}: step {step} of {steps}, loss {smooth[phase]:.4f}")
-
-    return tell
+        told = self._held_out.get(phase, "")
+        if phase not in self._tasks:
+            self._tasks[phase] = self._progress.add_task(phase, total=steps, loss=loss, told=told)
+        self._progress.update(self._tasks[phase], completed=step, loss=smooth[phase], told=told)
+        if not self._console.is_terminal and (step % 500 == 0 or step == steps):
+            self._console.print(f"{phase}: step {step} of {steps}, loss {smooth[phase]:.4f} {told}")

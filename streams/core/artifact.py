@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -18,13 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from streams.core.detector import Detector, Identity, Parameters
+from streams.core.detector import Detector, Identity, OperatingPoint, Parameters
 from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
 from streams.core.model import Architecture, Network
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.errors import ModelRejected
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
 FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
@@ -56,8 +57,15 @@ def pack(
         "novelty": {
             "floor": parameters.score_floor,
             "threshold": parameters.score_threshold,
-            "weight": parameters.novelty_weight,
+            "decay": parameters.score_decay,
+            "unknown_offset": parameters.unknown_offset,
+            "unknown_slope": parameters.unknown_slope,
         },
+        "calibration": {"temperature": parameters.temperature, "log_prior": parameters.log_prior},
+        "operating_points": {
+            point: dataclasses.asdict(of) for point, of in parameters.operating_points.items()
+        },
+        "default": parameters.default_point,
         "golden": _golden(detector),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -95,7 +103,7 @@ def unpack(files: Mapping[str, bytes], where: str) -> Detector:
             TENSORS,
             f"results are {difference:.2g} off the golden vectors ({GOLDEN_TOLERANCE:g} at most)",
         )
-    return Detector(identity, parameters, network, difference)
+    return Detector(identity, parameters, network, golden_difference=difference)
 
 
 def read_manifest(data: bytes, where: str) -> dict[str, Any]:
@@ -126,10 +134,12 @@ def verify_digests(files: Mapping[str, bytes], manifest: Mapping[str, Any], wher
 
 def _parameters(manifest: Mapping[str, Any]) -> Parameters:
     sizes = dict(manifest["architecture"])
-    shape = Architecture(**{**sizes, "symbols": tuple(sizes["symbols"])})
+    shape = Architecture(**{**sizes, "bins": tuple(sizes["bins"]), "symbols": tuple(sizes["symbols"])})
+    if not all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in shape.bins):
+        raise ValueError(f"architecture: bins are not whole numbers of 1 to {_LARGEST_SIZE}")
     for field in dataclasses.fields(shape):
         value = getattr(shape, field.name)
-        if field.name != "symbols" and not (type(value) is int and 0 <= value <= _LARGEST_SIZE):
+        if field.name not in ("bins", "symbols") and not (type(value) is int and 0 <= value <= _LARGEST_SIZE):
             raise ValueError(
                 f"architecture: {field.name} is {value!r}, not a whole number up to {_LARGEST_SIZE}"
             )
@@ -137,8 +147,10 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
         raise ValueError("architecture: a size is too small")
-    novelty = manifest["novelty"]
-    parameters = Parameters(
+    if not 1 <= shape.worst_columns <= len(shape.columns):
+        raise ValueError(f"architecture: worst_columns is not in 1..{len(shape.columns)}")
+    novelty, calibration = manifest["novelty"], manifest["calibration"]
+    return Parameters(
         shape=shape,
         classes=_taxonomy(manifest["classes"]),
         low=_numbers(manifest["scaling"]["low"]),
@@ -150,9 +162,21 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         cost=tuple(_numbers(row) for row in manifest["cost"]),
         score_floor=_numbers([novelty["floor"]])[0],
         score_threshold=_numbers([novelty["threshold"]])[0],
-        novelty_weight=_numbers([novelty["weight"]])[0],
+        score_decay=_numbers([novelty["decay"]])[0],
+        unknown_offset=_numbers([novelty["unknown_offset"]])[0],
+        unknown_slope=_numbers([novelty["unknown_slope"]])[0],
+        temperature=_numbers([calibration["temperature"]])[0],
+        log_prior=_numbers(calibration["log_prior"]),
+        operating_points=MappingProxyType(_points(manifest["operating_points"])),
+        default_point=str(manifest["default"]),
     )
-    return parameters
+
+
+def _points(of: Mapping[str, Any]) -> dict[str, OperatingPoint]:
+    return {
+        str(name): OperatingPoint(_numbers([point["false_alarm_factor"]])[0], str(point.get("says", "")))
+        for name, point in of.items()
+    }
 
 
 def _taxonomy(classes: list[Any]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From a posterior to a verdict: least expected cost, and `novel` where the VAE knows nothing like it."""
+"""From a posterior to a verdict: least expected cost; `novel` is an unknown attack's share of the mass."""
 
 from __future__ import annotations
 
@@ -30,18 +30,36 @@ def expected_cost(posterior: Floats, cost: Floats) -> Floats:
     return total
 
 
-def decide(posterior: Floats, novelty: Floats, cost: Floats, weight: float) -> tuple[Indices, Indices]:
+def unknown_share(novelty: Floats, offset: float, slope: float) -> Floats:
+    """How likely an event that looks normal to the classifier is an attack of no known kind. (N,) -> (N,).
+
+    A logistic curve of the novelty, fitted on attack types that the VAE had not seen.
+    """
+    return 1.0 / (1.0 + np.exp(-np.clip(offset + slope * novelty, -500.0, 500.0)))
+
+
+def decide(posterior: Floats, unknown: Floats, cost: Floats) -> tuple[Indices, Indices]:
     """The verdict of each row and the closest known class: (N, C), (N,) -> (N,), (N,).
 
-    The class of least expected cost (ties: the first). Class 0 is normal and C, one past the last class, is
-    `novel`. Where novelty > 1 and the verdict would be normal, an even prior over the attack classes is mixed
-    in with `weight`; if an attack then costs least, the verdict is `novel` and that attack is the closest.
-    Nothing else changes: novelty never turns one attack into another, nor an attack into normal.
+    Class 0 is normal. A share `unknown` of its mass is moved to an attack of unknown kind, which may be of
+    any attack class alike; then the class of least expected cost is taken (ties: the first). Where that is
+    an attack, and the unknown kind weighs more than all known kinds together, the verdict is `novel` (C, one
+    past the last class).
     """
     classes = posterior.shape[1]
-    known = expected_cost(posterior, cost).argmin(1).astype(np.int64)
-    even = np.full(classes, weight / (classes - 1))
-    even[0] = 0.0
-    mixed = expected_cost((1.0 - weight) * posterior + even, cost).argmin(1).astype(np.int64)
-    novel = (known == 0) & (novelty > 1.0) & (mixed != 0)
-    return np.where(novel, classes, known), np.where(novel, mixed, known)
+    moved = posterior[:, 0] * unknown  # (N,)
+    known = np.zeros_like(moved)
+    mixed = posterior.copy()  # (N, C)
+    mixed[:, 0] -= moved
+    for place in range(1, classes):
+        known += posterior[:, place]
+        mixed[:, place] += moved / (classes - 1)
+    closest = expected_cost(mixed, cost).argmin(1).astype(np.int64)
+    return np.where((closest != 0) & (moved > known), classes, closest), closest
+
+
+def with_false_alarms(cost: tuple[tuple[float, ...], ...], factor: float) -> Floats:
+    """The cost matrix (C, C) with whatever a normal event may be called made `factor` times as dear."""
+    matrix = np.array(cost, np.float64)
+    matrix[0] *= factor
+    return matrix

@@ -6,22 +6,26 @@ Matrix products are bit-equal for a row in any company as long as the number of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from streams.core.decision import CONTEST_CLASSES, CONTEST_COST, decide
+from streams.core.decision import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
 from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
-from streams.core.model import Architecture, Network, min_max, one_hot
+from streams.core.model import KEYS, SERVICE_KEY, Architecture, Features, Network, features, min_max, smoothed
+from streams.errors import SettingsError
 
 PAD_ROWS = 64
 BLOCK_ROWS = 512
 NOVEL = "novel"
+CONTEST: Final = "contest"
+OPERATOR: Final = "operator"
 
 _Array = TypeVar("_Array", bound=npt.NDArray[np.generic])
 
@@ -36,6 +40,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """How dear a false alarm is, as a multiple of the cost matrix's: the one thing in which points differ."""
+
+    false_alarm_factor: float
+    says: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarm_factor < float("inf"):
+            raise ValueError("the false alarm factor of an operating point must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """What a detector needs beside its tensors. All of it stands in the manifest."""
 
@@ -47,7 +63,13 @@ class Parameters:
     cost: tuple[tuple[float, ...], ...]  # (C true, C verdict)
     score_floor: float  # reconstruction score that counts as nothing unusual
     score_threshold: float  # log(1 + score - floor) above which an event is like nothing in training
-    novelty_weight: float  # of the even prior over attacks where that is so
+    score_decay: float  # weight of an event's novelty against the next one's of its service
+    unknown_offset: float  # of the logistic curve from novelty to the share of unknown attacks
+    unknown_slope: float
+    temperature: float  # that the class scores are divided by
+    log_prior: tuple[float, ...]  # (C,) taken off the class scores: training drew rare classes too often
+    operating_points: Mapping[str, OperatingPoint]
+    default_point: str
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -57,8 +79,12 @@ class Parameters:
             raise ValueError(f"min-max needs {self.shape.numbers} least and greatest values")
         if len(self.seen_codes) != len(self.shape.symbols):
             raise ValueError(f"the vocabulary needs {len(self.shape.symbols)} columns")
-        if self.score_threshold <= 0 or not 0 <= self.novelty_weight <= 1:
-            raise ValueError("the novelty threshold must be above 0 and its weight in 0..1")
+        if len(self.log_prior) != count:
+            raise ValueError(f"{count} classes need as many log priors")
+        if min(self.score_threshold, self.temperature) <= 0 or not 0 <= self.score_decay <= 1:
+            raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
+        if self.default_point not in self.operating_points:
+            raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +107,7 @@ class Detector:
         identity: Identity,
         parameters: Parameters,
         network: Network,
+        operating_point: str = "",
         golden_difference: float | None = None,
     ) -> None:
         self.identity = identity
@@ -91,29 +118,43 @@ class Detector:
         self.verdicts = (*parameters.classes, NOVEL)
         self.width = parameters.shape.window
         self.latent_size = parameters.shape.event_size
+        self.operating_point = operating_point or parameters.default_point
         self._low = torch.tensor(parameters.low)
         self._high = torch.tensor(parameters.high)
-        self._cost = np.array(parameters.cost, np.float64)
+        self._log_prior = torch.tensor(parameters.log_prior)
         self._known = known_codes(parameters.seen_codes)
+        point = parameters.operating_points[self.operating_point]
+        self._cost = with_false_alarms(parameters.cost, point.false_alarm_factor)
 
-    def features(self, rows: Rows) -> Tensor:
-        """Eq. 1 and one-hot symbols: (N,) rows -> (N, F) float32. Codes unseen in training become unknown."""
+    def at(self, point: str) -> Detector:
+        """The same model at another operating point; "" is its default. Raises SettingsError."""
+        points = self.parameters.operating_points
+        if point and point not in points:
+            raise SettingsError(
+                f"{self.identity.name}/{self.identity.version} has no operating point {point!r}; "
+                f"it has {', '.join(sorted(points))}"
+            )
+        return Detector(self.identity, self.parameters, self.network, point, self.golden_difference)
+
+    def features(self, rows: Rows) -> Features:
+        """Eq. 1, bins and symbol codes of (N,) rows. Codes unseen in training become unknown."""
         numbers = torch.from_numpy(np.ascontiguousarray(rows["numbers"], np.float32))  # (N, 38)
         codes = np.stack(  # (N, 3)
             [self._known[column][rows["codes"][:, column]] for column in range(len(self._known))], 1
         )
         scaled = min_max(numbers, self._low, self._high)
-        return torch.cat((scaled, one_hot(torch.from_numpy(codes), self.parameters.shape.symbols)), 1)
+        return features(scaled, torch.from_numpy(codes), self.network.edges, self.parameters.shape)
 
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """What stands for each event in a window: latent mean, novelty, dense encoding. (N,) -> (N, L)."""
+        """What stands for each event in a window: latent mean, novelty, dense encoding, keys. N -> (N, L)."""
         out = np.empty((len(rows), self.latent_size), np.float32)
         floor, threshold = self.parameters.score_floor, self.parameters.score_threshold
 
         def work(block: slice) -> None:
             chosen = rows[block]
-            x = self.features(_padded(chosen))  # (B, F)
-            out[block] = self.network.events(x, floor, threshold)[: len(chosen)].numpy()
+            of = self.features(_padded(chosen))
+            events = self.network.events(of, self.network.extract(of.places, floor, threshold))  # (B, L)
+            out[block] = events[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out
@@ -127,31 +168,46 @@ class Detector:
         Where valid[i, j] is False there is no history; its index may be anything in range.
         """
         posterior = np.empty((len(index), len(self.classes)), np.float32)
+        novelty = np.empty(len(index), np.float32)
         events = torch.from_numpy(np.ascontiguousarray(latents, np.float32))
 
         def work(block: slice) -> None:
             places = torch.from_numpy(_padded(index[block]))  # (B, W)
             mask = torch.from_numpy(_padded(valid[block]))
             window = events.index_select(0, places.reshape(-1)).view(*places.shape, -1)  # -> (B, W, L)
-            scores = self.network.classifier(window, mask)
             count = block.stop - block.start
-            posterior[block] = torch.softmax(scores, 1)[:count].numpy()
+            posterior[block] = self._posterior(window, mask)[:count].numpy()
+            novelty[block] = self._novelty(window, mask)[:count].numpy()
 
         _in_blocks(len(index), work)
-        novelty = latents[index[:, -1], self.parameters.shape.latent]
-        verdict, closest = decide(
-            posterior.astype(np.float64),
-            novelty.astype(np.float64),
-            self._cost,
-            self.parameters.novelty_weight,
-        )
+        verdict, closest = self.decide(posterior, novelty)
         return Verdicts(verdict, closest, posterior, novelty)
 
+    def decide(
+        self, posterior: npt.NDArray[np.float32], novelty: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Verdict and closest class at this operating point: (N, C), (N,) -> (N,), (N,)."""
+        offset, slope = self.parameters.unknown_offset, self.parameters.unknown_slope
+        unknown = unknown_share(novelty.astype(np.float64), offset, slope)
+        return decide(posterior.astype(np.float64), unknown, self._cost)
+
+    def _posterior(self, window: Tensor, mask: Tensor) -> Tensor:
+        """Calibrated class probabilities: (N, W, L), (N, W) -> (N, C)."""
+        scores = self.network.classifier(window, mask)
+        return torch.softmax(scores / self.parameters.temperature - self._log_prior, 1)
+
+    def _novelty(self, window: Tensor, mask: Tensor) -> Tensor:
+        """(N, W, L), (N, W) -> (N,)."""
+        service = window[:, :, SERVICE_KEY - KEYS]  # (N, W)
+        mask = torch.cat((mask[:, :-1], torch.ones_like(mask[:, -1:])), 1)  # padding rows too have a present
+        each = window[:, :, self.parameters.shape.latent]
+        return smoothed(each, service == service[:, -1:], mask, self.parameters.score_decay)
+
     @classmethod
-    def random(cls, seed: int = 0, window: int = 16, embedding: int = 16) -> Detector:
+    def random(cls, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
         """An untrained detector of the real shape, for tests: every verdict is possible, none is meant."""
         shape = Architecture(
-            numbers=len(NUMERIC),
+            bins=(20,) * len(NUMERIC),
             symbols=tuple(column.size for column in SYMBOLIC),
             classes=len(CONTEST_CLASSES),
             window=window,
@@ -159,6 +215,7 @@ class Detector:
         )
         network = Network.random(shape, seed)
         with torch.no_grad():
+            network.edges[:] = torch.linspace(0.05, 0.95, 19)
             for weight in (*network.classifier.parameters(), *network.vae.mean.parameters()):
                 weight.mul_(4.0)  # untrained outputs are all alike otherwise: nothing to compare
         parameters = Parameters(
@@ -169,14 +226,22 @@ class Detector:
             seen_codes=tuple(tuple(range(1, size)) for size in shape.symbols),
             cost=CONTEST_COST,
             score_floor=0.0,
-            score_threshold=6.0,
-            novelty_weight=0.5,
+            score_threshold=3.0,
+            score_decay=0.5,
+            unknown_offset=-4.0,
+            unknown_slope=4.0,
+            temperature=1.0,
+            log_prior=(0.0,) * shape.classes,
+            operating_points=MappingProxyType(
+                {OPERATOR: OperatingPoint(3.0, "few false alarms"), CONTEST: OperatingPoint(1.0)}
+            ),
+            default_point=OPERATOR,
         )
         return cls(Identity("random", str(seed), f"{seed:064x}"), parameters, network)
 
     def renamed(self, identity: Identity) -> Detector:
         """The same model under another identity: a saved one takes its manifest's digest."""
-        return Detector(identity, self.parameters, self.network, self.golden_difference)
+        return Detector(identity, self.parameters, self.network, self.operating_point, self.golden_difference)
 
 
 def known_codes(seen: tuple[tuple[int, ...], ...]) -> list[npt.NDArray[np.int64]]:

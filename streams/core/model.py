@@ -2,13 +2,16 @@
 
 Read it from top to bottom; an event goes the same way:
 
-    row of 41 columns ── eq. 1 ──> numbers in 0..1, symbols one-hot        (N, F)
-                      ── eq. 2-8 ─> latent mean, reconstruction score       (N, Z), (N,)
-                      ───────────> a small dense encoding of the event      (N, E)
-    the last W events ── eq. 9-12 > one GRU state in each direction         (N, H), (N, H)
-                      ── eq. 13 ──> class scores                            (N, C)
+    row of 41 columns ── eq. 1 ──> numbers in 0..1, each in a bin of its column     (N, 38), (N, 41)
+                      ── eq. 2-8 ─> latent mean, reconstruction score              (N, Z), (N,)
+                      ───────────> a small dense encoding, and what it can share   (N, E), (N, K)
+    the last W events ── eq. 9-12 > one GRU state in each direction                (N, H), (N, H)
+                      ── eq. 13 ──> class scores                                   (N, C)
 
-L = Z + 1 + E numbers stand for an event in every window that it is part of, so they are computed once.
+L = Z + 1 + E + K numbers stand for an event in every window that it is part of, so they are computed once.
+Every column is categorical to the VAE: counts and bytes are heavy-tailed and have values that stand for
+something (0, 1, 105 bytes), which a Gaussian smears. A number's bin and a symbol's code are both a place in
+one table of T places, 41 of which are set for an event.
 Everything here is deterministic but `VAE.loss`, which draws eps.
 """
 
@@ -16,38 +19,68 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAST_SCALE = 0.01
-"""Floor of the Gaussian scales: a column that is constant in training must not get infinite likelihood."""
+KEYS: Final = 4
+"""K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
+SERVICE_KEY: Final = 0
+NO_EDGE: Final = 2.0
+"""Fills a column's row of edges behind the last one; no scaled number reaches it."""
+_SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
+_LARGEST_LOGIT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """Everything that shapes the tensors. It is part of the artifact."""
 
-    numbers: int
+    bins: tuple[int, ...]  # of each number
     symbols: tuple[int, ...]  # codes of each symbolic column, the unknown one included
     classes: int
-    window: int = 16  # W, the present event included
+    window: int = 8  # W, the present event included
     latent: int = 16  # Z
     vae_hidden: int = 64
     embedding: int = 16  # E; 0: the BiGRU sees the VAE's latent and score only, as in the paper
     embedding_hidden: int = 64
     gru_hidden: int = 48  # H
+    worst_columns: int = 5  # whose likelihoods make the reconstruction score
 
     @property
-    def features(self) -> int:
-        """F: the numbers, then the symbols one-hot."""
-        return self.numbers + sum(self.symbols)
+    def numbers(self) -> int:
+        return len(self.bins)
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Places of each column in the table: the numbers' bins, then the symbols' codes."""
+        return (*self.bins, *self.symbols)
+
+    @property
+    def places(self) -> int:
+        """T."""
+        return sum(self.columns)
 
     @property
     def event_size(self) -> int:
         """L: what stands for one event in a window."""
-        return self.latent + 1 + self.embedding
+        return self.latent + 1 + self.embedding + KEYS
+
+
+class Features(NamedTuple):
+    """Events as the network reads them."""
+
+    scaled: Tensor  # (N, numbers) float32 in 0..1
+    places: Tensor  # (N, columns) int64, in 0..T - 1: each column's bin or code
+    keys: Tensor  # (N, K) float32
+
+    def take(self, chosen: object) -> Features:
+        return Features(*(of[chosen] for of in self))  # type: ignore[index]
+
+    def to(self, device: str) -> Features:
+        return Features(*(of.to(device) for of in self))
 
 
 def min_max(numbers: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -59,15 +92,30 @@ def min_max(numbers: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return ((torch.log1p(numbers.clamp(min=0.0)) - low) / span).clamp(0.0, 1.0)
 
 
-def one_hot(codes: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Symbol codes (N, S) int64 -> (N, sum of sizes) of 0 and 1, column after column."""
-    out = torch.zeros(len(codes), sum(sizes))
-    starts = torch.tensor([sum(sizes[:column]) for column in range(len(sizes))])
-    return out.scatter_(1, codes + starts, 1.0)
+def features(scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture) -> Features:
+    """Min-max numbers (N, numbers) and symbol codes (N, symbols) as places in the table and as keys.
+
+    `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending.
+    """
+    bins = torch.searchsorted(edges, scaled.T.contiguous(), right=True).T  # (N, numbers)
+    starts = torch.tensor([sum(shape.columns[:column]) for column in range(len(shape.columns))])
+    places = torch.cat((bins, codes), 1) + starts  # (N, columns)
+    sizes = scaled[:, [_SOURCE_BYTES, _RECEIVED_BYTES]]
+    return Features(scaled, places, torch.cat((codes[:, 1:3].to(torch.float32), sizes), 1))
 
 
-def _two_layers(inputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+class OneHotLinear(nn.Module):
+    """A linear layer on one-hot columns: the sum of the rows at an event's places. (N, columns) -> (N, O)."""
+
+    def __init__(self, places: int, outputs: int, columns: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(columns)
+        self.weight = nn.Parameter(torch.empty(places, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, places: Tensor, kept: Tensor | None = None) -> Tensor:
+        """`kept` (N, columns) of 0 and 1 leaves columns out, in training."""
+        return F.embedding_bag(places, self.weight, mode="sum", per_sample_weights=kept) + self.bias
 
 
 class VAE(nn.Module):
@@ -75,50 +123,53 @@ class VAE(nn.Module):
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.numbers, self.symbols = shape.numbers, shape.symbols
-        self.encoder = _two_layers(shape.features, shape.vae_hidden)
-        self.mean = nn.Linear(shape.vae_hidden, shape.latent)
-        self.log_variance = nn.Linear(shape.vae_hidden, shape.latent)
-        self.decoder = _two_layers(shape.latent, shape.vae_hidden)
-        self.output = nn.Linear(shape.vae_hidden, shape.features)
-        self.log_scale = nn.Parameter(torch.full((shape.numbers,), math.log(0.1)))
+        hidden = shape.vae_hidden
+        self.columns, self.worst = shape.columns, shape.worst_columns
+        self.input = OneHotLinear(shape.places, hidden, len(shape.columns))
+        self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.mean = nn.Linear(hidden, shape.latent)
+        self.log_variance = nn.Linear(hidden, shape.latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(shape.latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+        )
+        self.output = nn.Linear(hidden, shape.places)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 2-3: the mean and the log variance of q(z|x). (N, F) -> (N, Z), (N, Z)."""
-        hidden = self.encoder(x)
+    def encode(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Eq. 2-3: the mean and the log variance of q(z|x). (N, columns) -> (N, Z), (N, Z)."""
+        hidden = self.encoder(self.input(places))
         return self.mean(hidden), self.log_variance(hidden).clamp(-12.0, 12.0)
 
-    def reconstruction(self, x: Tensor, z: Tensor) -> Tensor:
-        """-log p(x|z), a number for each event (eq. 5-6). (N, F), (N, Z) -> (N,).
+    def reconstruction(self, places: Tensor, z: Tensor) -> Tensor:
+        """-log p(x|z) of each column, categorical (eq. 5-6). (N, columns), (N, Z) -> (N, columns).
 
-        The likelihoods fit the columns: Gaussian with a learnt scale for numbers, categorical for symbols.
+        The logits are bounded, so that sums of exponentials need no maximum first.
         """
-        output = self.output(self.decoder(z))  # (N, F)
-        log_scale = self.log_scale.clamp(min=math.log(LEAST_SCALE))
-        error = (x[:, : self.numbers] - output[:, : self.numbers]) * torch.exp(-log_scale)
-        loss: Tensor = (0.5 * error**2).sum(1) + (log_scale + 0.5 * math.log(2 * math.pi)).sum()
-        start = self.numbers
-        for size in self.symbols:
-            column = slice(start, start + size)
-            loss = loss - (x[:, column] * F.log_softmax(output[:, column], 1)).sum(1)
-            start += size
-        return loss
+        logits = self.output(self.decoder(z))  # (N, T)
+        logits = _LARGEST_LOGIT * torch.tanh(logits / _LARGEST_LOGIT)
+        parts = torch.split(torch.exp(logits), list(self.columns), 1)
+        total = torch.stack([part.sum(1) for part in parts], 1)  # (N, columns)
+        return torch.log(total) - logits.gather(1, places)
 
     @staticmethod
     def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
         """Eq. 7: KL(q(z|x) || N(0, I)) in closed form. (N, Z), (N, Z) -> (N,)."""
         return 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum(1)
 
-    def loss(self, x: Tensor, divergence_weight: float = 1.0) -> Tensor:
-        """Eq. 8: the negative ELBO with one draw of z = mu + sigma * eps (eq. 4). (N, F) -> (N,)."""
-        mean, log_variance = self.encode(x)
+    def loss(self, places: Tensor, divergence_weight: float = 1.0) -> Tensor:
+        """Eq. 8: the negative ELBO with one draw of z = mu + sigma * eps (eq. 4). (N, columns) -> (N,)."""
+        mean, log_variance = self.encode(places)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return self.reconstruction(x, z) + divergence_weight * self.divergence(mean, log_variance)
+        return self.reconstruction(places, z).sum(1) + divergence_weight * self.divergence(mean, log_variance)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of each event, mu, and its negative ELBO at z = mu. (N, F) -> (N, Z), (N,)."""
-        mean, log_variance = self.encode(x)
-        return mean, self.reconstruction(x, mean) + self.divergence(mean, log_variance)
+    def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of each event, mu, and how badly its worst columns are explained at z = mu.
+
+        The score is the negative log likelihood of the few worst columns: an attack is odd in a few columns,
+        and the sum over all of them drowns it. (N, columns) -> (N, Z), (N,).
+        """
+        mean, _ = self.encode(places)
+        worst = self.reconstruction(places, mean).topk(self.worst, 1).values  # (N, worst)
+        return mean, worst.sum(1)
 
 
 class GRU(nn.Module):
@@ -170,47 +221,80 @@ class Classifier(nn.Module):
         """
         mask = valid.unsqueeze(2)  # (N, W, 1)
         steps = range(self.width)
+        events = related(events)
         ahead = self.forwards(events, mask, steps)  # (N, H)
         back = self.backwards(events, mask, steps[::-1])  # (N, H)
         seen = torch.cat((ahead, back, events[:, -1]), 1)  # (N, 2H + L)
         return self.output(F.dropout(seen, dropout, training=dropout > 0))  # type: ignore[no-any-return]
 
 
+def related(events: Tensor) -> Tensor:
+    """Each event's keys replaced by which of them it shares with the present one. (N, W, L) -> (N, W, L).
+
+    So that a burst of ordinary events, each like the one before, shows as a burst.
+    """
+    keys = events[:, :, -KEYS:]
+    return torch.cat((events[:, :, :-KEYS], (keys == keys[:, -1:]).to(events.dtype)), 2)
+
+
 def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
     """The reconstruction score as a ratio that is above 1 where nothing in training looked like it. (N,).
 
-    Scores span orders of magnitude and may be negative (densities): hence the logarithm of what exceeds
-    `floor`, over `threshold`, which is a quantile of the same logarithm on held-out normal rows.
+    Scores span orders of magnitude: hence the logarithm of what exceeds `floor`, over `threshold`, which is a
+    quantile of the same logarithm on held-out normal rows.
     """
     return torch.log1p((score - floor).clamp(min=0.0)) / threshold
 
 
+def smoothed(novelty: Tensor, same_service: Tensor, valid: Tensor, decay: float) -> Tensor:
+    """Novelty of the present event, averaged with that of the earlier ones of its service in the window.
+
+    An event counts `decay` times as much as the one after it. (N, W), (N, W) bool, (N, W) bool -> (N,).
+    A sum in a fixed order: its last bits must not depend on N.
+    """
+    width = novelty.shape[1]
+    counted = valid & same_service
+    total, weights = torch.zeros_like(novelty[:, 0]), torch.zeros_like(novelty[:, 0])
+    for place in range(width):
+        weight = decay ** (width - 1 - place)
+        total = torch.where(counted[:, place], total + weight * novelty[:, place], total)
+        weights = torch.where(counted[:, place], weights + weight, weights)
+    return total / weights
+
+
 class Network(nn.Module):
-    """All trained tensors: the VAE, the events' dense encoding and the classifier."""
+    """All trained tensors: the bins, the VAE, the events' dense encoding and the classifier."""
+
+    edges: Tensor
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         self.shape = shape
+        self.register_buffer("edges", torch.full((shape.numbers, max(*shape.bins, 2) - 1), NO_EDGE))
         self.vae = VAE(shape)
-        self.embedding: nn.Sequential | None = None
         if shape.embedding:
-            self.embedding = nn.Sequential(
-                nn.Linear(shape.features, shape.embedding_hidden),
-                nn.ReLU(),
-                nn.Linear(shape.embedding_hidden, shape.embedding),
-                nn.Tanh(),
-            )
+            self.numbers = nn.Linear(shape.numbers, shape.embedding_hidden)
+            self.symbols = OneHotLinear(shape.places, shape.embedding_hidden, len(shape.columns))
+            self.embedding = nn.Linear(shape.embedding_hidden, shape.embedding)
         self.classifier = Classifier(shape)
 
-    def events(self, x: Tensor, floor: float, threshold: float) -> Tensor:
-        """What stands for an event in a window: latent mean, novelty, dense encoding. (N, F) -> (N, L).
+    @torch.no_grad()
+    def extract(self, places: Tensor, floor: float, threshold: float) -> Tensor:
+        """Latent mean and novelty. (N, columns) -> (N, Z + 1). No gradient: the VAE is trained before."""
+        mean, score = self.vae(places)
+        return torch.cat((mean, novelty(score, floor, threshold).unsqueeze(1)), 1)
 
-        The VAE is trained before, and gets no gradient from here; the dense encoding learns with the BiGRU.
+    def events(self, of: Features, extracted: Tensor, kept: Tensor | None = None) -> Tensor:
+        """What stands for an event in a window: latent mean, novelty, dense encoding, keys. N -> (N, L).
+
+        The dense encoding learns with the BiGRU: what tells classes apart need not be what explains events.
+        `kept` (N, columns) of 0 and 1 hides columns from it, in training.
         """
-        with torch.no_grad():
-            mean, score = self.vae(x)
-            extracted = torch.cat((mean, novelty(score, floor, threshold).unsqueeze(1)), 1)  # (N, Z + 1)
-        return extracted if self.embedding is None else torch.cat((extracted, self.embedding(x)), 1)
+        if not self.shape.embedding:
+            return torch.cat((extracted, of.keys), 1)
+        scaled = of.scaled if kept is None else of.scaled * kept[:, : self.shape.numbers]
+        hidden = F.relu(self.numbers(scaled) + self.symbols(of.places, kept))
+        return torch.cat((extracted, torch.tanh(self.embedding(hidden)), of.keys), 1)
 
     @classmethod
     def random(cls, shape: Architecture, seed: int) -> Network:

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from streams.codec.models import ModelState, ModelStatus
+from streams.codec.models import ModelRef, ModelState, ModelStatus
+from streams.core.detector import Detector
 from streams.core.patience import BackOff, Patience
 from streams.core.topics import Topics
 from streams.errors import Unavailable
@@ -70,7 +71,7 @@ def assemble(
         return None
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
-        _serve(state, store, serving, waiting.at_start)
+        _serve(state, lambda ref: load(store, ref, settings.operating_point), serving, waiting.at_start)
     patience = BackOff(waiting.wait, _say_away)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
@@ -78,14 +79,16 @@ def assemble(
     def report(status: ModelStatus) -> None:
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
-    ports = FollowerPorts(lambda ref: load(store, ref), report, _now_us)
+    ports = FollowerPorts(lambda ref: load(store, ref, settings.operating_point), report, _now_us)
     follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile)
     if state is not None:
         follower.offer(state)
     _start(follower, parts)
     entry_ports = EntryPorts(lambda: newest_state(settings), ports.load)
     entry = Entry(serving, follower, waiting.turnstile, entry_ports)
-    examiner = Examiner(store, serving, Limits(latency_ratio=settings.model_latency_ratio))
+    examiner = Examiner(
+        store, serving, Limits(latency_ratio=settings.model_latency_ratio), settings.operating_point
+    )
     timeout_s = settings.model_switch_timeout_s
     exactly = ExactSwitch(KafkaFleet(settings), waiting.turnstile.pause, timeout_s, _now_us)
     agent = ModelAgent(
@@ -101,11 +104,13 @@ def _done(state: ModelState | None) -> int:
     return state.revision if state.preparing is None else state.revision - 1
 
 
-def _serve(state: ModelState, store: ModelStore, serving: Serving, patience: Patience) -> None:
+def _serve(
+    state: ModelState, load: Callable[[ModelRef], Detector], serving: Serving, patience: Patience
+) -> None:
     """Before the first chunk: a worker that starts during a change starts with the right model."""
     serving.plan(state.revision, state.switches)
     if serving.ref != state.champion:
-        serving.swap(patience(lambda: load(store, state.champion)))
+        serving.swap(patience(lambda: load(state.champion)))
         ref = state.champion
         log.info(
             "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision

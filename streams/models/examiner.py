@@ -25,11 +25,12 @@ class Examiner:
     store: ModelStore
     serving: Serving
     limits: Limits
+    operating_point: str = ""
 
     def __call__(self, target: Wanted, champion: ModelRef) -> Examined:
         """Takes as long as loading and some tens of micro-batches. Nothing is raised for a bad model."""
         try:
-            candidate = load(self.store, target.ref)
+            candidate = load(self.store, target.ref, self.operating_point)
             if target.ref.version in self.store.retired(target.ref.name):
                 return Examined(target.ref, "the version is retired, and not to be promoted")
             problem = self._gate(candidate, target, champion)
@@ -52,7 +53,7 @@ class Examiner:
         if ref_of(serving) == champion:
             return serving
         try:
-            return load(self.store, champion)
+            return load(self.store, champion, self.operating_point)
         except (ModelRejected, Unavailable):
             return serving
 

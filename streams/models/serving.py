@@ -16,7 +16,7 @@ from streams.codec.models import ModelRef, Switch
 from streams.core.detector import Detector
 from streams.core.events import Chunk
 from streams.core.windows import WIDTH
-from streams.errors import ModelRejected, Unavailable
+from streams.errors import ModelRejected, SettingsError, Unavailable
 from streams.gate import standard_rows
 from streams.models import switches
 from streams.store import ModelStore
@@ -103,16 +103,19 @@ def ref_of(detector: Detector) -> ModelRef:
     return ModelRef(identity.name, identity.version, identity.digest)
 
 
-def load(store: ModelStore, wanted: ModelRef) -> Detector:
-    """The version, whole, verified and warm; its golden vectors have been run.
+def load(store: ModelStore, wanted: ModelRef, operating_point: str = "") -> Detector:
+    """The version at that point, whole, verified and warm; its golden vectors have been run.
 
-    An empty digest is not checked. Raises ModelRejected, and Unavailable where the store does not answer.
+    An empty digest is not checked; an empty point is the model's own. Raises ModelRejected, and Unavailable
+    where the store does not answer.
     """
     name = f"{wanted.name}/{wanted.version}"
     try:
-        detector = store.load(name)
+        detector = store.load(name).at(operating_point)
         _fitting(detector, wanted)
         _warm(detector)
+    except SettingsError as exc:  # the point
+        raise ModelRejected(str(exc)) from exc
     except UNRUNNABLE as exc:
         raise ModelRejected(f"{name}: cannot be run: {type(exc).__name__}: {exc}") from exc
     return detector

@@ -42,7 +42,7 @@ class Taxonomy:
 TAXONOMIES: Final[Mapping[str, Taxonomy]] = {
     "kdd99": Taxonomy("kdd99", CONTEST_CLASSES, CONTEST_COST),
     # The paper's three, DDoS being KDD's dos; with the contest's costs of the same classes.
-    "paper": Taxonomy("paper", ("normal", "dos", "u2r"), ((0, 2, 2), (2, 0, 2), (3, 2, 0))),
+    "paper": Taxonomy("paper", ("normal", "dos", "u2r"), ((0.0, 2.0, 2.0), (2.0, 0.0, 2.0), (3.0, 2.0, 0.0))),
 }
 
 

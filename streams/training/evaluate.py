@@ -68,7 +68,7 @@ class Evaluation:
 
 def evaluate(detector: Detector, read: KddRows, devices: int = 1) -> Evaluation:
     """Every figure of a labelled file. Raises DataError for labels without a class of this model."""
-    truth = _truth(detector, read)
+    truth = true_classes(detector.classes, read)
     found = evaluate_rows(detector, read.rows, devices)
     flagged = found.verdict != 0
     vector = distinct_vectors(read.rows)[1]
@@ -86,12 +86,16 @@ def evaluate(detector: Detector, read: KddRows, devices: int = 1) -> Evaluation:
     )
 
 
-def _truth(detector: Detector, read: KddRows) -> npt.NDArray[np.int64]:
+def true_classes(classes: tuple[str, ...], read: KddRows) -> npt.NDArray[np.int64]:
+    """Each row's true class as a place in `classes`, (N,). Raises DataError for other classes."""
     names = classes_of(read.labels)
-    foreign = sorted(set(names) - set(detector.classes))
+    foreign = sorted(set(names) - set(classes))
     if foreign:
-        raise DataError(f"the file holds {', '.join(foreign)}, which this model has no class for")
-    return np.array([detector.classes.index(name) for name in names], np.int64)[read.label]
+        raise DataError(
+            f"the file holds rows of {', '.join(foreign)}, which this model has no class for "
+            f"(it knows {', '.join(classes)})"
+        )
+    return np.array([classes.index(name) for name in names], np.int64)[read.label]
 
 
 def _per_type(

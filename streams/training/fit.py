@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -21,42 +22,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.detector import Detector, Identity, Parameters
-from streams.core.features import NUMERIC, SYMBOLIC
-from streams.core.model import Architecture, Network
+from streams.core.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
+from streams.core.features import SYMBOLIC
+from streams.core.model import Architecture, Features, Network, min_max
 from streams.errors import AutodeepError
 from streams.training import checkpoint
+from streams.training.binning import bin_edges, table
+from streams.training.calibrate import calibrated
 from streams.training.dataset import NORMAL, TrainingSet
-from streams.training.windows import hide_history, windows
+from streams.training.log import Log, Validation
+from streams.training.plan import Plan
+from streams.training.sampling import (
+    Drawing,
+    sample,
+    sampling_prior,
+    sampling_weights,
+    with_unknown_symbols,
+)
+from streams.training.windows import hide_history, interleave, windows
 
 VAE_PHASE: Final = "vae"
 CLASSIFIER_PHASE: Final = "classifier"
+_NOBODY: Final = Identity("", "", "")
 
 Report = Callable[[str, int, int, float], None]
 """Told of phase, steps done, steps in all and the loss."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Every choice of a training run. It stands in the manifest."""
-
-    seed: int = 1
-    window: int = 16
-    embedding: int = 16
-    vae_steps: int = 3000
-    vae_batch: int = 512
-    vae_on: str = "normal"  # or "all": which rows the VAE learns; novelty is told better by the former
-    vae_learning_rate: float = 2e-3
-    divergence_weight: float = 1.0
-    classifier_steps: int = 3000
-    classifier_batch: int = 256
-    classifier_learning_rate: float = 2e-3
-    dropout: float = 0.1
-    hidden_history_share: float = 0.5
-    unknown_symbol_share: float = 0.01  # symbols replaced by the unknown one, so that it means something
-    novelty_quantile: float = 0.995  # of held-out normals
-    novelty_weight: float = 0.5
-    checkpoint_every_steps: int = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +59,8 @@ class Run:
     plan: Plan
     folder: Path | None
     report: Report = lambda phase, step, steps, loss: None
+    validated: Callable[[str, Validation], None] = lambda phase, found: None
+    device: str = "cpu"
 
     def digest(self) -> str:
         hashed = hashlib.sha256(json.dumps(dataclasses.asdict(self.plan), sort_keys=True).encode())
@@ -83,73 +75,98 @@ def fit(run: Run, resume: bool = False) -> Detector:
     Raises AutodeepError where a loss is no longer finite (the last good checkpoint stays), DataError where
     the checkpoint to resume from is another run's.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         digest = run.digest()
         found = checkpoint.read(run.folder, digest) if resume and run.folder else None
-        parameters = _parameters(run)
-        network = Network.random(parameters.shape, run.plan.seed)
+        parameters, network = _start(run)
         at, tensors = found if found else (checkpoint.Progress(digest, VAE_PHASE, 0), {})
         if tensors:
             checkpoint.restore_network(network, tensors)
-        vectors = Detector(Identity("", "", ""), parameters, network).features(run.data.rows[run.data.first])
-        network.requires_grad_(True)
+        vectors = Detector(_NOBODY, parameters, network).features(run.data.rows[run.data.first])
+        network.requires_grad_(True).to(run.device)
+        vectors = vectors.to(run.device)
         if at.phase == VAE_PHASE:
             _train_vae(run, network, vectors, at, tensors)
             at, tensors = checkpoint.Progress(digest, CLASSIFIER_PHASE, 0), {}
         floor, threshold = _calibrate(run, network, vectors)
         parameters = dataclasses.replace(parameters, score_floor=floor, score_threshold=threshold)
         _train_classifier(run, network, vectors, (floor, threshold), at, tensors)
-    return Detector(Identity("", "", ""), parameters, network)
+    detector = Detector(_NOBODY, parameters, network.cpu())
+    return calibrated(detector, run.data, run.validate, run.plan, sampling_prior(run.data, run.learn))
 
 
-def _parameters(run: Run) -> Parameters:
-    """Eq. 1's extremes and the vocabulary, of the rows that are learnt from and of no others."""
-    rows = run.data.rows[run.learn]
+def _start(run: Run) -> tuple[Parameters, Network]:
+    """Eq. 1's extremes, bins and vocabulary, of the rows that are learnt from and of no others."""
+    data, plan, taxonomy = run.data, run.plan, run.data.taxonomy
+    rows = data.rows[run.learn]
     numbers = np.log1p(rows["numbers"])
-    taxonomy = run.data.taxonomy
+    low, high = numbers.min(0), numbers.max(0)
+    distinct = np.unique(data.vector[run.learn])
+    vectors = data.rows["numbers"][data.first[distinct]]
+    scaled = min_max(torch.from_numpy(vectors), torch.from_numpy(low), torch.from_numpy(high)).numpy()
+    repeats = np.bincount(data.vector[run.learn])[distinct]
+    edges = bin_edges(scaled, np.sqrt(repeats), plan.quantile_bins, plan.common_bins)
     shape = Architecture(
-        numbers=len(NUMERIC),
+        bins=tuple(len(of) + 1 for of in edges),
         symbols=tuple(column.size for column in SYMBOLIC),
         classes=len(taxonomy.classes),
-        window=run.plan.window,
-        embedding=run.plan.embedding,
+        window=plan.window,
+        embedding=plan.embedding,
+        worst_columns=plan.worst_columns,
     )
-    return Parameters(
+    parameters = Parameters(
         shape=shape,
         classes=taxonomy.classes,
-        low=tuple(numbers.min(0).tolist()),
-        high=tuple(numbers.max(0).tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
         seen_codes=tuple(
             tuple(np.unique(rows["codes"][:, column]).tolist()) for column in range(len(SYMBOLIC))
         ),
         cost=taxonomy.cost,
         score_floor=0.0,
         score_threshold=1.0,
-        novelty_weight=run.plan.novelty_weight,
+        score_decay=plan.score_decay,
+        unknown_offset=0.0,
+        unknown_slope=0.0,
+        temperature=1.0,
+        log_prior=(0.0,) * shape.classes,
+        operating_points=MappingProxyType({OPERATOR: OperatingPoint(1.0), CONTEST: OperatingPoint(1.0)}),
+        default_point=OPERATOR,
     )
+    network = Network.random(shape, plan.seed)
+    network.edges.copy_(torch.from_numpy(table(edges)))
+    return parameters, network
 
 
 def _train_vae(
-    run: Run, network: Network, vectors: Tensor, at: checkpoint.Progress, tensors: dict[str, Tensor]
+    run: Run, network: Network, vectors: Features, at: checkpoint.Progress, tensors: dict[str, Tensor]
 ) -> None:
     """Eq. 8 on distinct vectors, each weighted by the square root of its repeats."""
     learn = run.learn & (run.data.target == NORMAL) if run.plan.vae_on == "normal" else run.learn
     repeats = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
-    draw = _Drawing(np.sqrt(repeats))
+    draw = Drawing(np.sqrt(repeats))
+    held = sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan.seed)
 
     def loss(rng: np.random.Generator) -> Tensor:
-        x = _with_unknown_symbols(vectors[draw(rng, run.plan.vae_batch)], run.plan, rng, network.shape)
-        return network.vae.loss(x, run.plan.divergence_weight).mean()
+        chosen = vectors.take(draw(rng, run.plan.vae_batch))
+        of, _ = with_unknown_symbols(chosen, run.plan.unknown_symbol_share, rng, network.shape)
+        return network.vae.loss(of.places, run.plan.divergence_weight).mean()
 
-    _descend(run, network, loss, network.vae.parameters(), at, tensors)
+    def validation() -> Validation:
+        places = vectors.take(held).places
+        mean, log_variance = network.vae.encode(places)
+        each = network.vae.reconstruction(places, mean).sum(1) + network.vae.divergence(mean, log_variance)
+        return Validation(float(each.mean()))
+
+    _descend(run, network, (loss, validation), network.vae.parameters(), at, tensors)
 
 
-def _calibrate(run: Run, network: Network, vectors: Tensor) -> tuple[float, float]:
+def _calibrate(run: Run, network: Network, vectors: Features) -> tuple[float, float]:
     """Floor and threshold of the novelty, from the scores of normal rows that nothing was learnt from."""
     chosen = run.validate & (run.data.target == NORMAL)
     places, repeats = np.unique(run.data.vector[chosen], return_counts=True)
     with torch.inference_mode():
-        score = network.vae(vectors[places])[1].numpy().astype(np.float64)
+        score = network.vae(vectors.take(places).places)[1].cpu().numpy().astype(np.float64)
     score = np.repeat(score, repeats)
     floor = float(score.min())
     return floor, float(np.log1p(np.quantile(score, run.plan.novelty_quantile) - floor))
@@ -158,47 +175,75 @@ def _calibrate(run: Run, network: Network, vectors: Tensor) -> tuple[float, floa
 def _train_classifier(
     run: Run,
     network: Network,
-    vectors: Tensor,
+    vectors: Features,
     calibration: tuple[float, float],
     at: checkpoint.Progress,
     tensors: dict[str, Tensor],
 ) -> None:
     """Cross-entropy on windows in capture order, rows drawn by inverse square roots of both counts."""
     data, plan = run.data, run.plan
-    learn = run.learn & (data.target >= 0)
-    repeats = np.bincount(data.vector[learn], minlength=len(data.first))[data.vector]  # (N,)
-    members = np.bincount(data.target[learn], minlength=len(data.taxonomy.classes))[data.target]
-    draw = _Drawing(np.where(learn, 1.0 / np.sqrt(np.maximum(repeats, 1) * np.maximum(members, 1)), 0.0))
+    draw = Drawing(sampling_weights(data, run.learn))
+    normal = np.flatnonzero(run.learn & (data.target == NORMAL))
+    held = sample(np.flatnonzero(run.validate & (data.target >= 0)), plan.seed)
     start = np.zeros(1, np.int64)
+    extracted = torch.cat([network.extract(part, *calibration) for part in torch.split(vectors.places, 4096)])
+    cost = torch.tensor(data.taxonomy.cost, device=run.device)
+
+    def scores(
+        index: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], rng: np.random.Generator | None
+    ) -> Tensor:
+        needed, slot = np.unique(data.vector[index], return_inverse=True)
+        of, seen = vectors.take(needed), extracted[needed]
+        if rng is not None:
+            of, changed = with_unknown_symbols(of, plan.unknown_symbol_share, rng, network.shape)
+            seen[changed] = network.extract(of.places[changed], *calibration)
+        kept = None
+        if rng is not None and plan.column_dropout:
+            drawn = rng.random(of.places.shape, np.float32) >= plan.column_dropout
+            kept = torch.from_numpy(drawn).to(of.scaled)
+        events = network.events(of, seen, kept)  # (D, L)
+        window = events[torch.from_numpy(slot.reshape(index.shape))]  # (B, W, L)
+        mask = torch.from_numpy(valid).to(run.device)
+        found: Tensor = network.classifier(window, mask, plan.dropout if rng is not None else 0.0)
+        return found
 
     def loss(rng: np.random.Generator) -> Tensor:
         places = draw(rng, plan.classifier_batch)
         index, valid = windows(places, start, plan.window)  # (B, W)
         valid &= ~run.validate[index]  # what is kept for validation is no history to learn from either
+        index, valid = interleave(index, valid, normal, plan.interleaved_share, rng)
         valid = hide_history(valid, plan.hidden_history_share, rng)
-        needed, slot = np.unique(data.vector[index], return_inverse=True)
-        x = _with_unknown_symbols(vectors[needed], plan, rng, network.shape)
-        events = network.events(x, *calibration)  # (D, L)
-        scores = network.classifier(
-            events[torch.from_numpy(slot.reshape(index.shape))], torch.from_numpy(valid), plan.dropout
+        truth = torch.from_numpy(data.target[places]).to(run.device)
+        return F.cross_entropy(scores(index, valid, rng), truth, label_smoothing=plan.label_smoothing)
+
+    def validation() -> Validation:
+        found = scores(*windows(held, start, plan.window), None)
+        truth = torch.from_numpy(data.target[held]).to(run.device)
+        verdict = (torch.softmax(found, 1) @ cost).argmin(1)
+        return Validation(
+            float(F.cross_entropy(found, truth)),
+            float((verdict == truth).float().mean()),
+            float(cost[truth, verdict].mean()),
         )
-        return F.cross_entropy(scores, torch.from_numpy(data.target[places]))
 
     trained = [p for name, p in network.named_parameters() if not name.startswith("vae.")]
-    _descend(run, network, loss, trained, at, tensors)
+    _descend(run, network, (loss, validation), trained, at, tensors)
 
 
 def _descend(
     run: Run,
     network: Network,
-    loss_of: Callable[[np.random.Generator], Tensor],
+    measure: tuple[Callable[[np.random.Generator], Tensor], Callable[[], Validation]],
     trained: object,
     at: checkpoint.Progress,
     tensors: dict[str, Tensor],
 ) -> None:
     """Adam with a rate that falls along a half cosine, from `at` to the phase's last step."""
+    loss_of, validation = measure
     vae = at.phase == VAE_PHASE
     steps = run.plan.vae_steps if vae else run.plan.classifier_steps
+    log = Log(run.folder, lambda phase, step: step <= at.step if phase == at.phase else not vae)
+    since: list[float] = []
     rate = run.plan.vae_learning_rate if vae else run.plan.classifier_learning_rate
     optimizer = torch.optim.Adam(trained, lr=rate)  # type: ignore[arg-type]
     if at.step:
@@ -218,31 +263,13 @@ def _descend(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
         optimizer.step()
+        since.append(value)
         run.report(at.phase, step + 1, steps, value)
+        if (step + 1) % run.plan.validate_every_steps == 0 or step + 1 == steps:
+            with torch.inference_mode():
+                found = validation()
+            run.validated(at.phase, found)
+            log.add(at.phase, step + 1, sum(since) / len(since), found)
+            since.clear()
         if run.folder and ((step + 1) % run.plan.checkpoint_every_steps == 0 or step + 1 == steps):
             checkpoint.write(run.folder, dataclasses.replace(at, step=step + 1), network, optimizer)
-
-
-class _Drawing:
-    """Draws places with probabilities in proportion to their weights."""
-
-    def __init__(self, weights: npt.NDArray[np.float64]) -> None:
-        self.places = np.flatnonzero(weights > 0)
-        self.cumulative = np.cumsum(weights[self.places])
-
-    def __call__(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
-        drawn = np.searchsorted(self.cumulative, rng.random(count) * self.cumulative[-1], side="right")
-        chosen: npt.NDArray[np.int64] = self.places[np.minimum(drawn, len(self.places) - 1)]
-        return chosen
-
-
-def _with_unknown_symbols(x: Tensor, plan: Plan, rng: np.random.Generator, shape: Architecture) -> Tensor:
-    """A few symbols replaced by the unknown one (the first place of their column). (N, F) -> (N, F)."""
-    x = x.clone()
-    start = shape.numbers
-    for size in shape.symbols:
-        hit = torch.from_numpy(rng.random(len(x)) < plan.unknown_symbol_share)
-        x[hit, start : start + size] = 0.0
-        x[hit, start] = 1.0
-        start += size
-    return x

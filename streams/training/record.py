@@ -43,6 +43,9 @@ def record(run: Run, detector: Detector, origin: Origin) -> Record:
         "taxonomy": run.data.taxonomy.name,
         "cleansing": dataclasses.asdict(run.data.cleansing),
         "plan": dataclasses.asdict(run.plan),
+        "operating_points": {
+            name: dataclasses.asdict(of) for name, of in detector.parameters.operating_points.items()
+        },
         "learnt_rows": int(run.learn.sum()),
         "held_out_rows": int(run.validate.sum()),
         "torch": torch.__version__,

@@ -1,0 +1,36 @@
+"""Every choice of a training run, one frozen value. It stands in the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    seed: int = 1
+    window: int = 8  # W; 1 where the file is in no order
+    embedding: int = 16
+    quantile_bins: int = 50
+    common_bins: int = 25
+    worst_columns: int = 5
+    vae_steps: int = 3000
+    vae_batch: int = 512
+    vae_on: str = "normal"  # or "all": which rows the VAE learns; novelty is told better by the former
+    vae_learning_rate: float = 2e-3
+    divergence_weight: float = 1.0
+    classifier_steps: int = 1500
+    classifier_batch: int = 256
+    classifier_learning_rate: float = 2e-3
+    dropout: float = 0.1
+    column_dropout: float = 0.3  # share of an event's columns that the dense encoding does not see
+    label_smoothing: float = 0.0
+    hidden_history_share: float = 0.3
+    interleaved_share: float = 0.5  # of the windows; in these, ordinary events come between
+    unknown_symbol_share: float = 0.01  # columns replaced by their unknown place, so that it means something
+    novelty_quantile: float = 0.995  # of held-out normals
+    score_decay: float = 0.3
+    prior_exponent: float = 0.5  # of the sampling prior that the posterior is divided by
+    unknown_odds: float = 0.5  # of unknown attacks to normals, where the novelty is calibrated
+    operator_false_alarms: float = 0.003  # of held-out normals, at the operator's point
+    checkpoint_every_steps: int = 500
+    validate_every_steps: int = 250

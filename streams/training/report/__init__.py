@@ -1,0 +1,1 @@
+"""What `autodeep evaluate` measures and shows: protocols, figures, pictures and the page."""
