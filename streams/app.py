@@ -35,9 +35,9 @@ from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import check_rights, topic_id, wait_for_broker
 from streams.kafka.transport import Poll, RebalanceBegins
 from streams.metrics import CONTENT_TYPE, exposition
-from streams.models.assembly import Waiting, WorkerModels, assemble
+from streams.models.assembly import Waiting, WorkerModels, assemble, challenged
 from streams.models.serving import Serving
-from streams.pipeline import Computed, Pipeline, Ports, Rules
+from streams.pipeline import Computed, Judges, Pipeline, Ports, Rules
 from streams.process import WorkerShell, ending, log_config
 from streams.settings import Settings
 from streams.store import open_store
@@ -55,9 +55,12 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     serving = Serving(store.load(settings.model).at(settings.operating_point))
     worker = Worker()
     with ExitStack() as parts:
-        pipeline = build_pipeline(settings, worker, serving, parts)
+        challenge, shadow = challenged(settings, parts)
+        judges = Judges(serving.judge, challenge.canary, shadow.watch)
+        pipeline = build_pipeline(settings, worker, judges, serving().latent_size, parts)
         at_start = BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), _say_away)
-        models = assemble(settings, store, serving, Waiting(at_start, worker.wait, worker.turnstile), parts)
+        waiting = Waiting(at_start, worker.wait, worker.turnstile)
+        models = assemble(settings, store, serving, challenge, waiting, parts)
         log.info("serving model %s/%s (%s)", serving.ref.name, serving.ref.version, serving.ref.digest[:12])
         app = create_app(settings, worker, serving, models)
         worker.serve(pipeline, None if models is None else models.entry)
@@ -66,7 +69,9 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     raise SystemExit(0)
 
 
-def build_pipeline(settings: Settings, worker: Worker, serving: Serving, parts: ExitStack) -> Pipeline:
+def build_pipeline(
+    settings: Settings, worker: Worker, judges: Judges, latent_size: int, parts: ExitStack
+) -> Pipeline:
     """The path of one worker on real adapters, which `parts` closes.
 
     Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
@@ -103,7 +108,7 @@ def build_pipeline(settings: Settings, worker: Worker, serving: Serving, parts: 
         publish_classified=settings.publish_classified,
         version=__version__,
     )
-    return Pipeline(ports, rules, _cache(settings, serving().latent_size), serving.judge)
+    return Pipeline(ports, rules, _cache(settings, latent_size), judges)
 
 
 def _cache(settings: Settings, latent_size: int) -> WindowCache:

@@ -23,14 +23,16 @@ import numpy as np
 from streams.codec.alerts import AlertFormat, encode_alert
 from streams.codec.dead_letters import dead_letter
 from streams.core import windows as sequence
+from streams.core.alerts import CANARY
 from streams.core.classified import Classified, alerts_of
-from streams.core.detector import Detector, Verdicts
+from streams.core.detector import Detector
 from streams.core.events import Chunk, Events, Message, Rejected, Source
+from streams.core.inference import Canary, infer, infer_from_rows
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
 from streams.core.topics import NORMAL, Topics
-from streams.core.window_cache import CacheFigures, Latents, WindowCache
-from streams.core.windows import WIDTH, Advance, Index, Windows
+from streams.core.window_cache import CacheFigures, WindowCache
+from streams.core.windows import Advance, Index, Windows
 
 STAGES: Final = ("decode", "windows", "infer", "publish", "save")
 
@@ -86,16 +88,34 @@ class Ports:
     """Wall clock for `detected_at_us` alone: nothing is decided by it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """What the champion has judged of a chunk, for whoever compares; the arrays are this chunk's own."""
+
+    chunk: Chunk
+    windows: Windows  # (D,) before the chunk
+    classified: Classified
+    cpu_ns: int
+    """What judging took; windows half remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who judges: the champion of a chunk, a challenger for a share of the devices, and who watches."""
+
+    champion: Callable[[Chunk], Detector]
+    canary: Callable[[], Canary | None] = lambda: None
+    watch: Callable[[Observed], None] = lambda observed: None
+
+
 class Pipeline:
     """The path of one worker. One thread computes; one, which may be another, delivers."""
 
-    def __init__(
-        self, ports: Ports, rules: Rules, cache: WindowCache, judge: Callable[[Chunk], Detector]
-    ) -> None:
+    def __init__(self, ports: Ports, rules: Rules, cache: WindowCache, judges: Judges) -> None:
         self._ports = ports
         self._rules = rules
         self._cache = cache
-        self._judge = judge
+        self._judges = judges
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
 
     def process(self, chunk: Chunk) -> Report:
@@ -110,7 +130,8 @@ class Pipeline:
     def compute(self, chunk: Chunk) -> Computed:
         """Decode, load windows, infer; the windows in memory are then those after the chunk."""
         watch = _Stopwatch()
-        detector = self._judge(chunk)  # one model for the whole chunk
+        detector = self._judges.champion(chunk)  # one model for the whole chunk
+        canary = self._judges.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
         events = decoded.events
@@ -118,17 +139,21 @@ class Pipeline:
         slots, windows, based_on = self._load(chunk, devices)
         step = sequence.advance(windows, device, events, self._rules.idle_us)
         watch.lap("windows")
-        verdicts, latents = self._infer(detector, slots, windows, step, events)
-        self._cache.put(slots, step.windows, latents, self._ordinal(detector))
+        taken = _Taken(chunk.source, events, slots, windows, step)
+        parts = [taken] if canary is None else _parted(taken, device, [canary.takes(d) for d in devices])
+        judged = [self._by_champion(parts[0], detector)]
+        if canary is not None:
+            judged.append(self._by_challenger(parts[1], canary.detector))
         watch.lap("infer")
-        messages = self._messages(Classified(chunk.source, events, step, detector, verdicts))
+        messages = [message for classified in judged for message in self._messages(classified)]
         messages += self._letters(chunk, decoded.rejected)
         watch.lap("publish")
+        self._judges.watch(Observed(chunk, parts[0].windows, judged[0], watch.ns["infer"]))
         report = Report(
             records=len(chunk.records),
             classified=len(step.applied),
             repeats=len(events) - len(step.applied),
-            verdicts=_tally(detector, verdicts),
+            verdicts=sum((Counter(classified.names) for classified in judged), Counter[str]()),
             dead_letters=Counter(str(rejected.reason) for rejected in decoded.rejected),
             fenced=0,
             cpu_ns=watch.ns,
@@ -173,23 +198,19 @@ class Pipeline:
         windows[foreign] = sequence.blank(int(foreign.sum()), source)
         return slots, windows, based_on
 
-    def _infer(
-        self, detector: Detector, slots: Index, windows: Windows, step: Advance, events: Events
-    ) -> tuple[Verdicts, Latents]:
-        """Verdicts (A,) of the applied events, and the latents (D, W, L) of the rings after them."""
-        size = detector.latent_size
-        ring, known = self._cache.latents(slots, self._ordinal(detector), size)  # (D, W, L)
-        unknown = np.flatnonzero(~known & (windows["head"]["count"] > 0))
-        fresh = events.rows[step.applied]  # (A,)
-        encoded = detector.encode(np.concatenate([windows["rows"][unknown].reshape(-1), fresh]))
-        ring[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, size)
-        new = encoded[len(unknown) * WIDTH :]  # (A, L)
-        tape = np.concatenate([ring.reshape(-1, size), new])  # (D * W + A, L)
-        w = detector.width
-        verdicts = detector.classify(tape, step.index[:, -w:], step.valid[:, -w:])
-        after = tape[: len(ring) * WIDTH]
-        after[step.ring_place[step.stays]] = new[step.stays]
-        return verdicts, after.reshape(ring.shape)
+    def _by_champion(self, taken: _Taken, detector: Detector) -> Classified:
+        """Its latents are remembered from chunk to chunk."""
+        ordinal = self._ordinal(detector)
+        latents, known = self._cache.latents(taken.slots, ordinal, detector.latent_size)  # (D, W, L)
+        verdicts, latents = infer(detector, taken.windows, taken.step, taken.events.rows, latents, known)
+        self._cache.put(taken.slots, taken.step.windows, latents, ordinal)
+        return Classified(taken.source, taken.events, taken.step, detector, verdicts)
+
+    def _by_challenger(self, taken: _Taken, detector: Detector) -> Classified:
+        """From raw windows each time: two models' latents in turn would cost the champion its own."""
+        verdicts = infer_from_rows(detector, taken.windows, taken.step, taken.events.rows)
+        self._cache.put_windows(taken.slots, taken.step.windows)
+        return Classified(taken.source, taken.events, taken.step, detector, verdicts, CANARY)
 
     def _ordinal(self, detector: Detector) -> int:
         return self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
@@ -243,9 +264,30 @@ def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
     return list(number), place
 
 
-def _tally(detector: Detector, verdicts: Verdicts) -> dict[str, int]:
-    counts = np.bincount(verdicts.verdict, minlength=len(detector.verdicts)).tolist()
-    return {name: count for name, count in zip(detector.verdicts, counts, strict=True) if count}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    """A chunk's events and the windows (D,) of devices before it; of some of the devices, a part of it."""
+
+    source: Source
+    events: Events
+    slots: Index  # (D,)
+    windows: Windows  # (D,)
+    step: Advance
+
+
+def _parted(taken: _Taken, device: Index, in_canary: Sequence[bool]) -> list[_Taken]:
+    """What the champion judges, and what the challenger does; `device` (N,) says whose each event is."""
+    canary = np.array(in_canary, bool)  # (D,)
+    owner = device[taken.step.applied]  # (A,)
+    return [
+        replace(
+            taken,
+            slots=taken.slots[chosen],
+            windows=taken.windows[chosen],
+            step=sequence.part_of(taken.step, owner, chosen),
+        )
+        for chosen in (np.flatnonzero(~canary), np.flatnonzero(canary))
+    ]
 
 
 class _Stopwatch:

@@ -87,6 +87,9 @@ class Settings:
         "Seconds that all workers may take to get ready for a switch at exact offsets; then it is refused",
         _at_least(1, float),
     )
+    shadow_cpu_share: float = _setting(
+        0.2, "Most of one core that a challenger takes in the background of a worker", _at_least(0, float)
+    )
     model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"

@@ -117,7 +117,7 @@ AVRO = encode_alert(ALERT)
         (broken_json(offset=True), "offset"),
         (broken_json(scores=[1]), "scores"),
         (broken_json(scores={"dos": "x"}), r"scores\.dos"),
-        (AVRO[:-1], "column model_digest"),
+        (AVRO[:-1], "column model_role"),
         (AVRO + b"x", "ends at byte"),
         (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
         (b"\xc3\x01ab", "fingerprint 6162"),

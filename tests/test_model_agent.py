@@ -136,7 +136,7 @@ def test_what_is_served_is_promoted_without_a_new_revision_and_without_examinati
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (promote("2", action="shadow"), "'shadow'"),
+        (promote("2", action="retire"), "'retire'"),
         (promote("2", at_offsets={"0": 4}), "offsets of now"),
         (dataclasses.replace(ROLLBACK, at_offsets={}), "only a promote switches at exact offsets"),
         (promote(""), "names a model and a version"),

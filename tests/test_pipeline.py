@@ -23,7 +23,7 @@ from streams.core.topics import Topics
 from streams.core.window_cache import WindowCache
 from streams.core.windows import unpack
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
-from streams.pipeline import Computed, Pipeline, Ports, Report, Rules
+from streams.pipeline import Computed, Judges, Pipeline, Ports, Report, Rules
 from tests.fakes import FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
 
@@ -75,7 +75,7 @@ class World:
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         rules = Rules(TOPICS, idle_us=10**9, publish_classified=True)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), lambda chunk: self.detector)
+        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: self.detector))
 
     def verdicts(self) -> dict[str, Alert]:
         """Distinct verdicts by id; a repeat must say the same."""

@@ -15,14 +15,15 @@ from streams.core.features import KDD_COLUMNS
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
-NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Flow", "ModelCommand", "ModelState"]
+NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "ModelCommand", "ModelState"]
 
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
 FINGERPRINTS = {
-    "Alert": "155058a5a4bc79b6",
+    "Alert": "fb9893f66625bb0a",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "1e550812736ae6ce",
+    "Disagreement": "5a10f656adf0f727",
     "Flow": "c4c7253796a0fd30",
     "ModelCommand": "b4ec0166961867ad",
     "ModelState": "6e449daef9cbb2b2",
@@ -34,7 +35,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "alert_id": "i", "device_id": "d", "event_time_us": 1, "detected_at_us": 2, "verdict": "novel",
         "closest": "dos", "scores": {"dos": 0.5}, "novelty": 1.5, "window_fill": 3, "window_width": 16,
         "topic": "t", "topic_id": "u", "partition": 4, "offset": 5, "model_name": "m", "model_version": "v",
-        "model_digest": "x",
+        "model_digest": "x", "model_role": "canary",
     },
     "ConnectionRecord": {
         "device_id": "d", "event_time_us": 1, "protocol_type": "tcp", "service": "http", "flag": "SF",
@@ -43,6 +44,11 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "DeadLetter": {
         "reason": "truncated", "detail": "d", "topic": "t", "topic_id": "u", "partition": 1, "offset": 2,
         "timestamp_ms": 3, "id": "i", "version": "0",
+    },
+    "Disagreement": {
+        "alert_id": "i", "device_id": "d", "event_time_us": 1, "topic": "t", "partition": 2, "offset": 3,
+        "champion": {**REF, "verdict": "dos", "score": 0.5, "novelty": 0.25},
+        "challenger": {**REF, "version": "2", "verdict": "novel", "score": 0.75, "novelty": 1.5},
     },
     "Flow": {
         "device_id": "d", "event_time_us": 1, "src_address": "::1", "src_port": 2, "dst_address": "::2",
@@ -62,7 +68,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 GOLDEN = {
     "Alert": (
         "0269026402040a6e6f76656c06646f730206646f73000000000000e03f00000000000000f83f062002740275080a026d"
-        "02760278"
+        "027602780c63616e617279"
     ),
     "ConnectionRecord": (
         "02640200067463700868747470045346d804000000000000000000000000000000000000000000000000000000000000"
@@ -70,6 +76,10 @@ GOLDEN = {
         "000000"
     ),
     "DeadLetter": "127472756e636174656402640274027502040602690230",
+    "Disagreement": (
+        "0269026402027404060a6b64643939023104616206646f73000000000000e03f000000000000d03f0a6b646439390232"
+        "0461620a6e6f76656c000000000000e83f000000000000f83f"
+    ),
     "Flow": "026402063a3a3104063a3a32060675647006646e73045346080a0c0e10",
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (

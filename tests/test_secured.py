@@ -100,7 +100,7 @@ def least_rights(tested: TestedPath) -> list[AclBinding]:
 
 
 def written(topics: Topics) -> tuple[str, ...]:
-    return (*topics.all_alerts(), topics.dead_letters, topics.classified)
+    return (*topics.all_alerts(), topics.dead_letters, topics.classified, topics.disagreements)
 
 
 def allowed(kind: ResourceType, name: str, operation: AclOperation) -> AclBinding:

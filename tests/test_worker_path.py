@@ -57,11 +57,12 @@ def test_a_kafka_that_is_not_there_is_named_waited_for_and_given_up(tmp_path: Pa
 def test_a_broken_model_folder_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(shipped(), store)
-    tensors = store.joinpath(*open_store().resolve("kdd99@champion"), "model.safetensors")
+    name, version = open_store().resolve("kdd99@champion")
+    tensors = store / name / version / "model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-100])
     code, log = ended(tmp_path, {"model_store": str(store)})
     assert code == 3
-    assert "kdd99/1/model.safetensors" in log
+    assert f"{name}/{version}/model.safetensors" in log
     assert "Traceback" not in log
 
 

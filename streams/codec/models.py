@@ -12,7 +12,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 import fastavro
@@ -22,11 +22,15 @@ from streams.errors import DataError
 
 MODEL_COMMAND: Final = "ModelCommand"
 MODEL_STATE: Final = "ModelState"
+DISAGREEMENT: Final = "Disagreement"
 ACTIVE_KEY: Final = b"active"
 """The one key of the compacted topic of active models."""
 
-StatusKind = Literal["decision", "worker"]
-Outcome = Literal["promoted", "rolled_back", "refused", "preparing", "serving", "prepared", "load_failed"]
+StatusKind = Literal["decision", "worker", "challenge"]
+Outcome = Literal[
+    "promoted", "rolled_back", "shadowing", "canarying", "dismissed", "refused",
+    "preparing", "serving", "prepared", "load_failed", "compared",
+]  # fmt: skip
 
 
 class ModelMessageUnreadable(DataError, ValueError):
@@ -99,6 +103,8 @@ class ModelState:
 class ModelStatus:
     """What came of a command (kind `decision`), or what one worker does about it (kind `worker`).
 
+    Of kind `challenge` it tells how the challenger, which it names, compares so far: `figures` are those of
+    core.comparison, empty in all others.
     `revision` is that of the state meant: of a refusal, the one that stays. `load_s` is 0 where nothing was
     loaded. `detail` is one line for people; encoding joins its lines.
     """
@@ -114,11 +120,49 @@ class ModelStatus:
     detail: str
     load_s: float
     at_us: int
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
         """The answer to a command; that a model is being prepared is none yet."""
         return self.kind == "decision" and self.outcome != "preparing"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one model said of an event."""
+
+    name: str
+    version: str
+    digest: str
+    verdict: str
+    score: float
+    novelty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An event on which the challenger is of another mind: schemas/Disagreement.avsc."""
+
+    alert_id: str
+    device_id: str
+    event_time_us: int
+    topic: str
+    partition: int
+    offset: int
+    champion: Opinion
+    challenger: Opinion
+
+
+def encode_disagreement(disagreement: Disagreement) -> bytes:
+    return _encode(DISAGREEMENT, disagreement)
+
+
+def decode_disagreement(value: bytes | None) -> Disagreement:
+    """Raises ModelMessageUnreadable."""
+    fields = _decode(DISAGREEMENT, value)
+    opinions = {name: Opinion(*fields[name]) for name in ("champion", "challenger")}
+    return Disagreement(**{**fields, **opinions})
 
 
 def encode_command(command: ModelCommand) -> bytes:
@@ -166,7 +210,11 @@ def decode_status(value: bytes | None) -> ModelStatus:
         raise ModelMessageUnreadable(f"the status is no JSON: {exc}") from exc
     if not isinstance(fields, dict):
         raise ModelMessageUnreadable("the status is JSON, but no object")
-    return ModelStatus(**{name: _typed(name, fields.get(name), wanted) for name, wanted in _STATUS.items()})
+    figures = fields.get("figures", {})
+    if not isinstance(figures, dict):
+        raise ModelMessageUnreadable("the status's figures are no object")
+    typed = {name: _typed(name, fields.get(name), wanted) for name, wanted in _STATUS.items()}
+    return ModelStatus(**typed, figures=figures)
 
 
 _STATUS: Final[Mapping[str, type | tuple[str, ...]]] = {
@@ -203,7 +251,7 @@ def _parsed(name: str) -> Any:
     return fastavro.parse_schema(dict(schemas.load(name).source))
 
 
-def _encode(name: str, message: ModelCommand | ModelState) -> bytes:
+def _encode(name: str, message: ModelCommand | ModelState | Disagreement) -> bytes:
     out = io.BytesIO()
     out.write(framing.single_object_header(schemas.load(name).fingerprint))
     fastavro.schemaless_writer(out, _parsed(name), dataclasses.asdict(message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from streams.commands.models_challenge import canary, dismiss, report, shadow
 from streams.commands.models_orders import promote, rollback
 
 app = typer.Typer(no_args_is_help=True, help="The model store, and which model serves.")
@@ -19,8 +20,8 @@ _TRUST_KEY = typer.Option(
 )
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
-app.command()(promote)
-app.command()(rollback)
+for _command in (promote, rollback, shadow, canary, dismiss, report):
+    app.command()(_command)
 
 
 @app.callback()

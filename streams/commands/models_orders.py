@@ -10,10 +10,26 @@ if TYPE_CHECKING:
     from streams.codec.models import ModelCommand, ModelRef
 
 _WAIT_S = 30.0
-_WAIT = typer.Option(_WAIT_S, "--wait", min=0, help="Seconds to wait for the decision.")
+WAIT = typer.Option(_WAIT_S, "--wait", min=0, help="Seconds to wait for the decision.")
 _WAIT_EXACT_S = 90.0
 """All workers get ready first, for which they have AUTODEEP_MODEL_SWITCH_TIMEOUT_S."""
-_JSON = typer.Option(False, "--json", help="Print the decision as one JSON object.")
+JSON = typer.Option(False, "--json", help="Print the decision as one JSON object.")
+STORE = typer.Option(
+    "", "--store", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
+)
+TRUST_KEY = typer.Option(
+    "",
+    "--trust-key",
+    envvar="AUTODEEP_MODEL_TRUST_KEY",
+    help="PEM file of an Ed25519 public key: do not send what it did not sign.",
+)
+_SAID = {
+    "promoted": "promoted",
+    "rolled_back": "rolled back to",
+    "shadowing": "in the champion's shadow:",
+    "canarying": "canary:",
+    "dismissed": "dismissed",
+}
 _ASK_S = 2.0
 """What a command that can do without Kafka waits for it."""
 
@@ -30,16 +46,9 @@ def promote(
     wait_s: float | None = typer.Option(
         None, "--wait", min=0, help="Seconds to wait for the decision; 30, or 90 with --at-offset."
     ),
-    store: str = typer.Option(
-        "", "--store", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
-    ),
-    trust_key: str = typer.Option(
-        "",
-        "--trust-key",
-        envvar="AUTODEEP_MODEL_TRUST_KEY",
-        help="PEM file of an Ed25519 public key: do not send what it did not sign.",
-    ),
-    as_json: bool = _JSON,
+    store: str = STORE,
+    trust_key: str = TRUST_KEY,
+    as_json: bool = JSON,
 ) -> None:
     """Ask the model agent to let a version serve, and wait for its decision. Example:
 
@@ -51,31 +60,26 @@ def promote(
     """
     import dataclasses
 
-    from streams.errors import ModelRejected, SettingsError
-    from streams.store import open_store
+    from streams.errors import SettingsError
 
     if at_offset not in ("", "now"):
         raise SettingsError(f"--at-offset {at_offset}: only now can be asked for")
-    opened = open_store(store, trust_key)
-    identity = opened.identify(ref)
-    if identity.version in opened.retired(identity.name):
-        raise ModelRejected(f"{identity.name}/{identity.version}: is retired, and not to be promoted")
-    command = _command("promote", identity.name, identity.version, identity.digest, force=force)
+    ordered = dataclasses.replace(named("promote", ref, store, trust_key), force=force)
     if at_offset:
-        command = dataclasses.replace(command, at_offsets={})
+        ordered = dataclasses.replace(ordered, at_offsets={})
     if wait_s is None:
         wait_s = _WAIT_EXACT_S if at_offset else _WAIT_S
-    _carry_out(command, wait_s, as_json)
+    carry_out(ordered, wait_s, as_json)
 
 
-def rollback(wait_s: float = _WAIT, as_json: bool = _JSON) -> None:
+def rollback(wait_s: float = WAIT, as_json: bool = JSON) -> None:
     """Go back to the champion before, and wait for the model agent's decision. Example:
 
         autodeep models rollback --json
 
     Exit codes: 0 rolled back, 3 refused, 69 Kafka did not answer or nobody decided.
     """
-    _carry_out(_command("rollback", "", "", ""), wait_s, as_json)
+    carry_out(command("rollback"), wait_s, as_json)
 
 
 def active_model() -> tuple[bool, ModelRef | None]:
@@ -99,7 +103,20 @@ def active_model() -> tuple[bool, ModelRef | None]:
     return True, None if state is None else state.champion
 
 
-def _command(action: str, name: str, version: str, digest: str, *, force: bool = False) -> ModelCommand:
+def named(action: str, ref: str, store: str, trust_key: str) -> ModelCommand:
+    """A command about the version that a reference means now. Raises ModelRejected where it is retired."""
+    from streams.errors import ModelRejected
+    from streams.store import open_store
+
+    opened = open_store(store, trust_key)
+    identity = opened.identify(ref)
+    if identity.version in opened.retired(identity.name):
+        raise ModelRejected(f"{identity.name}/{identity.version}: is retired, and not to be promoted")
+    return command(action, identity.name, identity.version, identity.digest)
+
+
+def command(action: str, name: str = "", version: str = "", digest: str = "") -> ModelCommand:
+    """A command as of now, with an id of its own."""
     import os
     import socket
     import time
@@ -113,13 +130,12 @@ def _command(action: str, name: str, version: str, digest: str, *, force: bool =
         name=name,
         version=version,
         digest=digest,
-        force=force,
         issued_at_us=time.time_ns() // 1000,
         issued_by=f"{os.environ.get('USER', '')}@{socket.gethostname()}",
     )
 
 
-def _carry_out(command: ModelCommand, wait_s: float, as_json: bool) -> None:
+def carry_out(ordered: ModelCommand, wait_s: float, as_json: bool) -> None:
     import dataclasses
     import json
     import os
@@ -128,15 +144,15 @@ def _carry_out(command: ModelCommand, wait_s: float, as_json: bool) -> None:
     from streams.model_orders import order
     from streams.settings import Settings
 
-    status = order(Settings.from_environment(os.environ), command, wait_s)
+    status = order(Settings.from_environment(os.environ), ordered, wait_s)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(status)))
     model = f"{status.name}/{status.version}" if status.version else status.name
-    if status.outcome not in ("promoted", "rolled_back"):
-        subject = model or command.action
+    if status.outcome not in _SAID:
+        subject = model or ordered.action
         raise ModelRejected(f"{subject}: {status.outcome}: {status.detail}")
     if not as_json:
-        said = "promoted" if status.outcome == "promoted" else "rolled back to"
+        said = _SAID[status.outcome]
         detail = f" {status.detail}" if status.detail.startswith("from offsets") else ""
         more = f": {status.detail}" if status.detail and not detail else ""
         typer.echo(

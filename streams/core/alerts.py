@@ -12,6 +12,10 @@ from streams.core.events import NO_TOPIC_ID, Source
 _NAMESPACE: Final = uuid.UUID("6f3b6c53-9b64-5c7d-8e0b-2f6f1c7f2a10")
 
 
+CHAMPION: Final = "champion"
+CANARY: Final = "canary"
+
+
 def record_id(source: Source, offset: int) -> str:
     """The id of whatever is published because of one telemetry record: the same however often it is read.
 
@@ -46,3 +50,5 @@ class Alert:
     model_name: str
     model_version: str
     model_digest: str
+    model_role: str = CHAMPION
+    """`champion`, or `canary` where a challenger judges a share of the devices."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.core.alerts import Alert, record_id
+from streams.core.alerts import CHAMPION, Alert, record_id
 from streams.core.detector import Detector, Verdicts
 from streams.core.events import Events, Source
 from streams.core.windows import Advance
@@ -22,6 +22,7 @@ class Classified:
     step: Advance
     detector: Detector
     verdicts: Verdicts
+    role: str = CHAMPION
 
     @property
     def names(self) -> list[str]:
@@ -65,6 +66,7 @@ def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> lis
             model_name=identity.name,
             model_version=identity.version,
             model_digest=identity.digest,
+            model_role=classified.role,
         )
         for offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill in columns
     ]

@@ -45,3 +45,7 @@ class Topics:
     @property
     def model_status(self) -> str:
         return f"{self.prefix}.models.status"
+
+    @property
+    def disagreements(self) -> str:
+        return f"{self.prefix}.models.disagreements"

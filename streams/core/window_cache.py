@@ -105,6 +105,11 @@ class WindowCache:
         self._latents[slots] = latents
         self._model[slots] = model
 
+    def put_windows(self, slots: Index, windows: Windows) -> None:
+        """The same without latents: nobody's are remembered."""
+        self._windows[slots] = windows
+        self._model[slots] = 0
+
     def drop(self, partition: int, devices: Sequence[str]) -> None:
         """Forget these devices: the next event of each loads its window anew."""
         mine = self._slot.get(partition, {})

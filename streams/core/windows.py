@@ -116,6 +116,28 @@ class Advance:
         return np.asarray(self.valid.sum(axis=1))
 
 
+def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:
+    """The advance of some of the devices: as if the others had not been in the chunk.
+
+    `owner` (A,) is the device of each applied event, `chosen` (E,) the devices, ascending.
+    """
+    devices, events = len(step.windows), len(step.applied)
+    kept = np.isin(owner, chosen)  # (A,)
+    place = np.zeros(devices * WIDTH + events, np.int64)  # on the tape -> on the tape of the part
+    rings = chosen[:, None] * WIDTH + np.arange(WIDTH)  # (E, W)
+    place[rings.reshape(-1)] = np.arange(rings.size)
+    place[devices * WIDTH + np.flatnonzero(kept)] = rings.size + np.arange(int(kept.sum()))
+    return Advance(
+        applied=step.applied[kept],
+        index=place[step.index[kept]],
+        valid=step.valid[kept],
+        windows=step.windows[chosen],
+        added=step.added[chosen],
+        ring_place=place[step.ring_place[kept]],
+        stays=step.stays[kept],
+    )
+
+
 def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Advance:
     """Apply a chunk's events (N) to the windows (D,) of its devices; `device` (N,) says whose each is.
 

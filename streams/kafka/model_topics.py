@@ -17,7 +17,7 @@ from confluent_kafka import Message as KafkaMessage
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from streams.codec import models
-from streams.codec.models import ModelMessageUnreadable, ModelState, ModelStatus
+from streams.codec.models import ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
 from streams.core.patience import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from streams.core.topics import Topics
@@ -55,6 +55,19 @@ def newest_state(settings: Settings) -> ModelState | None:
     for message in _to_the_end(settings, [Topics(settings.topic_prefix).model_active]):
         best = newer(best, message.value())
     return best
+
+
+def challenge_statuses(settings: Settings, challenger: ModelRef) -> list[ModelStatus]:
+    """The newest that each worker has told of this challenger. Raises BrokerUnavailable."""
+    newest: dict[str, ModelStatus] = {}
+    for message in _to_the_end(settings, [Topics(settings.topic_prefix).model_status]):
+        try:
+            status = models.decode_status(message.value())
+        except ModelMessageUnreadable:
+            continue
+        if status.kind == "challenge" and status.digest == challenger.digest:
+            newest[status.worker] = status
+    return list(newest.values())
 
 
 def newer(best: ModelState | None, value: bytes | None) -> ModelState | None:

@@ -76,6 +76,7 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
         TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
         TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
         TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
+        TopicSpec(topics.disagreements, 6, (delete, kept_3_days)),
     )
 
 
@@ -171,6 +172,7 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         topics.model_commands: (read,),
         topics.model_active: (read, write),
         topics.model_status: (read, write),
+        topics.disagreements: (write,),
     }
 
 

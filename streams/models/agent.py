@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from streams.codec.models import (
@@ -18,13 +18,21 @@ from streams.codec.models import (
 )
 from streams.core.patience import Patience
 from streams.kafka.model_topics import Agreed
-from streams.models.switching import ExactSwitch, GivenUp, preparing
+from streams.models.switching import ExactSwitch, GivenUp, challenge_left, preparing
 
 log: Final = logging.getLogger("autodeep.models")
 
 _LONGEST_DETAIL: Final = 1000
 _LONGEST_NAME: Final = 128
-_OUTCOME: Final[dict[str, Outcome]] = {"promote": "promoted", "rollback": "rolled_back"}
+_OUTCOME: Final[dict[str, Outcome]] = {
+    "promote": "promoted",
+    "rollback": "rolled_back",
+    "shadow": "shadowing",
+    "canary": "canarying",
+    "dismiss": "dismissed",
+}
+_NAMES_A_MODEL: Final = ("promote", "shadow", "canary")
+_ITSELF: Final = "it is the champion, and cannot challenge itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,11 @@ def wanted(standing: Standing, command: ModelCommand) -> Wanted | str:
     problem = _unfit(command)
     if problem:
         return problem
-    if command.action == "promote":
+    if command.action in _NAMES_A_MODEL:
         ref = ModelRef(command.name, command.version, command.digest)
         return Wanted(ref, is_rollback=False, allow_narrower=command.force)
+    if command.action == "dismiss":
+        return "there is no challenger"
     previous = standing.state.previous if standing.state is not None else None
     if previous is None:
         return "there is no champion before this one to go back to"
@@ -91,12 +101,18 @@ def _unfit(command: ModelCommand) -> str:
         return (
             f"action {command.action[:_LONGEST_NAME]!r} is none that this agent knows ({', '.join(_OUTCOME)})"
         )
-    if command.at_offsets and command.action == "promote":
-        return "a switch is at the offsets of now (an empty map); others cannot be asked for"
+    if command.action in _NAMES_A_MODEL and not (command.name and command.version):
+        return f"a {command.action} names a model and a version"
+    if command.action == "canary" and not 0 < command.canary_share <= 1:
+        return f"a canary's share of the devices is above 0 and at most 1, not {command.canary_share:g}"
+    return _unfit_offsets(command)
+
+
+def _unfit_offsets(command: ModelCommand) -> str:
     if command.at_offsets is not None and command.action != "promote":
         return f"only a promote switches at exact offsets, and no {command.action}"
-    if command.action == "promote" and not (command.name and command.version):
-        return "a promote names a model and a version"
+    if command.at_offsets:
+        return "a switch is at the offsets of now (an empty map); others cannot be asked for"
     return ""
 
 
@@ -118,28 +134,89 @@ def decide(
 
     `examined` is None where `wanted` refused or the version is served already.
     """
+    if command.action == "dismiss" and not _unfit(command) and _challenger(standing) is not None:
+        return _dismissed(standing, command, moment)
     target = wanted(standing, command)
     if isinstance(target, str):
         return None, _refused(standing, command, target, moment)
-    outcome = _OUTCOME[command.action]
     if is_served(standing, target):
-        said = "it is the champion already"
-        return None, _status(standing.champion, standing.revision, command, outcome, said, moment)
+        return _as_served(standing, command, moment)
     if examined is None:
         raise ValueError("a version that was not examined cannot be decided on")
     if examined.problem:
         return None, _refused(standing, command, examined.problem, moment)
+    if command.action in ("shadow", "canary"):
+        return _challenged(standing, command, examined.ref, moment)
+    return _promoted(standing, command, examined.ref, moment)
+
+
+def _as_served(
+    standing: Standing, command: ModelCommand, moment: Moment
+) -> tuple[ModelState | None, ModelStatus]:
+    if command.action != "promote":
+        return None, _refused(standing, command, _ITSELF, moment)
+    said = "it is the champion already"
+    return None, _status(standing.champion, standing.revision, command, "promoted", said, moment)
+
+
+def _promoted(
+    standing: Standing, command: ModelCommand, ref: ModelRef, moment: Moment
+) -> tuple[ModelState | None, ModelStatus]:
+    """The champion of the next state; of an exact switch the first of its two phases."""
     if command.at_offsets is not None:
-        prepare = preparing(standing.state, standing.champion, examined.ref, command, moment.at_us)
-        return prepare, _status(examined.ref, prepare.revision, command, "preparing", "", moment)
+        prepare = preparing(standing.state, standing.champion, ref, command, moment.at_us)
+        return prepare, _status(ref, prepare.revision, command, "preparing", "", moment)
     state = ModelState(
         revision=standing.revision + 1,
-        champion=examined.ref,
+        champion=ref,
         decided_at_us=moment.at_us,
-        previous=None if examined.ref == standing.champion else standing.champion,
+        previous=None if ref == standing.champion else standing.champion,
+        command_id=command.command_id,
+        **challenge_left(standing.state, ref),
+    )
+    return state, _status(ref, state.revision, command, _OUTCOME[command.action], "", moment)
+
+
+def _challenger(standing: Standing) -> ModelRef | None:
+    return None if standing.state is None else standing.state.challenger
+
+
+def _challenged(
+    standing: Standing, command: ModelCommand, ref: ModelRef, moment: Moment
+) -> tuple[ModelState | None, ModelStatus]:
+    """The same champion, and this challenger in the place of one before."""
+    if ref == standing.champion:
+        return None, _refused(standing, command, _ITSELF, moment)
+    state = replace(
+        standing.state or ModelState(0, standing.champion, moment.at_us),
+        revision=standing.revision + 1,
+        preparing=None,
+        challenger=ref,
+        challenger_role=command.action,
+        canary_share=command.canary_share if command.action == "canary" else 0.0,
+        decided_at_us=moment.at_us,
         command_id=command.command_id,
     )
-    return state, _status(examined.ref, state.revision, command, outcome, "", moment)
+    return state, _status(ref, state.revision, command, _OUTCOME[command.action], "", moment)
+
+
+def _dismissed(
+    standing: Standing, command: ModelCommand, moment: Moment
+) -> tuple[ModelState | None, ModelStatus]:
+    before = standing.state
+    if before is None or before.challenger is None:
+        raise ValueError("nobody to dismiss")
+    state = replace(
+        before,
+        revision=before.revision + 1,
+        preparing=None,
+        challenger=None,
+        challenger_role="",
+        canary_share=0.0,
+        decided_at_us=moment.at_us,
+        command_id=command.command_id,
+    )
+    return state, _status(before.challenger, state.revision, command, "dismissed", "", moment)
 
 
 def _refused(standing: Standing, command: ModelCommand, problem: str, moment: Moment) -> ModelStatus:

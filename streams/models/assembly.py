@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from streams.codec.models import ModelRef, ModelState, ModelStatus
+from streams.codec.models import Disagreement, ModelRef, ModelState, ModelStatus, encode_disagreement
 from streams.core.detector import Detector
+from streams.core.events import Message
 from streams.core.patience import BackOff, Patience
 from streams.core.topics import Topics
 from streams.errors import Unavailable
@@ -21,10 +22,12 @@ from streams.kafka.fleet import KafkaFleet
 from streams.kafka.model_topics import DecisionLog, missing_model_topics, newest_state, status_message
 from streams.kafka.publisher import KafkaPublisher
 from streams.models.agent import ModelAgent
+from streams.models.challenge import Challenge
 from streams.models.entry import Entry, EntryPorts
 from streams.models.examiner import Examiner
 from streams.models.follower import Follower, FollowerPorts
 from streams.models.serving import Serving, load
+from streams.models.shadow import Shadow, ShadowPorts
 from streams.models.switching import ExactSwitch
 from streams.models.turnstile import Turnstile
 from streams.settings import Settings
@@ -55,7 +58,12 @@ class Waiting:
 
 
 def assemble(
-    settings: Settings, store: ModelStore, serving: Serving, waiting: Waiting, parts: ExitStack
+    settings: Settings,
+    store: ModelStore,
+    serving: Serving,
+    challenge: Challenge,
+    waiting: Waiting,
+    parts: ExitStack,
 ) -> WorkerModels | None:
     """Let the agreed model serve, and follow it from now on; `parts` ends that.
 
@@ -80,10 +88,10 @@ def assemble(
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
     ports = FollowerPorts(lambda ref: load(store, ref, settings.operating_point), report, _now_us)
-    follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile)
+    follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile, challenge)
     if state is not None:
         follower.offer(state)
-    _start(follower, parts)
+    _run(follower.follow, follower.stop, "models", parts)
     entry_ports = EntryPorts(lambda: newest_state(settings), ports.load)
     entry = Entry(serving, follower, waiting.turnstile, entry_ports)
     examiner = Examiner(
@@ -95,6 +103,27 @@ def assemble(
         WORKER, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us, exactly=exactly
     )
     return WorkerModels(follower, agent, entry)
+
+
+def challenged(settings: Settings, parts: ExitStack) -> tuple[Challenge, Shadow]:
+    """Nobody challenges yet. The scorer has a thread of its own, and gives up where the others wait."""
+    challenge = Challenge()
+    publisher = parts.enter_context(KafkaPublisher(settings))
+    topics = Topics(settings.topic_prefix)
+
+    def disagree(told: Sequence[Disagreement]) -> None:
+        publisher.publish([_told(topics, one) for one in told])
+
+    def report(status: ModelStatus) -> None:
+        publisher.publish([status_message(topics, status)])
+
+    shadow = Shadow(WORKER, challenge, settings.shadow_cpu_share, ShadowPorts(disagree, report))
+    _run(shadow.run, shadow.stop, "shadow", parts)
+    return challenge, shadow
+
+
+def _told(topics: Topics, disagreement: Disagreement) -> Message:
+    return Message(topics.disagreements, disagreement.device_id.encode(), encode_disagreement(disagreement))
 
 
 def _done(state: ModelState | None) -> int:
@@ -117,11 +146,11 @@ def _serve(
         )
 
 
-def _start(follower: Follower, parts: ExitStack) -> None:
-    thread = threading.Thread(target=follower.follow, name="models", daemon=True)
+def _run(body: Callable[[], None], end: Callable[[], None], name: str, parts: ExitStack) -> None:
+    thread = threading.Thread(target=body, name=name, daemon=True)
 
     def stop() -> None:
-        follower.stop()
+        end()
         thread.join(_JOIN_S)
 
     parts.callback(stop)

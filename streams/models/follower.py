@@ -18,6 +18,7 @@ from streams.codec.models import ModelRef, ModelState, ModelStatus, Outcome
 from streams.core.detector import Detector
 from streams.core.patience import FIRST_PAUSE_S
 from streams.errors import ModelRejected, Unavailable
+from streams.models.challenge import Challenge
 from streams.models.serving import Serving
 from streams.models.turnstile import Turnstile
 
@@ -46,8 +47,10 @@ class Follower:
         ports: FollowerPorts,
         revision: int = 0,
         turnstile: Turnstile | None = None,
+        challenge: Challenge | None = None,
     ) -> None:
         self._worker = worker
+        self._challenge = challenge or Challenge()
         self._turnstile = turnstile or Turnstile()
         self._serving = serving
         self._ports = ports
@@ -57,6 +60,7 @@ class Follower:
         self.revision = revision
         self.problem: str | None = None
         """Why the agreed model does not serve here; None where it does."""
+        self._lacks_challenger = False
         self._told = (0, "")  # the revision and the problem told last
 
     def offer(self, state: ModelState, *, before_a_chunk: bool = False) -> None:
@@ -83,7 +87,8 @@ class Follower:
         self._report("serving", "", self.revision, self._serving.ref)
         pause_s = FIRST_PAUSE_S
         while (state := self._wanted()) is not None:
-            if self.bring_about(state) or self._superseded(state, pause_s):
+            served = state.revision <= self.revision or self.bring_about(state)
+            if (served and self.bring_challenger(state)) or self._superseded(state, pause_s):
                 pause_s = FIRST_PAUSE_S
             else:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -118,6 +123,32 @@ class Follower:
         self._report(outcome, state.command_id, state.revision, ref, load_s=load_s)
         return True
 
+    def bring_challenger(self, state: ModelState) -> bool:
+        """Load the state's challenger and let it run; whether it does, or there is none.
+
+        Whatever becomes of it, the champion serves on.
+        """
+        ref = state.challenger
+        self._lacks_challenger = ref is not None
+        if ref is None or ref == self._serving.ref:
+            self._challenge.end()
+            self._lacks_challenger = False
+            return True
+        begun_s = time.monotonic()
+        try:
+            if self._challenge.ref != ref:
+                self._challenge.end()
+            running = self._challenge.detector
+            share = state.canary_share if state.challenger_role == "canary" else 0.0
+            self._challenge.begin(running or self._ports.load(ref), share)
+        except (ModelRejected, Unavailable) as exc:
+            self._note(state, ref, f"the challenger: {exc}", time.monotonic() - begun_s)
+            return False
+        if self._lacks_challenger and running is None:
+            log.info("challenger %s/%s (%s) runs beside the champion", ref.name, ref.version, ref.digest[:12])
+        self._lacks_challenger, self.problem = False, None
+        return True
+
     def _hold(self, state: ModelState) -> None:
         """Begin no chunk while the newest state prepares a model."""
         newest = self._newest
@@ -132,6 +163,7 @@ class Follower:
             "digest": ref.digest,
             "revision": self.revision,
             "problem": self.problem,
+            "challenger": self._challenge.figures(),
         }
 
     def _note(self, state: ModelState, ref: ModelRef, problem: str, load_s: float) -> None:
@@ -178,7 +210,8 @@ class Follower:
             return None if self._stopped else self._newest
 
     def _is_behind(self) -> bool:
-        return self._newest is not None and self._newest.revision > self.revision
+        newest = self._newest
+        return newest is not None and (newest.revision > self.revision or self._lacks_challenger)
 
     def _superseded(self, state: ModelState, pause_s: float) -> bool:
         """Wait so long, or less where a newer state comes; whether one came."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from streams.codec.models import ModelCommand, ModelRef, ModelState, Switch
 from streams.kafka.fleet import Ends, Readiness
@@ -48,6 +48,17 @@ def preparing(
     )
 
 
+def challenge_left(state: ModelState | None, champion: ModelRef) -> dict[str, Any]:
+    """The challenge goes on beside a new champion, unless that is the challenger itself."""
+    if state is None or state.challenger is None or state.challenger == champion:
+        return {}
+    return {
+        "challenger": state.challenger,
+        "challenger_role": state.challenger_role,
+        "canary_share": state.canary_share,
+    }
+
+
 def called_off(state: ModelState, at_us: int) -> ModelState:
     return replace(state, revision=state.revision + 1, preparing=None, decided_at_us=at_us)
 
@@ -63,6 +74,7 @@ def switched(state: ModelState, ends: Ends, at_us: int) -> ModelState:
         decided_at_us=at_us,
         previous=state.champion,
         command_id=state.command_id,
+        **challenge_left(state, state.preparing),
         switches=appended(state.switches, state.champion, latest),
     )
 
