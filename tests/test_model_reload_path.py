@@ -40,7 +40,7 @@ from streams.errors import BrokerUnavailable
 from streams.kafka.model_topics import Agreed, DecisionLog, newest_state
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import create_topics, topic_specs
-from streams.store import open_store, shipped
+from streams.store import open_store
 from tests.path import DEADLINE_S, path
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ START_US = 1_700_000_000_000_000
 def store(tmp_path: Path) -> Path:
     """The shipped model, another of the same classes, and one that was cut short."""
     folder = tmp_path / "store"
-    shutil.copytree(shipped(), folder)
-    open_store(str(folder)).save(Detector.random(seed=5), "kdd99", "2", {}, "random")
+    made = open_store(str(folder))
+    made.save(open_store().load("kdd99@champion"), "kdd99", "1", {}, "the shipped one")
+    made.save(Detector.random(seed=5), "kdd99", "2", {}, "random")
+    made.set_alias("kdd99", "champion", "1")
     shutil.copytree(folder / "kdd99" / "2", folder / "kdd99" / "3")
     manifest = folder / "kdd99" / "3" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": "2"', '"version": "3"'))
@@ -173,8 +175,8 @@ def refusals(tested: TestedPath) -> None:
     assert (broken.outcome, broken.revision) == ("refused", 1)
     assert "kdd99/3/model.safetensors" in broken.detail
     publish(tested, b"no Avro")
-    unknown = decision(tested, order(tested, "canary", "1"))
-    assert (unknown.outcome, "'canary'" in unknown.detail) == ("refused", True)
+    unknown = decision(tested, order(tested, "retire", "1"))
+    assert (unknown.outcome, "'retire'" in unknown.detail) == ("refused", True)
     unreadable = [s for s in statuses(tested, lambda s: len(s) >= 5) if s.outcome == "refused"]
     assert any("model" in s.detail and s.command_id == "" for s in unreadable)
 

@@ -127,10 +127,11 @@ def _told(topics: Topics, disagreement: Disagreement) -> Message:
 
 
 def _done(state: ModelState | None) -> int:
-    """The revision that is brought about before the start; what a state prepares is still to be loaded."""
+    """The revision that is brought about before the start; other models of a state are still to be loaded."""
     if state is None:
         return 0
-    return state.revision if state.preparing is None else state.revision - 1
+    alone = state.preparing is None and state.challenger is None
+    return state.revision if alone else state.revision - 1
 
 
 def _serve(
