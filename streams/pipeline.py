@@ -12,7 +12,6 @@ away is waited for, with back-off: a chunk is never skipped. This module sees po
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.inference import Canary, infer, infer_from_rows
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
+from streams.core.stopwatch import Stopwatch
 from streams.core.topics import NORMAL, Topics
 from streams.core.window_cache import CacheFigures, WindowCache
 from streams.core.windows import Advance, Index, Windows
@@ -129,7 +129,7 @@ class Pipeline:
 
     def compute(self, chunk: Chunk) -> Computed:
         """Decode, load windows, infer; the windows in memory are then those after the chunk."""
-        watch = _Stopwatch()
+        watch = Stopwatch()
         detector = self._judges.champion(chunk)  # one model for the whole chunk
         canary = self._judges.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
@@ -162,7 +162,7 @@ class Pipeline:
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
         """Publish and await, then save; what became of the chunk, and the devices that were fenced off."""
-        watch = _Stopwatch()
+        watch = Stopwatch()
         if computed.messages:
             self._ports.patience(lambda: self._ports.publisher.publish(computed.messages))
         watch.lap("publish")
@@ -288,16 +288,3 @@ def _parted(taken: _Taken, device: Index, in_canary: Sequence[bool]) -> list[_Ta
         )
         for chosen in (np.flatnonzero(~canary), np.flatnonzero(canary))
     ]
-
-
-class _Stopwatch:
-    """CPU time of this thread, stage by stage; what librdkafka's threads do is not in it."""
-
-    def __init__(self) -> None:
-        self.ns: dict[str, int] = {}
-        self._last = time.thread_time_ns()
-
-    def lap(self, stage: str) -> None:
-        now = time.thread_time_ns()
-        self.ns[stage] = now - self._last
-        self._last = now

@@ -15,7 +15,8 @@ from streams.core.patience import BackOff
 from streams.errors import BrokerUnavailable, Unavailable
 from streams.kafka.fleet import Ends, Readiness
 from streams.kafka.model_topics import Agreed
-from streams.models.agent import Examined, ModelAgent, Moment, Standing, Wanted, decide, is_served, wanted
+from streams.models.agent import ModelAgent
+from streams.models.decisions import Examined, Moment, Standing, Wanted, decide, is_served, wanted
 from streams.models.switching import ExactSwitch
 
 FIRST = ModelRef("kdd99", "1", "a" * 64)

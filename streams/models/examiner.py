@@ -11,7 +11,7 @@ from streams.codec.models import ModelRef
 from streams.core.detector import Detector
 from streams.errors import ModelRejected, Unavailable
 from streams.gate import Limits
-from streams.models.agent import Examined, Wanted
+from streams.models.decisions import Examined, Wanted
 from streams.models.serving import UNRUNNABLE, Serving, load, ref_of
 from streams.store import ModelStore
 
