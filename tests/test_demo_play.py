@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 
 from streams.core.alerts import Alert
+from streams.core.detector import Detector
+from streams.demo.change import Versions, versions
 from streams.demo.play import LAST_VERDICT_S, Heard, Played, play
 from streams.demo.view import View
 from streams.errors import Unavailable
+from streams.settings import Settings
+from streams.store import open_store
 from tests.test_demo_account import said, simulation
 
 
@@ -66,6 +71,26 @@ class FakePath:
     def _alert(self, device: str, time_us: int) -> Alert:
         verdict = "dos" if device == "cam-1" else "normal"
         return replace(said(0, verdict), device_id=device, event_time_us=time_us, detected_at_us=time_us)
+
+
+@pytest.mark.parametrize(
+    ("there", "settings_say", "first", "then"),
+    [
+        (["2"], "2", "2", ""),
+        (["2", "3"], "2", "2", "3"),
+        (["2", "3"], "3", "2", "3"),
+        (["2", "9", "10"], "10", "9", "10"),
+        (["1", "3", "2"], "1", "1", "3"),
+    ],
+)
+def test_of_two_versions_the_older_serves_first_and_the_newer_is_promoted(
+    tmp_path: pathlib.Path, there: list[str], settings_say: str, first: str, then: str
+) -> None:
+    store = open_store(str(tmp_path))
+    for version in there:
+        store.save(Detector.random(seed=1), "toy", version, {}, "random")
+    found = versions(Settings(model_store=str(tmp_path), model=f"toy/{settings_say}"))
+    assert found == Versions(f"toy/{first}", f"toy/{then}" if then else "")
 
 
 def played(path: FakePath, show: Callable[[View], None] = lambda view: None) -> Played:

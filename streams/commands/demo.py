@@ -36,10 +36,10 @@ def demo(
 ) -> None:
     """Simulate 40 devices and attacks on them, and watch one worker find them. Ends by itself.
 
-    Broker, Redis and worker are started here and stopped at the end. It begins with another version of the
-    model than that of the settings, if the store has one, and promotes that of the settings half-way. From
-    15 seconds on every class of attack occurs. At the end stands what was
-    simulated against what was found, misses and false alarms included. Example:
+    Broker, Redis and worker are started here and stopped at the end. Of the settings' model and the latest
+    other version of its name in the store, the older serves first, and the newer is promoted half-way. From
+    15 seconds on every class of attack occurs. At the end stands what was simulated against what was found,
+    misses and false alarms included, and which version raised which alerts. Example:
 
         autodeep demo --seconds 30 --json | jq .classes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -25,7 +26,7 @@ class Versions:
 
 
 def versions(settings: Settings) -> Versions:
-    """The model of the settings comes half-way, and the last other version of that name goes before it.
+    """The model of the settings and the latest other version of its name: first the older, then the newer.
 
     Raises ModelRejected and Unavailable as the store does.
     """
@@ -38,7 +39,13 @@ def versions(settings: Settings) -> Versions:
     ]
     if not others:
         return Versions(f"{name}/{version}")
-    return Versions(f"{name}/{others[-1]}", f"{name}/{version}")
+    older, newer = sorted((version, max(others, key=_natural)), key=_natural)
+    return Versions(f"{name}/{older}", f"{name}/{newer}")
+
+
+def _natural(version: str) -> tuple[int, str]:
+    """10 comes after 9, and before versions that are no numbers."""
+    return (int(version), "") if version.isdecimal() else (sys.maxsize, version)
 
 
 class Promotion:
