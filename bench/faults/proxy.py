@@ -34,6 +34,9 @@ class Proxy:
         self._thread = threading.Thread(target=self._serve, name=f"proxy-{self.port}", daemon=True)
         self._manner: Manner | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._over = asyncio.Event()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -42,7 +45,7 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._finish)
+        self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
     def cut(self, manner: Manner | None) -> None:
@@ -67,9 +70,6 @@ class Proxy:
         self._loop.close()
 
     async def _run(self) -> None:
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._over = asyncio.Event()
         server = await asyncio.start_server(self._connected, sock=self._listener)
         await self._over.wait()
         server.close()
@@ -80,23 +80,17 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    def _finish(self) -> None:
-        self._over.set()
-
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
             if self._manner is Manner.RESET:
-                return
+                raise ConnectionResetError
             await self._flowing.wait()
             there, away = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
-            _reset(writer)
             self._open.discard(writer)
+            _reset(writer)
             return
-        finally:
-            if self._manner is Manner.RESET:
-                _reset(writer)
         self._open.add(away)
         pumps = [
             asyncio.ensure_future(self._pump(reader, away)),

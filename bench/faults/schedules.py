@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from streams.errors import SettingsError
+
 
 class Kind(StrEnum):
     KILL = "kill"  # SIGKILL of a worker
@@ -72,6 +74,14 @@ class Schedule:
     def __str__(self) -> str:
         parts = f"{self.nodes} node{'s' * (self.nodes > 1)}, {self.workers} workers"
         return f"{parts}: {' | '.join(map(str, self.faults))}"
+
+
+def kinds_named(names: str) -> tuple[Kind, ...]:
+    """Kinds by their names, comma-separated; all where that is empty. Raises SettingsError."""
+    try:
+        return tuple(Kind(name.strip()) for name in names.split(",")) if names else tuple(Kind)
+    except ValueError as exc:
+        raise SettingsError(f"--kinds {names}: {exc}; the kinds are {', '.join(Kind)}") from exc
 
 
 def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Schedule:
