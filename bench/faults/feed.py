@@ -92,6 +92,3 @@ def poisoned(poison: Poison, serial: int, row: Rows, device: str) -> Record:
     if poison is Poison.NO_KEY:
         key = None
     return Record(serial, key, value, -1, poison)
-
-
-__all__ = ["DEVICES", "Poison", "Record", "Rows", "feed", "poisoned", "records"]

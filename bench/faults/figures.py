@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from bench.faults.case import Broken, Case, Law
-from bench.faults.flow import Place
 from bench.faults.judge import Judgement
 from bench.faults.schedules import Schedule
 from bench.faults.strikes import Struck
@@ -37,19 +36,19 @@ class Outcome:
         return sum(one.law is law for one in self.broken)
 
 
-def times(case: Case, judgement: Judgement) -> list[tuple[int, int]]:
-    """When each record of the topic's present life was appended, and when its first verdict was."""
+def times(case: Case, judgement: Judgement) -> dict[int, list[tuple[int, int]]]:
+    """By partition: when each record of the present life was appended, and when its first verdict was."""
     appended = {event.place: event.appended_us for event in case.events}
     appended |= {place: at_us for place, (_, at_us) in case.poison.items()}
-    return _paired(appended, judgement.judged_us)
-
-
-def _paired(appended: Mapping[Place, int], judged_us: Mapping[Place, int]) -> list[tuple[int, int]]:
-    return [(at_us, judged_us[place]) for place, at_us in appended.items() if at_us and place in judged_us]
+    pairs: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for place, at_us in appended.items():
+        if at_us and place in judgement.judged_us:
+            pairs[place.partition].append((at_us, judgement.judged_us[place]))
+    return pairs
 
 
 def longest_stall_s(pairs: Iterable[tuple[int, int]]) -> float:
-    """The longest time in which records waited and none was judged."""
+    """The longest time in which records (of one partition) waited and none was judged."""
     changes = sorted(chain.from_iterable(((at_us, 0), (max(at_us, done_us), 1)) for at_us, done_us in pairs))
     waiting, since_us, longest_us = 0, 0, 0
     for at_us, is_verdict in changes:

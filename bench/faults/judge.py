@@ -1,12 +1,12 @@
 """The laws. Pure: a case in, what is broken out, and what is allowed but counted.
 
-What is allowed: repeats of the same content; another of the alike models once it was ordered; and, where Redis
-lost its data, a shorter window from the moment of the loss on, with the verdict that just this window gives
-(counted as `cold`). It may be no shorter than what the device sent and was judged for after the last loss.
+What is allowed: repeats of the same content; another of the alike models once it was ordered; and, where
+Redis lost its data, a shorter window from the moment of the loss on, with the verdict that just this window
+gives (counted as `cold`). It may be no shorter than what the device was judged for after the last loss.
 
-The life of a topic that was deleted: nothing can be read of it any more, so its input is what the producer was
-told. Judged must be all that was committed just before the deletion, and all that lies below what was judged
-of a partition at last: nothing may be skipped. What lies beyond went with the topic.
+The life of a topic that was deleted: nothing can be read of it any more, so its input is what the producer
+was told. Judged must be all that was committed just before the deletion, and all that lies below what was
+judged of a partition at last: nothing may be skipped. What lies beyond went with the topic.
 """
 
 from __future__ import annotations
@@ -146,9 +146,8 @@ class _Hearing:
 
     def _break(self, law: Law, one: Heard, why: str) -> None:
         alert = one.alert
-        what = (
-            f"{one.topic}-{one.partition}@{one.offset} of {alert.device_id}, {alert.partition}@{alert.offset}"
-        )
+        where, of = f"{one.topic}-{one.partition}@{one.offset}", f"{alert.partition}@{alert.offset}"
+        what = f"{where} of {alert.device_id}, {of}"
         self.broken.append(Broken(law, f"{what} ({alert.verdict}, fill {alert.window_fill}): {why}"))
 
 
@@ -157,10 +156,12 @@ def _differing(case: Case) -> Iterator[Broken]:
 
     Another fill is another window: it is allowed after a loss alone, which each by itself was asked for.
     """
-    alike = {"model_version": "", "model_digest": ""} if len(case.models) > 1 else {}
+    alike = len(case.models) > 1
     contents: dict[tuple[str, int], set[str]] = defaultdict(set)
     for one in (*case.classified, *case.alerts):
-        plain = replace(one.alert, detected_at_us=0, **alike)
+        plain = replace(one.alert, detected_at_us=0)
+        if alike:
+            plain = replace(plain, model_version="", model_digest="")
         contents[one.alert.alert_id, one.alert.window_fill].add(repr(plain))
     for (alert_id, _), said in contents.items():
         if len(said) > 1:

@@ -1,4 +1,4 @@
-"""The laws of dead letters: each poison record has one, byte for byte, with its reason, and no other record has."""
+"""The laws of dead letters: each poison record has one, byte for byte, with its reason; no other has one."""
 
 from __future__ import annotations
 

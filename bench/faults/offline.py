@@ -1,7 +1,7 @@
 """What must be said of each event, by a plain recomputation that shares nothing with the stream's windows.
 
-A device's window is the last W rows of its events in one partition of one life of the topic, in order of their
-offsets; a gap in event time longer than the idle rule's begins it anew.
+A device's window is the last W rows of its events in one partition of one life of the topic, in order of
+their offsets; a gap in event time longer than the idle rule's begins it anew.
 """
 
 from __future__ import annotations

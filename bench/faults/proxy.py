@@ -14,7 +14,7 @@ from bench.faults.schedules import Manner
 _READ_BYTES: Final = 65_536
 _SLOW_BYTES: Final = 16_384
 _SLOW_S: Final = 0.15
-"""Each piece of at most _SLOW_BYTES waits so long, in each direction: about 100 KB/s and 0.3 s there and back."""
+"""Each piece of at most _SLOW_BYTES waits so long, in each direction: about 100 KB/s, 0.3 s both ways."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 

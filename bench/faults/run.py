@@ -1,9 +1,9 @@
 """Schedules of overlapping faults while devices speak, and what the judge says of each.
 
-Every schedule has a Kafka, a Redis, proxies, topics and workers of its own, so that a failing number replays
-alone. Events flow for FLOW_S at EVENTS_PER_S; each fault begins at its drawn moment, whatever the others do. A
-worker that ends is replaced, as a supervisor would. When all faults are over and the group has committed
-everything, or stands still, the workers are stopped and the judge reads the topics and Redis.
+Every schedule has a Kafka, a Redis, proxies, topics and workers of its own, so that a failing number
+replays alone. Events flow for FLOW_S at EVENTS_PER_S; each fault begins at its drawn moment, whatever the
+others do. A worker that ends is replaced, as a supervisor would. When all faults are over and the group has
+committed everything, or stands still, the workers are stopped and the judge reads the topics and Redis.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def _judged(schedule: Schedule, stage: Stage) -> Outcome:
     diary, fleet = stage.diary, stage.fleet
     case = gather(stage.servers, stage.flow, diary)
     judgement = judge(case)
-    pairs = times(case, judgement)
+    by_partition = times(case, judgement)
+    pairs = [pair for of_one in by_partition.values() for pair in of_one]
     for broken in judgement.broken[:_SHOWN]:
         print(f"{broken.law}: {broken.line}", file=sys.stderr)
     if judgement.broken:
@@ -103,7 +104,7 @@ def _judged(schedule: Schedule, stage: Stage) -> Outcome:
         judgement.repeats,
         judgement.cold,
         judgement.broken,
-        longest_stall_s(pairs),
+        max(map(longest_stall_s, by_partition.values()), default=0.0),
         [(str(one.kind), recovery_s(pairs, one.ended_us)) for one in struck],
         len(fleet.ended),
         diary.not_struck,

@@ -175,7 +175,7 @@ def _redis_full(stage: Stage, fault: Fault) -> int:
     """Strangers' keys fill it to its limit; later they go, and the limit with them."""
     with stage.servers.redis_lock, redis.Redis.from_url(stage.servers.settings.redis_url) as client:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 8 * _FILLER_BYTES)
-        filler = []
+        filler: list[str] = []
         try:
             while True:
                 filler.append(f"{_FILLER}{len(filler)}")
