@@ -257,7 +257,7 @@ def test_after_a_loss_a_shorter_window_is_cold_and_must_hold_what_came_after_the
     kept = judge(lost_data(4, 3, 4))
     assert (kept.broken, kept.cold) == ([], 0)
     forgotten = judge(lost_data(1, 2, 3))  # the event before was judged after the loss, and is not in it
-    assert [one.law for one in forgotten.broken] == [Law.WRONG_VERDICT]
+    assert Law.WRONG_VERDICT in {one.law for one in forgotten.broken}
     assert judge(lost_data(2, 2, 3)).broken == []
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bench.feed import START_US
 from streams.codec.connections import encode_connections
 from streams.codec.kdd import read_rows
-from streams.core.features import Rows
+from streams.core.features import NUMERIC, Rows
 from streams.gate import standard_rows
 from streams.replaying import Feed, device_name, mix
 
@@ -52,6 +52,8 @@ def feed(data: Path | None, events: int, seed: int) -> Feed:
     """Events of DEVICES devices in turn; without a file, rows that are drawn."""
     if data is None:
         rows, device = standard_rows(events), np.arange(events, dtype=np.int64) % DEVICES
+        counts = np.array([not number.is_rate for number in NUMERIC])
+        rows["numbers"][:, counts] = np.floor(rows["numbers"][:, counts])  # as they travel
     else:
         read = read_rows(data)
         is_attack = read.label != read.labels.index("normal")

@@ -77,10 +77,11 @@ class Fleet:
             worker.wait_ready(120.0)
 
     def log_tails(self) -> str:
-        return "\n".join(
-            f"--- {log.name}\n{''.join(log.open(errors='replace').readlines()[-25:])}"
-            for log in sorted(self._logs.iterdir())
-        )
+        tails = []
+        for log in sorted(self._logs.iterdir()):
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
+            tails.append("\n".join((f"--- {log.name}", *lines)))
+        return "\n".join(tails)
 
     @contextmanager
     def taken(self, which: int) -> Iterator[WorkerProcess | None]:

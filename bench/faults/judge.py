@@ -100,7 +100,7 @@ class _Hearing:
             event, said = self._case.events[number], Said.by(one.alert)
             wrong = self._wrong(number, event, one.alert)
             if wrong is None and said != expected[number, said.window_fill]:
-                wrong = f"expected {expected[number, said.window_fill]}"
+                wrong = f"said {said}, expected {expected[number, said.window_fill]}"
             if wrong is not None:
                 self._break(Law.WRONG_VERDICT, one, wrong)
             elif one.alert.window_fill < event.full:
