@@ -123,7 +123,8 @@ def _broker(stage: Stage, fault: Fault) -> int:
 
 def _leader(stage: Stage, fault: Fault) -> int:
     topic = stage.servers.topics.telemetry
-    partitions = _admin(stage).list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
+    admin = _admin(stage)  # kept: its answers end with it
+    partitions = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
     leader = partitions[fault.which % len(partitions)].leader
     return _restart_node(stage, max(leader - 1, 0), fault.for_s)
 
@@ -200,9 +201,10 @@ def _topic_anew(stage: Stage, fault: Fault) -> int:
     topic = servers.topics.telemetry
     with servers.kafka_lock, servers.topic_lock, flow.pausing():
         stage.diary.committed[flow.life] = committed(servers.settings, topic)
-        _admin(stage).delete_topics([topic], request_timeout=_ADMIN_S)[topic].result()
+        admin = _admin(stage)
+        admin.delete_topics([topic], request_timeout=_ADMIN_S)[topic].result()
         deadline_s = time.monotonic() + _ADMIN_S
-        while topic in _admin(stage).list_topics(timeout=_ADMIN_S).topics:
+        while topic in admin.list_topics(timeout=_ADMIN_S).topics:
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{topic} is still there")
             time.sleep(0.05)
