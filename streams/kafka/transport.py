@@ -77,8 +77,27 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
             for tp, records in fetched.items()
         }
 
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Where nothing was committed yet, to the beginning: aiokafka leaves such a position where it is.
+
+        That is after the records that Faust fetched and dropped because a rebalance was under way.
+        """
+        committed: Mapping[TP, int | None] = await self.call_thread(
+            seek_to_committed, self._ensure_consumer()
+        )
+        return committed
+
     def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
         return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
+
+
+async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+    """Every partition to its committed offset, or to its beginning; returns what was committed."""
+    committed: Mapping[TP, int | None] = await consumer.seek_to_committed()
+    for tp in committed.keys() & consumer.assignment():
+        if not committed[tp]:
+            consumer.seek(tp, 0)  # where the log begins later that is out of range, and `earliest` helps
+    return committed
 
 
 def polls_of(tp: TP, records: list[ConsumerRecord], end_offset: int, most: int | None) -> list[Poll]:
