@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from streams.embedded.workers import WORKER, WorkerProcess
+from streams.errors import Unavailable
 
 _WATCH_S: Final = 0.1
+_START_S: Final = 180.0
 _STOP_S: Final = 40.0
 
 
@@ -72,9 +74,18 @@ class Fleet:
             self._workers.append(WorkerProcess(self._environment, log, program))
             return self._workers[-1]
 
-    def start(self, count: int) -> None:
-        for worker in [self.add() for _ in range(count)]:
-            worker.wait_ready(120.0)
+    def start(self, count: int, partitions: int) -> None:
+        """Return once all are up and share the partitions; with few of them one may be left without."""
+        for _ in range(count):
+            self.add()
+        deadline_s = time.monotonic() + _START_S
+        while True:
+            shares = [worker.figures().get("partitions") for worker in self.workers]
+            if None not in shares and sum(len(share or ()) for share in shares) == partitions:
+                return
+            if time.monotonic() > deadline_s:
+                raise Unavailable(f"the workers share {shares} after {_START_S:g} s:\n{self.log_tails()}")
+            time.sleep(_WATCH_S)
 
     def log_tails(self) -> str:
         tails = []

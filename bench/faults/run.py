@@ -27,7 +27,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
-from bench.faults.servers import Servers, serving
+from bench.faults.servers import PARTITIONS, Servers, serving
 from bench.faults.strikes import Diary, Stage, Strikes
 from streams.kafka.topics import topic_id
 
@@ -54,7 +54,7 @@ def run(schedule: Schedule, data: Path | None) -> Outcome:
     """One schedule, from its servers' start to its judgement."""
     events = feed(data, int(schedule.flow_s * EVENTS_PER_S), schedule.seed * 1000 + schedule.number)
     with serving(schedule.nodes) as servers, Fleet(servers.environment, servers.logs) as fleet:
-        fleet.start(schedule.workers)
+        fleet.start(schedule.workers, PARTITIONS)
         flow = Flow(servers.settings, events, EVENTS_PER_S)
         stage = Stage(servers, fleet, flow, Diary())
         stage.diary.topic_ids.append(topic_id(servers.settings, servers.topics.telemetry))
