@@ -35,8 +35,6 @@ EVENTS_PER_S: Final = 200.0
 STANDSTILL_S: Final = 90.0
 """So long without a commit, the faults being over: what is not judged by then is lost."""
 _ASK_S: Final = 0.5
-_SHOWN: Final = 8
-"""Broken laws of a schedule that are printed; all are counted."""
 
 Say = Callable[[str], None]
 
@@ -89,7 +87,7 @@ def _judged(schedule: Schedule, stage: Stage) -> Outcome:
     judgement = judge(case)
     by_partition = times(case, judgement)
     pairs = [pair for of_one in by_partition.values() for pair in of_one]
-    for broken in judgement.broken[:_SHOWN]:
+    for broken in judgement.broken:
         print(f"{broken.law}: {broken.line}", file=sys.stderr)
     if judgement.broken:
         print(fleet.log_tails(), file=sys.stderr)

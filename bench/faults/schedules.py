@@ -93,7 +93,8 @@ def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Sched
     possible = [kind for kind in wanted if kind is not (Kind.BROKER if nodes == 3 else Kind.LEADER)]
     chosen = [first]
     for _ in range(rng.randint(2, 4)):
-        chosen.append(rng.choice([kind for kind in possible if kind not in _ONCE or kind not in chosen]))
+        left = [kind for kind in possible if kind not in _ONCE or kind not in chosen]
+        chosen += [rng.choice(left)] if left else []
     faults = sorted((_fault(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
     return Schedule(number, seed, nodes, rng.randint(2, 4), tuple(faults))
 
