@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException
 
 from bench.faults.case import Law
 from bench.faults.committed import committed, ends
+from bench.faults.course import Strikes
 from bench.faults.evidence import gather
 from bench.faults.feed import feed
 from bench.faults.figures import Outcome, longest_stall_s, recovery_s, times
@@ -28,7 +29,7 @@ from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import Diary, Stage, Strikes
+from bench.faults.strikes import Diary, Stage
 from streams.kafka.topics import topic_id
 
 EVENTS_PER_S: Final = 200.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -71,7 +70,7 @@ class Stage:
 def strike(stage: Stage, fault: Fault) -> None:
     """Do it now; the diary has it afterwards. A fault that finds nothing to strike is noted as such."""
     begun_us = now_us()
-    ended_us = _STRIKES[fault.kind](stage, fault)
+    ended_us = STRIKES[fault.kind](stage, fault)
     if ended_us:
         stage.diary.struck.append(Struck(fault.kind, begun_us, ended_us))
     else:
@@ -251,7 +250,7 @@ def _admin(stage: Stage) -> AdminClient:
     return AdminClient(client_config(stage.servers.settings), logger=LOG)
 
 
-_STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
+STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.KILL: _kill,
     Kind.TERM: _term,
     Kind.ZOMBIE: _zombie,
@@ -269,34 +268,3 @@ _STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.EXCEPTION: _exception,
     Kind.PROMOTE: _promote,
 }
-
-
-class Strikes:
-    """The faults of a schedule, each in a thread of its own from its moment on. Overlapping is wanted."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._threads: list[threading.Thread] = []
-        self._errors: list[BaseException] = []
-
-    def begin(self, faults: tuple[Fault, ...]) -> None:
-        begun_s = time.monotonic()
-        for fault in faults:
-            thread = threading.Thread(target=self._at, args=(fault, begun_s + fault.at_s), name=str(fault))
-            self._threads.append(thread)
-            thread.start()
-
-    def wait(self) -> None:
-        """Return when all are over. Raises what went wrong with the first that failed."""
-        for thread in self._threads:
-            thread.join()
-        if self._errors:
-            raise self._errors[0]
-
-    def _at(self, fault: Fault, at_s: float) -> None:
-        time.sleep(max(0.0, at_s - time.monotonic()))
-        try:
-            strike(self._stage, fault)
-        except BaseException as exc:
-            self._errors.append(exc)
-            raise
