@@ -84,10 +84,10 @@ class Flow:
 
     def finish(self) -> None:
         """Everything sent is acknowledged. Raises what ended the sending; BrokerUnavailable if late."""
-        if self._error is not None:
-            raise self._error
         with self._lock:
             self._flush()
+        if self._error is not None:
+            raise self._error
 
     def _send(self) -> None:
         self.begun_s = time.monotonic()
