@@ -105,6 +105,18 @@ def test_a_killed_redis_comes_back_at_its_address_and_with_an_append_only_file_r
             assert client.get("a") == b"1"
 
 
+@pytest.mark.redis
+def test_a_redis_that_is_wiped_starts_empty_in_spite_of_its_append_only_file(redis_url: str) -> None:
+    with RedisServer(("--appendonly", "yes", "--appendfsync", "always")) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("a", "1")
+        server.kill()
+        server.wipe()
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.dbsize() == 0
+
+
 def test_a_wrong_argument_of_redis_is_told_with_its_log(redis_url: str) -> None:
     with (
         pytest.raises(WindowStoreUnavailable, match="no-such-option"),

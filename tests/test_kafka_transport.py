@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -11,14 +12,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import aiokafka
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from streams.embedded.kafka import Broker
+from streams.kafka.transport import seek_to_committed
 from tests.kafka_reading import committed
 
 pytestmark = pytest.mark.kafka
@@ -154,6 +158,55 @@ def test_a_worker_that_starts_again_goes_on_where_it_stopped(
     assert all(min(rest[partition]) == max(done.get(partition, {-1})) + 1 for partition in rest)
     assert total(seen(first, second)) == 3000
     assert all_committed(kafka, group, topic)
+
+
+def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was(
+    kafka: Broker, new_topic: NewTopic
+) -> None:
+    """Faust drops what it fetched during a rebalance and seeks back; aiokafka alone would stay after it."""
+    topic = new_topic(partitions=1)
+    produce(kafka, topic, 10)
+
+    async def offsets() -> list[int]:
+        consumer = aiokafka.AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=kafka.bootstrap_servers,
+            group_id=topic,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            first = await consumer.getone()
+            await seek_to_committed(consumer)
+            again = await consumer.getone()
+            await consumer.commit({aiokafka.TopicPartition(topic, 0): 5})
+            await seek_to_committed(consumer)
+            return [first.offset, again.offset, (await consumer.getone()).offset]
+        finally:
+            await consumer.stop()
+
+    assert asyncio.run(offsets()) == [0, 0, 5]
+
+
+def test_a_topic_deleted_and_made_again_is_read_from_its_beginning(
+    kafka: Broker, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    """And committed, though its offsets are below those of its former life."""
+    topic, group, out = new_topic(partitions=2), f"g-{uuid.uuid4().hex[:8]}", tmp_path / "seen"
+    produce(kafka, topic, 1000)
+    with worker(kafka, group, topic, out, most=64):
+        wait_for(lambda: total(seen(out)) == 1000 and all_committed(kafka, group, topic))
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+        admin.delete_topics([topic])[topic].result(20)
+        new_topic(partitions=2, name=topic)
+        produce(kafka, topic, 300)
+        wait_for(lambda: total(seen(out)) >= 1300 and all_committed(kafka, group, topic))
+    polls = seen(out)
+    counts = list(accumulate(poll["count"] for poll in polls))
+    again = offsets_seen(polls[counts.index(1000) + 1 :])
+    assert sum(map(len, again.values())) == 300
+    assert all(offsets == set(range(len(offsets))) for offsets in again.values())
 
 
 def test_nothing_is_skipped_when_a_worker_joins_and_another_is_killed(

@@ -11,7 +11,7 @@ import logging
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,8 +78,10 @@ class Secured:
 class ApacheKafka:
     """Apache Kafka in KRaft mode on free ports of localhost: 1 node, or 3 whose leaders can be killed.
 
-    `properties` are added to every node's server.properties. Nodes are counted from 0 in `kill` and
-    `restart`. Raises BrokerUnavailable, with what to install or the end of the node's log.
+    `properties` are added to every node's server.properties. `fronts` are ports of localhost, one a node,
+    that a second plain listener is advertised by: whoever listens there hands on to `behind_ports`. Nodes
+    are counted from 0 in `kill` and `restart`. Raises BrokerUnavailable, with what to install or the end of
+    the node's log.
     """
 
     def __init__(
@@ -88,16 +90,26 @@ class ApacheKafka:
         properties: Mapping[str, str] | None = None,
         heap_mib: int = 512,
         secured: Secured | None = None,
+        fronts: Sequence[int] = (),
     ) -> None:
         if nodes not in {1, 3}:
             raise ValueError("1 node or 3: two would need both for every vote")
+        if fronts and (secured or len(fronts) != nodes):
+            raise ValueError("one front a node, and none beside a listener with TLS")
         self._count = nodes
         self._properties = dict(properties or {})
         self._heap_mib = heap_mib
         self._ports = [(free_port(), free_port()) for _ in range(nodes)]
         self._secured = secured
         self._secured_ports = [free_port() for _ in range(nodes)] if secured else []
+        self._fronts = tuple(fronts)
+        self.behind_ports = [free_port() for _ in self._fronts]
         self._processes: dict[int, ServerProcess] = {}
+
+    @property
+    def fronted_servers(self) -> str:
+        """The addresses of the fronts."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._fronts)
 
     @property
     def secured_servers(self) -> str:
@@ -213,9 +225,20 @@ class ApacheKafka:
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
             **(self._secured_properties(node, self._secured) if self._secured else {}),
+            **(self._fronted_properties(node) if self._fronts else {}),
             **self._properties,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+    def _fronted_properties(self, node: int) -> dict[str, str]:
+        port, controller_port = self._ports[node]
+        plain = f"PLAINTEXT://127.0.0.1:{port}"
+        behind = f"FRONTED://127.0.0.1:{self.behind_ports[node]}"
+        return {
+            "listeners": f"{plain},{behind},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"{plain},FRONTED://127.0.0.1:{self._fronts[node]}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,FRONTED:PLAINTEXT",
+        }
 
     def _secured_properties(self, node: int, secured: Secured) -> dict[str, str]:
         port, controller_port = self._ports[node]

@@ -74,6 +74,13 @@ class RedisServer:
         if self._process is not None:
             self._process.kill()
 
+    def wipe(self) -> None:
+        """Forget the data of a server that was stopped or killed: the next start has none."""
+        if self._folder is not None:
+            shutil.rmtree(Path(self._folder.name, "appendonlydir"), ignore_errors=True)  # Redis 7
+            for name in ("appendonly.aof", "dump.rdb"):
+                Path(self._folder.name, name).unlink(missing_ok=True)
+
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:

@@ -10,28 +10,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from streams.errors import Unavailable
 from streams.settings import PREFIX
 
+WORKER: Final = ("-m", "streams", "worker")
 _ANSWER_S = 2.0
 
 
 class WorkerProcess:
-    """`autodeep worker` with the given settings, its log in a file. Leaving the context stops it."""
+    """`autodeep worker` with the given settings, its log in a file. Leaving the context stops it.
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    `program` is what Python runs: another one is a worker with something wrong, for the benches.
+    """
+
+    def __init__(self, settings: Mapping[str, str], log: Path, program: Sequence[str] = WORKER) -> None:
         self.web_port = free_port()
         self._log = log
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         environment = {**inherited, f"{PREFIX}WEB_PORT": str(self.web_port), **settings}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"],
+                [sys.executable, *program],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -22,6 +22,7 @@ MAX_PARTITION_FETCH_BYTES: Final = 256 * 1024
 """Compressed, per partition and fetch. A larger record still comes, as the first of its fetch."""
 SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
 HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
+METADATA_MAX_AGE_MS: Final = 10_000  # how soon partitions that were added are read; aiokafka's is 5 minutes
 
 
 def app_settings(settings: Settings) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_client_id": WORKER,  # the model agent asks the group who its members are
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
+        "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "processing_guarantee": "at_least_once",
         "store": "memory://",
         "datadir": str(Path(tempfile.gettempdir(), f"autodeep-id-{os.getuid()}")),  # stays empty; not the cwd

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
+from weakref import WeakSet
 
 import aiokafka
 from aiokafka.structs import ConsumerRecord
@@ -77,8 +78,27 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
             for tp, records in fetched.items()
         }
 
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Where nothing was committed yet, to the beginning: aiokafka leaves such a position where it is.
+
+        That is after the records that Faust fetched and dropped because a rebalance was under way.
+        """
+        committed: Mapping[TP, int | None] = await self.call_thread(
+            seek_to_committed, self._ensure_consumer()
+        )
+        return committed
+
     def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
         return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
+
+
+async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
+    """Every partition to its committed offset, or to its beginning; returns what was committed."""
+    committed: Mapping[TP, int | None] = await consumer.seek_to_committed()
+    for tp in committed.keys() & consumer.assignment():
+        if not committed[tp]:
+            consumer.seek(tp, 0)  # where the log begins later that is out of range, and `earliest` helps
+    return committed
 
 
 def polls_of(tp: TP, records: list[ConsumerRecord], end_offset: int, most: int | None) -> list[Poll]:
@@ -125,6 +145,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._under_way: set[tuple[TP, int]] = set()  # polls by their last offset, from delivery to their end
         self._processed = asyncio.Event()
+        self._of_former_life: WeakSet[ConsumerMessage] = WeakSet()
         super().__init__(*args, **kwargs)
         self.app.sensors.add(_Processed(self))
 
@@ -133,6 +154,8 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
     def _to_message(self, tp: TP, poll: Poll) -> ConsumerMessage:
         last = poll.records[-1]
+        if last.offset < (self._read_offset[tp] or 0):
+            self._begin_anew(tp, poll.records[0].offset)
         self._under_way.add((tp, last.offset))
         return ConsumerMessage(
             poll.topic,
@@ -147,6 +170,18 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def _begin_anew(self, tp: TP, offset: int) -> None:
+        """Offsets run backwards to this one: the topic was deleted and made again.
+
+        Faust would drop every poll up to the offset read last, and would not commit below the last commit.
+        What is still under way of the former life is not to be committed in this one; where that has been
+        done already, committing the beginning undoes it.
+        """
+        self._read_offset[tp] = self._committed_offset[tp] = None
+        self._acked[tp][:] = [offset - 1]
+        self._acked_index[tp].clear()
+        self._of_former_life.update(message for message in self._unacked_messages if message.tp == tp)
 
     def _new_offset(self, tp: TP) -> int | None:
         """Polls are acknowledged in order, so the highest acknowledged offset ends all that is done."""
@@ -163,6 +198,9 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
     def ack(self, message: ConsumerMessage) -> bool:
         """By hand, from a stream without acknowledgements of its own."""
+        if message in self._of_former_life:
+            self.give_up(message)
+            return False
         done: bool = super().ack(message)
         self.note_processed(message.tp, message.offset)
         return done

@@ -1,0 +1,125 @@
+"""Reading, straight from the servers, what the judge is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import redis
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from bench.faults.case import Case, Heard, Letter, Stored
+from bench.faults.feed import Record
+from bench.faults.flow import SERIAL, Flow, Place
+from bench.faults.offline import Event, Offline, events_of
+from bench.faults.servers import VERSIONS, Servers
+from bench.faults.strikes import Diary
+from bench.output import to_the_end
+from streams.codec.alerts import decode_alert
+from streams.core.windows import WIDTH, WINDOW
+from streams.errors import DataError
+from streams.store import open_store
+
+Found = Mapping[Place, tuple[Record, int]]
+"""Each record of the input where it stands, and when (microseconds) the broker appended it; 0: not known."""
+
+
+def gather(servers: Servers, flow: Flow, diary: Diary) -> Case:
+    """Everything, once the group is done. Raises DataError where Kafka lost what it had acknowledged."""
+    found = read_input(servers, flow, diary.topic_ids)
+    detector = open_store(servers.settings.model_store).load(f"kdd99/{VERSIONS[0]}")
+    events = events_of(found, flow.feed, detector.width, int(servers.settings.window_idle_s * 1e6))
+    topics, lives = servers.topics, [str(one) for one in diary.topic_ids]
+    models = {servers.digests[VERSIONS[0]]: 0}
+    for at_us, version in diary.promoted:
+        models.setdefault(servers.digests[version], at_us)
+    return Case(
+        events=events,
+        poison={place: one for place, one in found.items() if one[0].poison is not None},
+        expected=Offline(detector, events, flow.feed),
+        row=lambda event: flow.feed.rows[event.row].tobytes(),
+        lives=lives,
+        committed=diary.committed,
+        losses=diary.losses,
+        models=models,
+        classified=[_heard(message) for message in to_the_end(servers, [topics.classified])],
+        alerts=[_heard(message) for message in to_the_end(servers, topics.all_alerts())],
+        letters=[_letter(message, lives) for message in to_the_end(servers, [topics.dead_letters])],
+        stored=_stored(servers, events, len(lives) - 1),
+        alert_topic=topics.alerts,
+    )
+
+
+def read_input(servers: Servers, flow: Flow, topic_ids: Sequence[object]) -> Found:
+    """The present life of the topic as it is; of the former ones what the producer was told."""
+    present = len(topic_ids) - 1
+    found: dict[Place, tuple[Record, int]] = {}
+    for place, serial in flow.acknowledged.items():
+        if place.life < present:
+            found[place] = (flow.sent[serial], 0)
+    for message in to_the_end(servers, [servers.topics.telemetry]):
+        place = Place(present, message.partition(), message.offset())
+        record = flow.sent[int(dict(message.headers())[SERIAL])]
+        if (message.key(), message.value()) != (record.key, record.value):
+            raise DataError(f"{place} is not record {record.serial}, as its header says")
+        found[place] = (record, _appended_us(message))
+    missing = [place for place in flow.acknowledged if place not in found]
+    if missing:
+        raise DataError(f"Kafka acknowledged {len(missing)} records that it does not have: {missing[:5]}")
+    return found
+
+
+def _heard(message: Message) -> Heard:
+    alert = decode_alert(message.value())
+    where = (message.topic(), message.partition(), message.offset())
+    return Heard(*where, _appended_us(message), alert)
+
+
+def _letter(message: Message, lives: Sequence[str]) -> Letter:
+    headers = tuple((name, value) for name, value in message.headers() or ())
+    told = {name: value.decode() for name, value in headers}
+    place = None
+    if told.get("autodeep.topic-id") in lives:
+        life = lives.index(told["autodeep.topic-id"])
+        place = Place(life, int(told["autodeep.partition"]), int(told["autodeep.offset"]))
+    return Letter(place, message.key(), message.value(), headers, _appended_us(message))
+
+
+def _appended_us(message: Message) -> int:
+    kind, at_ms = message.timestamp()
+    if kind != TIMESTAMP_LOG_APPEND_TIME:
+        raise DataError("the broker does not say when it appended; its settings are to say LogAppendTime")
+    return int(at_ms) * 1000
+
+
+def _stored(servers: Servers, events: Sequence[Event], present: int) -> dict[tuple[int, str], Stored | None]:
+    """Every window of ours in Redis, and None for each that should be there and is not."""
+    stored: dict[tuple[int, str], Stored | None] = {
+        (event.place.partition, event.device): None for event in events if event.place.life == present
+    }
+    prefix = f"{servers.topics.prefix}:w:{{{servers.topics.telemetry}-"
+    with redis.Redis.from_url(servers.settings.redis_url) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            partition, _, device = key.decode().removeprefix(prefix).partition("}:")
+            window = _unrolled(client.get(key))
+            if window is not None and (window.topic_id == "" or (int(partition), device) in stored):
+                stored[int(partition), device] = window
+    return stored
+
+
+def _unrolled(value: bytes | None) -> Stored | None:
+    """A packed window, oldest row first, read by the layout alone (docs/wire.md)."""
+    if value is None or len(value) != WINDOW.itemsize:
+        return None
+    window = np.frombuffer(value, WINDOW)[0]
+    head, count = window["head"], int(window["head"]["count"])
+    ring = [row.tobytes() for row in window["rows"]]
+    first = int(head["next"]) - count
+    identity = bytes(head["topic_id"]).hex()
+    return Stored(
+        f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
+        int(head["partition"]),
+        int(head["offset"]),
+        int(head["event_time_us"]),
+        tuple(ring[(first + i) % WIDTH] for i in range(count)),
+    )

@@ -1,0 +1,212 @@
+"""The laws. Pure: a case in, what is broken out, and what is allowed but counted.
+
+What is allowed: repeats of the same content; another of the alike models once it was ordered; and, where
+Redis lost its data, a shorter window from the moment of the loss on, with the verdict that just this window
+gives (counted as `cold`). It may be no shorter than what the device was judged for after the last loss.
+
+The life of a topic that was deleted: nothing can be read of it any more, so its input is what the producer
+was told. Judged must be all that was committed just before the deletion, and all that lies below what was
+judged of a partition at last: nothing may be skipped. What lies beyond went with the topic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.faults.case import Broken, Case, Heard, Law
+from bench.faults.flow import Place
+from bench.faults.judge_letters import judge_letters
+from bench.faults.judge_windows import judge_windows
+from bench.faults.offline import Event
+from bench.parity import Said
+from streams.core.alerts import Alert
+from streams.core.topics import NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`judged_us`: of each place, when its first verdict or dead letter was appended."""
+
+    broken: Sequence[Broken]
+    repeats: int
+    cold: int
+    judged_us: Mapping[Place, int]
+
+    def count(self, law: Law) -> int:
+        return sum(one.law is law for one in self.broken)
+
+
+def judge(case: Case) -> Judgement:
+    hearing = _Hearing(case)
+    letters = judge_letters(case)
+    judged_us = {**hearing.judged_us, **letters.judged_us}
+    broken = [
+        *hearing.broken,
+        *letters.broken,
+        *_differing(case),
+        *_lost(case, hearing, judged_us),
+        *_out_of_order("classified", case.classified),
+        *_out_of_order("alerts", case.alerts),
+        *judge_windows(case, hearing.fills, hearing.last_detected_us),
+    ]
+    distinct = len({heard.alert.alert_id for heard in case.classified})
+    repeats = len(case.classified) - distinct + letters.repeats
+    return Judgement(broken, repeats, len(hearing.cold), judged_us)
+
+
+class _Hearing:
+    """Every verdict and alert by itself; what was said, by event."""
+
+    def __init__(self, case: Case) -> None:
+        self.broken: list[Broken] = []
+        self.cold: set[int] = set()
+        self.judged_us: dict[Place, int] = {}
+        self.fills: dict[int, set[int]] = defaultdict(set)  # of accepted verdicts
+        self.last_detected_us: dict[int, int] = {}
+        self.verdicts: dict[int, set[Said]] = defaultdict(set)  # accepted, on the topic of all verdicts
+        self.alerted: dict[int, set[Said]] = defaultdict(set)  # accepted, on an alert topic
+        self._case = case
+        self._number = {event.place: i for i, event in enumerate(case.events)}
+        known = [*self._known(case.classified), *self._known(case.alerts)]
+        self._first_detected_us = self._first_detections(known)
+        self._hear(known)
+
+    def _known(self, heard: Sequence[Heard]) -> Iterator[tuple[int, Heard]]:
+        """What stands for an event of the input; the rest is extra."""
+        for one in heard:
+            alert = one.alert
+            place = self._case.place_of(alert.topic_id, alert.partition, alert.offset)
+            number = self._number.get(place) if place is not None else None
+            if number is None or place is None:
+                self._break(Law.EXTRA, one, "there is no such event")
+            elif alert.alert_id != self._case.id_of(place):
+                self._break(Law.EXTRA, one, f"its id is {alert.alert_id}, not {self._case.id_of(place)}")
+            else:
+                yield number, one
+
+    def _first_detections(self, known: Sequence[tuple[int, Heard]]) -> dict[int, int]:
+        first: dict[int, int] = {}
+        for number, one in known:
+            first[number] = min(first.get(number, one.alert.detected_at_us), one.alert.detected_at_us)
+        return first
+
+    def _hear(self, known: Sequence[tuple[int, Heard]]) -> None:
+        asked = sorted({(number, one.alert.window_fill) for number, one in known})
+        asked = [(number, fill) for number, fill in asked if 1 <= fill <= self._case.events[number].full]
+        expected = dict(zip(asked, self._case.expected(asked), strict=True))
+        for number, one in known:
+            event, said = self._case.events[number], Said.by(one.alert)
+            wrong = self._wrong(number, event, one.alert)
+            if wrong is None and said != expected[number, said.window_fill]:
+                wrong = f"said {said}, expected {expected[number, said.window_fill]}"
+            if wrong is not None:
+                self._break(Law.WRONG_VERDICT, one, wrong)
+            elif one.alert.window_fill < event.full:
+                self.cold.add(number)
+            self._note(number, event, one, said, wrong is None)
+
+    def _note(self, number: int, event: Event, one: Heard, said: Said, accepted: bool) -> None:
+        if one.topic.endswith(".classified"):
+            first_us = self.judged_us.setdefault(event.place, one.appended_us)
+            self.judged_us[event.place] = min(first_us, one.appended_us)
+            self.verdicts[number].add(said)
+        elif said.verdict == NORMAL or one.topic != self._case.alert_topic(said.verdict):
+            self._break(Law.EXTRA, one, f"a verdict of {said.verdict} does not belong here")
+        else:
+            self.alerted[number].add(said)
+        if accepted:
+            self.fills[number].add(said.window_fill)
+        last_us = self.last_detected_us.get(number, 0)
+        self.last_detected_us[number] = max(last_us, one.alert.detected_at_us)
+
+    def _wrong(self, number: int, event: Event, alert: Alert) -> str | None:
+        if (alert.device_id, alert.event_time_us) != (event.device, event.time_us):
+            return f"the event is {event.device}'s of {event.time_us}"
+        if self._case.models.get(alert.model_digest, alert.detected_at_us + 1) > alert.detected_at_us:
+            return f"the model {alert.model_digest[:12]} was not to judge then"
+        if not 1 <= alert.window_fill <= event.full:
+            return f"its window holds {event.full} events"
+        if alert.window_fill < event.full and alert.window_fill < self._least_fill(event, alert):
+            return f"its window is to hold {self._least_fill(event, alert)} of {event.full} events at least"
+        return None
+
+    def _least_fill(self, event: Event, alert: Alert) -> int:
+        """The full window; after a loss, as many of its events as were judged wholly after the last loss."""
+        past = [after for before, after in self._case.losses if before <= alert.detected_at_us]
+        if not past:
+            return event.full
+        since_us, least = max(past), 1
+        for number in reversed(event.history[:-1]):
+            if self._first_detected_us.get(number, 0) < since_us:
+                break
+            least += 1
+        return least
+
+    def _break(self, law: Law, one: Heard, why: str) -> None:
+        alert = one.alert
+        where, of = f"{one.topic}-{one.partition}@{one.offset}", f"{alert.partition}@{alert.offset}"
+        what = f"{where} of {alert.device_id}, {of}"
+        self.broken.append(Broken(law, f"{what} ({alert.verdict}, fill {alert.window_fill}): {why}"))
+
+
+def _differing(case: Case) -> Iterator[Broken]:
+    """Same id and same fill: the same content, but for the time of detection and the alike model's identity.
+
+    Another fill is another window: it is allowed after a loss alone, which each by itself was asked for.
+    """
+    alike = len(case.models) > 1
+    contents: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for one in (*case.classified, *case.alerts):
+        plain = replace(one.alert, detected_at_us=0)
+        if alike:
+            plain = replace(plain, model_version="", model_digest="")
+        contents[one.alert.alert_id, one.alert.window_fill].add(repr(plain))
+    for (alert_id, _), said in contents.items():
+        if len(said) > 1:
+            yield Broken(Law.DIFFERING, f"{alert_id}: {' | '.join(sorted(said))}")
+
+
+def _lost(case: Case, hearing: _Hearing, judged_us: Mapping[Place, int]) -> Iterator[Broken]:
+    ends = Counter[tuple[int, int]]()
+    for place in judged_us:
+        whose = (place.life, place.partition)
+        ends[whose] = max(ends[whose], place.offset + 1)
+
+    def needed(place: Place) -> bool:
+        if place.life == len(case.lives) - 1:
+            return True
+        done = case.committed.get(place.life, {}).get(place.partition, 0)
+        return place.offset < max(done, ends[place.life, place.partition])
+
+    for number, event in enumerate(case.events):
+        if not needed(event.place):
+            continue
+        said = hearing.verdicts.get(number)
+        if not said:
+            yield Broken(Law.LOST, f"no verdict on {event.device}, {event.place}")
+        elif all(one.verdict != NORMAL and one not in hearing.alerted[number] for one in said):
+            yield Broken(Law.LOST, f"no alert of {event.device}, {event.place}")
+    for place, (record, _) in case.poison.items():
+        if needed(place) and place not in judged_us:
+            yield Broken(Law.LOST, f"no dead letter of {record.poison}, {place}")
+
+
+def _out_of_order(what: str, heard: Sequence[Heard]) -> Iterator[Broken]:
+    """In the first occurrence of each id, each device's events of a partition come by ascending offsets.
+
+    A device is the key of what is published, so one topic has it in one partition.
+    """
+    seen: set[tuple[str, str]] = set()
+    last: dict[tuple[str, str, str, int], int] = {}
+    for one in sorted(heard, key=lambda one: (one.topic, one.partition, one.offset)):
+        alert = one.alert
+        if (one.topic, alert.alert_id) in seen:
+            continue
+        seen.add((one.topic, alert.alert_id))
+        whose = (one.topic, alert.device_id, alert.topic_id, alert.partition)
+        if alert.offset < last.get(whose, -1):
+            line = f"{what}: {alert.device_id} {alert.partition}@{alert.offset} after @{last[whose]}"
+            yield Broken(Law.OUT_OF_ORDER, line)
+        last[whose] = max(alert.offset, last.get(whose, -1))

@@ -1,0 +1,112 @@
+"""Schedules of faults, drawn by a seed. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from streams.errors import SettingsError
+
+
+class Kind(StrEnum):
+    KILL = "kill"  # SIGKILL of a worker
+    TERM = "term"  # SIGTERM of a worker
+    ZOMBIE = "zombie"  # SIGSTOP of a worker for longer than its session lives, then SIGCONT
+    JOIN = "join"  # more workers
+    BROKER = "broker"  # SIGKILL of the only Kafka node, and a start on the same data
+    LEADER = "leader"  # of three nodes, SIGKILL of one that leads a telemetry partition, and its start
+    REDIS = "redis"  # SIGKILL of Redis, and a start on its append-only file
+    REDIS_LOSS = "redis-loss"  # SIGKILL of Redis, and a start without its data
+    REDIS_CUT = "redis-cut"  # Redis behind a proxy that stalls, resets or is slow
+    KAFKA_CUT = "kafka-cut"  # Kafka likewise, for the workers alone
+    REDIS_FULL = "redis-full"  # maxmemory reached, noeviction; room again later
+    POISON = "poison"  # records that cannot be read
+    TOPIC_ANEW = "topic-anew"  # the telemetry topic deleted and made again
+    PARTITIONS = "partitions"  # its partitions doubled
+    EXCEPTION = "exception"  # a worker that meets an unexpected exception
+    PROMOTE = "promote"  # another model, alike but for its digest
+
+
+class Manner(StrEnum):
+    """What a proxy does instead of passing bytes on."""
+
+    STALL = "stall"
+    RESET = "reset"
+    SLOW = "slow"
+
+
+FLOW_S: Final = 24.0
+"""How long events flow; every fault begins meanwhile."""
+BEYOND_SESSION_S: Final = (11.5, 16.0)
+"""A worker's session lives 10 s (streams.kafka.faust_app)."""
+_CUTS: Final = (Kind.REDIS_CUT, Kind.KAFKA_CUT)
+_ONCE: Final = (Kind.PARTITIONS, Kind.TOPIC_ANEW)
+"""At most once in a schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Begins `at_s` after the first event and lasts `for_s`. `which` chooses among what could be struck."""
+
+    kind: Kind
+    at_s: float
+    for_s: float = 0.0
+    which: int = 0
+    manner: Manner | None = None
+
+    def __str__(self) -> str:
+        lasts = f" for {self.for_s:.1f} s" if self.for_s else ""
+        return f"{self.at_s:.1f} s {self.kind}{f' {self.manner}' if self.manner else ''}{lasts}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    number: int
+    seed: int
+    nodes: int
+    workers: int
+    faults: tuple[Fault, ...]
+    flow_s: float = FLOW_S
+
+    def __str__(self) -> str:
+        parts = f"{self.nodes} node{'s' * (self.nodes > 1)}, {self.workers} workers"
+        return f"{parts}: {' | '.join(map(str, self.faults))}"
+
+
+def kinds_named(names: str) -> tuple[Kind, ...]:
+    """Kinds by their names, comma-separated; all where that is empty. Raises SettingsError."""
+    try:
+        return tuple(Kind(name.strip()) for name in names.split(",")) if names else tuple(Kind)
+    except ValueError as exc:
+        raise SettingsError(f"--kinds {names}: {exc}; the kinds are {', '.join(Kind)}") from exc
+
+
+def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Schedule:
+    """The schedule of that number, counted from 1, whatever the others are. The first kinds come in turn."""
+    rng = random.Random(f"{seed}/{number}")
+    wanted = [kind for kind in Kind if kind in kinds]
+    first = wanted[(number - 1) % len(wanted)]
+    nodes = 3 if first is Kind.LEADER else 1
+    possible = [kind for kind in wanted if kind is not (Kind.BROKER if nodes == 3 else Kind.LEADER)]
+    chosen = [first]
+    for _ in range(rng.randint(2, 4)):
+        left = [kind for kind in possible if kind not in _ONCE or kind not in chosen]
+        chosen += [rng.choice(left)] if left else []
+    faults = sorted((_fault(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
+    return Schedule(number, seed, nodes, rng.randint(2, 4), tuple(faults))
+
+
+def _fault(rng: random.Random, kind: Kind) -> Fault:
+    at_s, which = round(rng.uniform(1.0, FLOW_S - 6.0), 1), rng.randrange(12)
+    if kind is Kind.ZOMBIE:
+        return Fault(kind, at_s, round(rng.uniform(*BEYOND_SESSION_S), 1), which)
+    if kind in _CUTS:
+        return Fault(kind, at_s, round(rng.uniform(1.0, 14.0), 1), which, rng.choice(list(Manner)))
+    if kind in (Kind.BROKER, Kind.LEADER, Kind.REDIS, Kind.REDIS_LOSS, Kind.REDIS_FULL):
+        return Fault(kind, at_s, round(rng.uniform(0.2, 6.0), 1), which)
+    if kind in (Kind.KILL, Kind.TERM, Kind.EXCEPTION):
+        return Fault(kind, at_s, round(rng.uniform(0.0, 2.0), 1), which)  # until it is replaced
+    return Fault(kind, at_s, 0.0, which)

@@ -1,0 +1,270 @@
+"""One small function for each kind of fault: it strikes, lasts, and returns when the fault is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import redis
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from bench.faults.committed import committed
+from bench.faults.feed import Poison
+from bench.faults.fleet import Fleet
+from bench.faults.flow import Flow
+from bench.faults.schedules import Fault, Kind
+from bench.faults.servers import PARTITIONS, VERSIONS, Servers
+from bench.model_orders import promote
+from streams.codec.models import encode_command
+from streams.core.events import Message
+from streams.errors import AutodeepError
+from streams.kafka.client import LOG, client_config
+from streams.kafka.publisher import KafkaPublisher
+from streams.kafka.topics import create_topics, topic_id, topic_specs
+
+_ADMIN_S: Final = 60.0
+_FILLER: Final = "bench:filler:"
+_FILLER_BYTES: Final = 65_536
+_MOST_POISON: Final = 5
+FLAWED: Final = ("-m", "bench.faults.flawed_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault as it really was, by the wall clock."""
+
+    kind: Kind
+    begun_us: int
+    ended_us: int
+
+
+@dataclass(slots=True)
+class Diary:
+    """What the judge must know of a schedule's course. Appending is thread-safe."""
+
+    struck: list[Struck] = field(default_factory=list)
+    losses: list[tuple[int, int]] = field(default_factory=list)
+    """Redis lost its data between these two moments."""
+    promoted: list[tuple[int, str]] = field(default_factory=list)
+    """When which version was ordered."""
+    committed: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Life of the topic that ended -> partition -> offset committed just before."""
+    topic_ids: list[uuid.UUID] = field(default_factory=list)
+    """Of each life of the telemetry topic."""
+    not_struck: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    servers: Servers
+    fleet: Fleet
+    flow: Flow
+    diary: Diary
+
+
+def strike(stage: Stage, fault: Fault) -> None:
+    """Do it now; the diary has it afterwards. A fault that finds nothing to strike is noted as such."""
+    begun_us = now_us()
+    ended_us = STRIKES[fault.kind](stage, fault)
+    if ended_us:
+        stage.diary.struck.append(Struck(fault.kind, begun_us, ended_us))
+    else:
+        stage.diary.not_struck.append(str(fault))
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _kill(stage: Stage, fault: Fault) -> int:
+    return _end(stage, fault, signal.SIGKILL)
+
+
+def _term(stage: Stage, fault: Fault) -> int:
+    return _end(stage, fault, signal.SIGTERM)
+
+
+def _end(stage: Stage, fault: Fault, number: signal.Signals) -> int:
+    with stage.fleet.taken(fault.which) as worker:
+        if worker is None:
+            return 0
+        at_us = now_us()
+        stage.fleet.end(worker, number, fault.for_s)
+        return at_us
+
+
+def _zombie(stage: Stage, fault: Fault) -> int:
+    with stage.fleet.taken(fault.which) as worker:
+        if worker is None or worker.exit_code is not None:
+            return 0
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            time.sleep(fault.for_s)
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        return now_us()
+
+
+def _join(stage: Stage, fault: Fault) -> int:
+    for _ in range(1 + fault.which % 2):
+        stage.fleet.add()
+    return now_us()
+
+
+def _broker(stage: Stage, fault: Fault) -> int:
+    return _restart_node(stage, 0, fault.for_s)
+
+
+def _leader(stage: Stage, fault: Fault) -> int:
+    topic = stage.servers.topics.telemetry
+    admin = _admin(stage)  # kept: its answers end with it
+    partitions = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
+    leader = partitions[fault.which % len(partitions)].leader
+    return _restart_node(stage, max(leader - 1, 0), fault.for_s)
+
+
+def _restart_node(stage: Stage, node: int, down_s: float) -> int:
+    with stage.servers.kafka_lock:
+        stage.servers.kafka.kill(node)
+        time.sleep(down_s)
+        stage.servers.kafka.restart(node)
+        return now_us()
+
+
+def _redis(stage: Stage, fault: Fault) -> int:
+    with stage.servers.redis_lock:
+        stage.servers.redis.kill()
+        time.sleep(fault.for_s)
+        stage.servers.redis.start()
+        return now_us()
+
+
+def _redis_loss(stage: Stage, fault: Fault) -> int:
+    with stage.servers.redis_lock:
+        before_us = now_us()
+        stage.servers.redis.kill()
+        stage.diary.losses.append((before_us, now_us()))
+        stage.servers.redis.wipe()
+        time.sleep(fault.for_s)
+        stage.servers.redis.start()
+        return now_us()
+
+
+def _redis_cut(stage: Stage, fault: Fault) -> int:
+    with stage.servers.redis_cut_lock:
+        stage.servers.redis_proxy.cut(fault.manner)
+        time.sleep(fault.for_s)
+        stage.servers.redis_proxy.cut(None)
+        return now_us()
+
+
+def _kafka_cut(stage: Stage, fault: Fault) -> int:
+    with stage.servers.kafka_cut_lock:
+        stage.servers.cut_kafka(fault.manner)
+        time.sleep(fault.for_s)
+        stage.servers.cut_kafka(None)
+        return now_us()
+
+
+def _redis_full(stage: Stage, fault: Fault) -> int:
+    """Strangers' keys fill it to its limit; later they go, and the limit with them."""
+    with stage.servers.redis_lock, redis.Redis.from_url(stage.servers.settings.redis_url) as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 8 * _FILLER_BYTES)
+        filler: list[str] = []
+        try:
+            while True:
+                filler.append(f"{_FILLER}{len(filler)}")
+                client.set(filler[-1], b"x" * _FILLER_BYTES)
+        except redis.exceptions.OutOfMemoryError:
+            time.sleep(fault.for_s)
+        client.delete(*filler)
+        client.config_set("maxmemory", 0)
+        return now_us()
+
+
+def _poison(stage: Stage, fault: Fault) -> int:
+    kinds = list(Poison)
+    for i in range(1 + fault.which % _MOST_POISON):
+        stage.flow.poison(kinds[(fault.which + i) % len(kinds)])
+    return now_us()
+
+
+def _topic_anew(stage: Stage, fault: Fault) -> int:
+    """What was committed just before is noted: of the old life nothing can be read afterwards."""
+    servers, flow = stage.servers, stage.flow
+    topic = servers.topics.telemetry
+    with servers.kafka_lock, servers.topic_lock, flow.pausing():
+        stage.diary.committed[flow.life] = committed(servers.settings, topic)
+        admin = _admin(stage)
+        admin.delete_topics([topic], request_timeout=_ADMIN_S)[topic].result()
+        deadline_s = time.monotonic() + _ADMIN_S
+        while topic in admin.list_topics(timeout=_ADMIN_S).topics:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{topic} is still there")
+            time.sleep(0.05)
+        create_topics(servers.settings, topic_specs(servers.topics, PARTITIONS))
+        flow.life += 1
+        stage.diary.topic_ids.append(topic_id(servers.settings, topic))
+        return now_us()
+
+
+def _partitions(stage: Stage, fault: Fault) -> int:
+    topic = stage.servers.topics.telemetry
+    with stage.servers.kafka_lock, stage.servers.topic_lock:
+        admin = _admin(stage)
+        count = len(admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions)
+        admin.create_partitions([NewPartitions(topic, 2 * count)], request_timeout=_ADMIN_S)[topic].result()
+        return now_us()
+
+
+def _exception(stage: Stage, fault: Fault) -> int:
+    """One worker is replaced by one that raises after some hundred records; it ends, and is replaced."""
+    with stage.fleet.taken(fault.which) as worker:
+        if worker is None:
+            return 0
+        stage.fleet.end(worker, signal.SIGTERM, 0.0, (*FLAWED, str(100 + 50 * fault.which)))
+    return now_us()
+
+
+def _promote(stage: Stage, fault: Fault) -> int:
+    version = VERSIONS[(len(stage.diary.promoted) + 1) % len(VERSIONS)]
+    stage.diary.promoted.append((now_us(), version))
+    order = Message(stage.servers.topics.model_commands, b"", encode_command(promote(version)))
+    with KafkaPublisher(stage.servers.settings) as publisher:
+        for _ in range(12):  # a broker may be away
+            try:
+                publisher.publish([order])
+            except AutodeepError:
+                time.sleep(1.0)
+            else:
+                return now_us()
+    return 0
+
+
+def _admin(stage: Stage) -> AdminClient:
+    return AdminClient(client_config(stage.servers.settings), logger=LOG)
+
+
+STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
+    Kind.KILL: _kill,
+    Kind.TERM: _term,
+    Kind.ZOMBIE: _zombie,
+    Kind.JOIN: _join,
+    Kind.BROKER: _broker,
+    Kind.LEADER: _leader,
+    Kind.REDIS: _redis,
+    Kind.REDIS_LOSS: _redis_loss,
+    Kind.REDIS_CUT: _redis_cut,
+    Kind.KAFKA_CUT: _kafka_cut,
+    Kind.REDIS_FULL: _redis_full,
+    Kind.POISON: _poison,
+    Kind.TOPIC_ANEW: _topic_anew,
+    Kind.PARTITIONS: _partitions,
+    Kind.EXCEPTION: _exception,
+    Kind.PROMOTE: _promote,
+}
