@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -37,7 +38,7 @@ def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None 
 
 
 def decode_alert(value: bytes | None) -> Alert:
-    """Any of the forms. A Confluent id is not looked up: the value must be of the current schema.
+    """Any of the forms. A Confluent id is not looked up: the value must be of one of our own schemas.
 
     Raises AlertUnreadable.
     """
@@ -45,14 +46,20 @@ def decode_alert(value: bytes | None) -> Alert:
         raise AlertUnreadable("the value is empty")
     if value[:1] == b"{":
         return _from_json(value)
-    size = framing.CONFLUENT_SIZE
-    writer = schemas.load(schemas.ALERT)
     if value[: len(framing.SINGLE_OBJECT_MAGIC)] == framing.SINGLE_OBJECT_MAGIC:
         size = framing.SINGLE_OBJECT_SIZE
-        writer = _writer(value[len(framing.SINGLE_OBJECT_MAGIC) : size])
-    elif value[0] != framing.CONFLUENT_MAGIC:
+        return _from_avro(value[size:], _writer(value[len(framing.SINGLE_OBJECT_MAGIC) : size]))
+    if value[0] != framing.CONFLUENT_MAGIC:
         raise AlertUnreadable(f"the value begins with {value[:2].hex(' ')}: neither Avro framing, nor JSON")
-    return _from_avro(value[size:], writer)
+    data = value[framing.CONFLUENT_SIZE :]
+    try:
+        return _from_avro(data, schemas.load(schemas.ALERT))
+    except AlertUnreadable:
+        # An older one ends earlier, so that its bytes are whole by one schema only.
+        for writer in reversed(schemas.history(schemas.ALERT)):
+            with contextlib.suppress(AlertUnreadable):
+                return _from_avro(data, writer)
+        raise
 
 
 @functools.cache
