@@ -78,6 +78,8 @@ class Follower:
                     self._serving.plan(state.revision, state.switches)
                 if state.preparing is None:
                     self._turnstile.release()
+                if self._challenge.ref not in (state.challenger, state.champion):
+                    self._challenge.end()  # at once: a canary may do harm while a champion is being loaded
                 self._changed.notify_all()
             if before_a_chunk:
                 self._hold(state)
@@ -126,9 +128,13 @@ class Follower:
     def bring_challenger(self, state: ModelState) -> bool:
         """Load the state's challenger and let it run; whether it does, or there is none.
 
-        Whatever becomes of it, the champion serves on.
+        Whatever becomes of it, the champion serves on. While a switch is prepared it stays as it is: nobody
+        must take its failure for one of the model to be.
         """
         ref = state.challenger
+        if state.preparing is not None:
+            self._lacks_challenger = False
+            return True
         self._lacks_challenger = ref is not None
         if ref is None or ref == self._serving.ref:
             self._challenge.end()
