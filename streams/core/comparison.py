@@ -55,6 +55,8 @@ class Comparison:
     scored: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     """Events that the challenger did not judge, by reason."""
+    failed: int = 0
+    """Events that the challenger could not be run on."""
     unpublished: int = 0
     """Disagreements beyond what is published in a second, or while Kafka was away."""
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -94,6 +96,7 @@ class Comparison:
             "seen": self.seen,
             "scored": self.scored,
             "dropped": dict(self.dropped),
+            "failed": self.failed,
             "unpublished": self.unpublished,
             "confusion": [[a, b, count] for (a, b), count in sorted(self.confusion.items())],
             "champion_novelty": list(self.champion_novelty),
@@ -110,7 +113,7 @@ def total(figures: Sequence[Mapping[str, Any]]) -> Comparison:
     whole = Comparison()
     for one in figures:
         for name in (
-            "seen", "scored", "unpublished", "numbers_beyond", "symbols_unknown",
+            "seen", "scored", "failed", "unpublished", "numbers_beyond", "symbols_unknown",
             "champion_cpu_ns", "challenger_cpu_ns",
         ):  # fmt: skip
             setattr(whole, name, getattr(whole, name) + int(one[name]))
@@ -155,6 +158,8 @@ def findings(told: Comparison) -> tuple[Finding, ...]:
     if told.dropped:
         passed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(told.dropped.items()))
         lines.append(Finding("events passed over", passed))
+    if told.failed:
+        lines.append(Finding("events it could not be run on", f"{told.failed:,}", "none", False))
     if not scored:
         return tuple(lines)
     agreement = sum(count for (a, b), count in told.confusion.items() if a == b) / scored

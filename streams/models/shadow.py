@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -19,8 +20,10 @@ from streams.core.detector import Detector, Verdicts
 from streams.core.inference import infer_from_rows
 from streams.errors import Unavailable
 from streams.models.challenge import Challenge, Running
-from streams.models.serving import ref_of
+from streams.models.serving import UNRUNNABLE, ref_of
 from streams.pipeline import Observed
+
+log: Final = logging.getLogger("autodeep.models")
 
 WAITING_CHUNKS: Final = 2
 LAG_RECORDS: Final = 20_000
@@ -72,6 +75,7 @@ class Shadow:
         self._waiting: queue.Queue[Observed | None] = queue.Queue(WAITING_CHUNKS)
         self._stopped = threading.Event()
         self._told_s = ports.clock_s()
+        self._failure = ""
         self._second = (0, 0)  # the second, and the disagreements published in it
 
     def watch(self, observed: Observed) -> None:
@@ -115,7 +119,12 @@ class Shadow:
         begun_s = self._ports.cpu_s()
         detector = running.detector
         rows = classified.events.rows
-        found = infer_from_rows(detector, observed.windows, classified.step, rows)
+        try:
+            found = infer_from_rows(detector, observed.windows, classified.step, rows)
+        except UNRUNNABLE as exc:
+            self._note_failure(running, len(classified.step.applied), f"{type(exc).__name__}: {exc}")
+            self._allowance.spend(self._ports.cpu_s() - begun_s)
+            return
         champion, challenger = classified.names, [detector.verdicts[i] for i in found.verdict.tolist()]
         spent_s = self._ports.cpu_s() - begun_s
         self._allowance.spend(spent_s)
@@ -152,6 +161,13 @@ class Shadow:
         )
         with contextlib.suppress(Unavailable):  # the next ones tell all of it again
             self._ports.report(status)
+
+    def _note_failure(self, running: Running, events: int, problem: str) -> None:
+        """The same problem is logged once; the thread goes on, and so does the champion."""
+        running.comparison.failed += events
+        if problem != self._failure:
+            log.warning("the challenger cannot be run: %s", problem)
+        self._failure = problem
 
     def _too_busy(self, observed: Observed) -> str | None:
         chunk = observed.chunk

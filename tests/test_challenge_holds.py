@@ -1,0 +1,101 @@
+"""What a challenge must not do: end the scorer, call a switch off, outlive its dismissal, hide old alerts."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import fastavro
+
+from streams.codec import framing, schemas
+from streams.codec.alerts import decode_alert, encode_alert
+from streams.codec.models import ModelState, ModelStatus, encode_status
+from streams.core.comparison import findings, total
+from streams.core.detector import Detector, Identity
+from streams.errors import ModelRejected
+from streams.kafka.fleet import Told
+from streams.models.challenge import Challenge
+from streams.models.follower import Follower, FollowerPorts
+from streams.models.serving import Serving, ref_of
+from tests.test_codec_alerts import ALERT
+from tests.test_model_challenge import CHAMPION, Watched
+from tests.test_model_follower import Store, detector
+from tests.test_pipeline import telemetry
+
+
+class Parts:
+    """A follower without its thread."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.told: list[ModelStatus] = []
+        self.serving = Serving(detector("1"))
+        self.challenge = Challenge()
+        ports = FollowerPorts(self.store.load, self.told.append, lambda: 9)
+        self.follower = Follower("here", self.serving, ports, challenge=self.challenge)
+
+    def bring_about(self, state: ModelState) -> bool:
+        """As the follower's thread does."""
+        self.follower.offer(state)
+        return self.follower.bring_about(state) and self.follower.bring_challenger(state)
+
+
+def agreed(revision: int, champion: str, challenger: str | None, share: float = 0.0) -> ModelState:
+    return ModelState(
+        revision,
+        ref_of(detector(champion)),
+        3,
+        challenger=None if challenger is None else ref_of(detector(challenger)),
+        challenger_role="" if challenger is None else "canary" if share else "shadow",
+        canary_share=share,
+    )
+
+
+def test_a_dismissed_canary_ends_even_where_the_agreed_champion_cannot_be_loaded() -> None:
+    parts = Parts()
+    assert parts.bring_about(agreed(1, "1", "2", 0.5))
+    parts.store.broken = {"3": ModelRejected("cut short")}
+    assert not parts.bring_about(agreed(2, "3", "2", 0.5))
+    assert parts.challenge.canary() is not None
+    assert not parts.bring_about(agreed(3, "3", None))
+    assert parts.challenge.canary() is None
+
+
+def test_a_challenger_that_cannot_be_loaded_calls_no_switch_off() -> None:
+    parts = Parts()
+    parts.store.broken = {"2": ModelRejected("cut short")}
+    parts.bring_about(dataclasses.replace(agreed(4, "1", "2"), preparing=ref_of(detector("3"))))
+    told = Told(4)
+    for status in parts.told:
+        told.take(encode_status(status))
+    assert (told.prepared, told.failed) == ({"here"}, {})
+
+
+def test_an_alert_of_before_there_were_roles_is_read_in_each_form() -> None:
+    (before,) = schemas.history("Alert")
+    fields = dataclasses.asdict(ALERT)
+    role = fields.pop("model_role")
+    tail = io.BytesIO()
+    fastavro.schemaless_writer(tail, {"type": "string"}, role)
+    datum = encode_alert(ALERT)[10 : -len(tail.getvalue())]
+    assert decode_alert(framing.single_object_header(before.fingerprint) + datum) == ALERT
+    assert decode_alert(json.dumps(fields).encode()) == ALERT
+    assert decode_alert(framing.confluent_header(9) + datum) == ALERT
+
+
+class Broken(Detector):
+    def encode(self, rows: Any) -> Any:
+        raise RuntimeError("no memory for this tensor")
+
+
+def test_a_challenger_that_cannot_be_run_is_counted_speaks_against_it_and_ends_no_thread() -> None:
+    broken = Broken(Identity("broken", "1", "dd"), CHAMPION.parameters, CHAMPION.network)
+    watched = Watched(challenger=broken)
+    (observed,) = watched.observe(telemetry([0, 1, 2]))
+    watched.shadow.watch(observed)
+    watched.shadow.compare(observed)
+    assert (watched.comparison.seen, watched.comparison.failed, watched.comparison.scored) == (3, 3, 0)
+    told = total([watched.comparison.figures()])
+    assert [line.holds for line in findings(told) if line.what == "events it could not be run on"] == [False]
