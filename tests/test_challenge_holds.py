@@ -8,14 +8,16 @@ import json
 from typing import Any
 
 import fastavro
+import pytest
 
 from streams.codec import framing, schemas
 from streams.codec.alerts import decode_alert, encode_alert
-from streams.codec.models import ModelState, ModelStatus, encode_status
+from streams.codec.models import ModelState, ModelStatus, Outcome, encode_status
 from streams.core.comparison import findings, total
 from streams.core.detector import Detector, Identity
 from streams.errors import ModelRejected
 from streams.kafka.fleet import Told
+from streams.kafka.model_topics import _challenger_since
 from streams.models.challenge import Challenge
 from streams.models.follower import Follower, FollowerPorts
 from streams.models.serving import Serving, ref_of
@@ -99,3 +101,46 @@ def test_a_challenger_that_cannot_be_run_is_counted_speaks_against_it_and_ends_n
     assert (watched.comparison.seen, watched.comparison.failed, watched.comparison.scored) == (3, 3, 0)
     told = total([watched.comparison.figures()])
     assert [line.holds for line in findings(told) if line.what == "events it could not be run on"] == [False]
+
+
+def test_the_figures_are_told_less_often_as_they_age_and_not_without_news() -> None:
+    """Three days with a chunk a minute: at 5 s it would be 51,840 statuses, all read by every new agent."""
+    watched = Watched()
+    (observed,) = watched.observe(telemetry([0, 1, 2]))
+    for _ in range(3 * 24 * 60):
+        watched.now_s += 60.0
+        watched.shadow.watch(observed)
+        if watched.now_s >= watched.shadow.due_s:
+            watched.shadow.tell()
+    assert 800 < len(watched.told) < 1100
+    told = len(watched.told)
+    watched.shadow.tell()
+    watched.shadow.tell()
+    assert len(watched.told) <= told + 1
+
+
+def decided(revision: int, outcome: Outcome, version: str) -> ModelStatus:
+    ref = ref_of(detector(version))
+    return ModelStatus("decision", "a", "c", revision, *dataclasses.astuple(ref), outcome, "", 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "since"),
+    [
+        ([decided(1, "shadowing", "2")], 1),
+        ([decided(1, "shadowing", "2"), decided(2, "canarying", "2")], 1),  # its figures go on
+        ([decided(1, "shadowing", "2"), decided(2, "dismissed", "2")], None),
+        ([decided(1, "shadowing", "2"), decided(2, "dismissed", "2"), decided(3, "shadowing", "2")], 3),
+        ([decided(1, "shadowing", "2"), decided(2, "canarying", "3"), decided(3, "shadowing", "2")], 3),
+        ([decided(1, "shadowing", "2"), decided(2, "promoted", "2"), decided(3, "rolled_back", "1")], None),
+        ([decided(1, "shadowing", "2"), decided(2, "promoted", "4")], 1),
+        ([decided(1, "shadowing", "2"), decided(1, "refused", "2")], 1),
+    ],
+)
+def test_figures_count_from_where_the_model_became_challenger(
+    decisions: list[ModelStatus], since: int | None
+) -> None:
+    found: int | None = None
+    for decision in decisions:
+        found = _challenger_since(found, decision, ref_of(detector("2")))
+    assert found == since

@@ -58,16 +58,31 @@ def newest_state(settings: Settings) -> ModelState | None:
 
 
 def challenge_statuses(settings: Settings, challenger: ModelRef) -> list[ModelStatus]:
-    """The newest that each worker has told of this challenger. Raises BrokerUnavailable."""
+    """The newest that each worker has told of this challenger since it became one. Raises BrokerUnavailable.
+
+    What workers told of an earlier challenge by the same model, and are gone since, does not count.
+    """
     newest: dict[str, ModelStatus] = {}
+    since = None  # the revision with which it became challenger
     for message in _to_the_end(settings, [Topics(settings.topic_prefix).model_status]):
         try:
             status = models.decode_status(message.value())
         except ModelMessageUnreadable:
             continue
-        if status.kind == "challenge" and status.digest == challenger.digest:
+        if status.kind == "decision":
+            since = _challenger_since(since, status, challenger)
+        elif status.kind == "challenge" and status.digest == challenger.digest:
             newest[status.worker] = status
-    return list(newest.values())
+    return [status for status in newest.values() if status.revision >= (since or 0)]
+
+
+def _challenger_since(since: int | None, decision: ModelStatus, challenger: ModelRef) -> int | None:
+    """The revision with which the model became challenger, None while it is none, after one more decision."""
+    is_it = decision.digest == challenger.digest
+    if decision.outcome in ("shadowing", "canarying"):
+        return (decision.revision if since is None else since) if is_it else None
+    ends = decision.outcome == "dismissed" or (is_it and decision.outcome in ("promoted", "rolled_back"))
+    return None if ends else since
 
 
 def newer(best: ModelState | None, value: bytes | None) -> ModelState | None:

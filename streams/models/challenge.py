@@ -21,6 +21,8 @@ class Running:
     share: float
     """Of the devices, that get its verdicts; 0 in the shadow."""
     comparison: Comparison
+    revision: int = 0
+    """Of the state with which this model became challenger."""
 
 
 class Challenge:
@@ -30,13 +32,15 @@ class Challenge:
         self._running: Running | None = None
         self._lock = threading.Lock()
 
-    def begin(self, detector: Detector, share: float) -> None:
+    def begin(self, detector: Detector, share: float, revision: int = 0) -> None:
         """Run this challenger; the figures go on where it is the same one in another role."""
         with self._lock:
             now = self._running
             same = now is not None and now.detector is detector
-            comparison = now.comparison if now is not None and same else Comparison()
-            self._running = Running(detector, share, comparison)
+            if now is not None and same:
+                self._running = replace(now, share=share)
+            else:
+                self._running = Running(detector, share, Comparison(), revision)
 
     def anew(self, champion: str) -> Running | None:
         """The running challenge beside this champion: another champion's figures do not count on."""

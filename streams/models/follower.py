@@ -146,7 +146,7 @@ class Follower:
                 self._challenge.end()
             running = self._challenge.detector
             share = state.canary_share if state.challenger_role == "canary" else 0.0
-            self._challenge.begin(running or self._ports.load(ref), share)
+            self._challenge.begin(running or self._ports.load(ref), share, state.revision)
         except (ModelRejected, Unavailable) as exc:
             self._note(state, ref, f"the challenger: {exc}", time.monotonic() - begun_s)
             return False

@@ -15,7 +15,7 @@ import numpy as np
 
 from streams.codec.models import Disagreement, ModelStatus, Opinion
 from streams.core.alerts import record_id
-from streams.core.comparison import beyond_training
+from streams.core.comparison import Comparison, beyond_training
 from streams.core.detector import Detector, Verdicts
 from streams.core.inference import infer_from_rows
 from streams.errors import Unavailable
@@ -31,6 +31,10 @@ LAG_RECORDS: Final = 20_000
 SAVED_CPU_S: Final = 2.0
 """Unused CPU time that may be saved up, in seconds of the whole share."""
 REPORT_EVERY_S: Final = 5.0
+REPORT_SHARE: Final = 0.01
+REPORT_LONGEST_S: Final = 300.0
+"""Every 5 s, then every hundredth of the time so far, at last every 5 minutes: a challenge may last weeks,
+and whoever takes over the decisions reads the topic of statuses from its beginning."""
 DISAGREEMENTS_PER_S: Final = 50
 _IDLE_S: Final = 0.5
 
@@ -74,7 +78,9 @@ class Shadow:
         self._allowance = Allowance(share, ports.clock_s)
         self._waiting: queue.Queue[Observed | None] = queue.Queue(WAITING_CHUNKS)
         self._stopped = threading.Event()
-        self._told_s = ports.clock_s()
+        self._told_s = self._since_s = ports.clock_s()
+        self._telling: Comparison | None = None  # whose figures were told last, and how many it had seen
+        self._told_seen = 0
         self._failure = ""
         self._second = (0, 0)  # the second, and the disagreements published in it
 
@@ -103,7 +109,7 @@ class Shadow:
                 observed = None
             if observed is not None:
                 self.compare(observed)
-            if self._ports.clock_s() - self._told_s >= REPORT_EVERY_S:
+            if self._ports.clock_s() >= self.due_s:
                 self.tell()
         self.tell()
 
@@ -138,18 +144,30 @@ class Shadow:
         if differing:
             self._publish(running, observed, found, differing)
 
+    @property
+    def due_s(self) -> float:
+        """When the figures are to be told again."""
+        age_s = self._told_s - self._since_s
+        return self._told_s + max(REPORT_EVERY_S, min(REPORT_LONGEST_S, REPORT_SHARE * age_s))
+
     def tell(self) -> None:
-        """Publish the running figures, if there is a challenger."""
+        """Publish the running figures, if there is a challenger and it has seen more since."""
         self._told_s = self._ports.clock_s()
         running = self._challenge.running
         if running is None:
             return
+        comparison = running.comparison
+        if comparison is not self._telling:
+            self._telling, self._since_s, self._told_seen = comparison, self._told_s, 0
+        if comparison.seen == self._told_seen:
+            return
+        seen = comparison.seen
         ref = ref_of(running.detector)
         status = ModelStatus(
             kind="challenge",
             worker=self._worker,
             command_id="",
-            revision=0,
+            revision=running.revision,
             name=ref.name,
             version=ref.version,
             digest=ref.digest,
@@ -161,6 +179,7 @@ class Shadow:
         )
         with contextlib.suppress(Unavailable):  # the next ones tell all of it again
             self._ports.report(status)
+            self._told_seen = seen
 
     def _note_failure(self, running: Running, events: int, problem: str) -> None:
         """The same problem is logged once; the thread goes on, and so does the champion."""
