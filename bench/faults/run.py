@@ -29,7 +29,7 @@ from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import Diary, Stage
+from bench.faults.strikes import Diary, Stage, Struck
 from streams.kafka.topics import topic_id
 
 EVENTS_PER_S: Final = 200.0
@@ -92,10 +92,7 @@ def _judged(schedule: Schedule, stage: Stage) -> Outcome:
         print(f"{broken.law}: {broken.line}", file=sys.stderr)
     if judgement.broken:
         print(fleet.log_tails(), file=sys.stderr)
-    struck = [*diary.struck]
-    raised = [one.at_us for one in fleet.ended if "Unforeseen" in one.log_tail]
-    if raised:  # the exception strikes when it is raised, not when its worker is started
-        struck = [replace(one, ended_us=raised[0]) if one.kind is Kind.EXCEPTION else one for one in struck]
+    struck = _met(diary, [one.at_us for one in fleet.ended if "Unforeseen" in one.log_tail])
     return Outcome(
         schedule,
         len(case.events) + len(case.poison),
@@ -108,6 +105,15 @@ def _judged(schedule: Schedule, stage: Stage) -> Outcome:
         len(fleet.ended),
         diary.not_struck,
     )
+
+
+def _met(diary: Diary, raised_us: Sequence[int]) -> list[Struck]:
+    """An exception strikes when it is raised, not when its worker is started; and perhaps never."""
+    others = [one for one in diary.struck if one.kind is not Kind.EXCEPTION]
+    flawed = [one for one in diary.struck if one.kind is Kind.EXCEPTION]
+    met = [replace(one, ended_us=at_us) for one, at_us in zip(flawed, raised_us, strict=False)]
+    diary.not_struck += [f"{one.kind}: its worker did not come so far" for one in flawed[len(met) :]]
+    return [*others, *met]
 
 
 def in_words(outcome: Outcome) -> str:

@@ -223,11 +223,11 @@ def _partitions(stage: Stage, fault: Fault) -> int:
 
 
 def _exception(stage: Stage, fault: Fault) -> int:
-    """One worker is replaced by one that raises after some hundred records; it ends, and is replaced."""
+    """One worker is replaced by one that raises after some records; it ends, and is replaced."""
     with stage.fleet.taken(fault.which) as worker:
         if worker is None:
             return 0
-        stage.fleet.end(worker, signal.SIGTERM, 0.0, (*FLAWED, str(100 + 50 * fault.which)))
+        stage.fleet.end(worker, signal.SIGTERM, 0.0, (*FLAWED, str(10 + 10 * fault.which)))
     return now_us()
 
 
