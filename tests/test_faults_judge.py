@@ -82,6 +82,7 @@ def sound() -> Case:
     ]
     bare = Case(
         events=events,
+        width=WIDTH,
         poison={LETTER_AT: (Record(9, b"d", b"", -1, Poison.EMPTY), 4 * T)},
         expected=lambda asked: [said(*one) for one in asked],
         row=lambda event: bytes([event.row]),
@@ -289,13 +290,35 @@ def test_the_plain_recomputation_is_that_of_evaluation_and_begins_anew_after_a_l
     assert [event.full for event in events] == [min(i + 1, WIDTH) for i in range(count)]
     assert {event.device for event in events} == {device_name(0)}
     expected = evaluate_rows(detector, rows)
-    told = Offline(detector, events, source)([(i, event.full) for i, event in enumerate(events)])
+    asked = [(i, min(event.full, detector.width)) for i, event in enumerate(events)]
+    told = Offline(detector, events, source)(asked)
     assert [one.verdict for one in told] == [detector.verdicts[i] for i in expected.verdict.tolist()]
     assert [one.scores for one in told] == [
         tuple(scores) for scores in expected.posterior.astype(np.float64).round(4).tolist()
     ]
     late = dataclasses.replace(source, event_time_us=np.where(time_us < 30, time_us, time_us + 11))
     assert [event.full for event in events_of(found, late, WIDTH, 10)][28:33] == [16, 16, 1, 2, 3]
+
+
+def narrow(fill: int) -> Case:
+    """The model looks at two events of a window; the last event's verdict at `fill`."""
+    case = replace(sound(), width=2)
+    numbers = (0, 2, 3, 4)
+    verdicts = [*(heard(case, i, case.seen(case.events[i])) for i in numbers), heard(case, 5, fill)]
+    alerts = [alerted(one) for one in verdicts if one.alert.verdict != "normal"]
+    return replace(case, classified=verdicts, alerts=alerts)
+
+
+def test_a_model_that_looks_at_less_than_a_window_is_held_to_what_it_looks_at() -> None:
+    case = narrow(2)
+    assert judge(case).broken == []
+    assert [one.law for one in judge(narrow(3)).broken] == [Law.WRONG_VERDICT]
+    assert Law.WRONG_VERDICT in {one.law for one in judge(narrow(1)).broken}
+    shorter = stored(case, rows=(b"\x04", b"\x05"))
+    assert [one.law for one in judge(shorter).broken] == [Law.WRONG_WINDOW]
+    after_a_loss = replace(shorter, losses=((T, T + 1),))
+    assert judge(after_a_loss).broken == []
+    assert Law.WRONG_WINDOW in {one.law for one in judge(stored(after_a_loss, rows=(b"\x05",))).broken}
 
 
 def test_a_stall_lasts_while_something_waits_and_a_recovery_until_nothing_of_before_is_left() -> None:

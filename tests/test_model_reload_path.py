@@ -296,4 +296,4 @@ def test_without_the_topics_of_models_a_worker_says_so_and_serves_the_model_of_i
         worker = tested.worker(topic_prefix=topics.prefix, group=topics.prefix)
         worker.wait_ready()
         assert f"Kafka has no topic {topics.model_commands}" in tested.logs()
-        assert model(worker)["version"] == "1"
+        assert model(worker)["version"] == open_store().resolve("kdd99@champion")[1]

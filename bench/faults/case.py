@@ -69,6 +69,8 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class Case:
     events: Sequence[Event]
+    width: int
+    """How many of a window's events a verdict looks at, at most."""
     poison: Mapping[Place, tuple[Record, int]]
     expected: Callable[[Sequence[tuple[int, int]]], Sequence[Said]]
     """(event, fill) to what must be said."""
@@ -86,6 +88,10 @@ class Case:
     stored: Mapping[tuple[int, str], Stored | None]
     """Partition and device to the window under their key."""
     alert_topic: Callable[[str], str]
+
+    def seen(self, event: Event) -> int:
+        """How many events the verdict on this one looks at, with its whole window there."""
+        return min(len(event.history), self.width)
 
     def id_of(self, place: Place) -> str:
         name = f"{self.lives[place.life]}/{place.partition}/{place.offset}"

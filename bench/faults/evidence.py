@@ -28,13 +28,14 @@ def gather(servers: Servers, flow: Flow, diary: Diary) -> Case:
     """Everything, once the group is done. Raises DataError where Kafka lost what it had acknowledged."""
     found = read_input(servers, flow, diary.topic_ids)
     detector = open_store(servers.settings.model_store).load(f"kdd99/{VERSIONS[0]}")
-    events = events_of(found, flow.feed, detector.width, int(servers.settings.window_idle_s * 1e6))
+    events = events_of(found, flow.feed, WIDTH, int(servers.settings.window_idle_s * 1e6))
     topics, lives = servers.topics, [str(one) for one in diary.topic_ids]
     models = {servers.digests[VERSIONS[0]]: 0}
     for at_us, version in diary.promoted:
         models.setdefault(servers.digests[version], at_us)
     return Case(
         events=events,
+        width=detector.width,
         poison={place: one for place, one in found.items() if one[0].poison is not None},
         expected=Offline(detector, events, flow.feed),
         row=lambda event: flow.feed.rows[event.row].tobytes(),

@@ -94,7 +94,8 @@ class _Hearing:
 
     def _hear(self, known: Sequence[tuple[int, Heard]]) -> None:
         asked = sorted({(number, one.alert.window_fill) for number, one in known})
-        asked = [(number, fill) for number, fill in asked if 1 <= fill <= self._case.events[number].full]
+        seen = [self._case.seen(event) for event in self._case.events]
+        asked = [(number, fill) for number, fill in asked if 1 <= fill <= seen[number]]
         expected = dict(zip(asked, self._case.expected(asked), strict=True))
         for number, one in known:
             event, said = self._case.events[number], Said.by(one.alert)
@@ -103,7 +104,7 @@ class _Hearing:
                 wrong = f"said {said}, expected {expected[number, said.window_fill]}"
             if wrong is not None:
                 self._break(Law.WRONG_VERDICT, one, wrong)
-            elif one.alert.window_fill < event.full:
+            elif one.alert.window_fill < self._case.seen(event):
                 self.cold.add(number)
             self._note(number, event, one, said, wrong is None)
 
@@ -126,11 +127,11 @@ class _Hearing:
             return f"the event is {event.device}'s of {event.time_us}"
         if self._case.models.get(alert.model_digest, alert.detected_at_us + 1) > alert.detected_at_us:
             return f"the model {alert.model_digest[:12]} was not to judge then"
-        if not 1 <= alert.window_fill <= event.full:
-            return f"its window holds {event.full} events"
-        if alert.window_fill < event.full and alert.window_fill < self._least_fill(event, alert):
-            return f"its window is to hold {self._least_fill(event, alert)} of {event.full} events at least"
-        return None
+        seen = self._case.seen(event)
+        if not 1 <= alert.window_fill <= seen:
+            return f"it is to look at {seen} events"
+        least = min(self._least_fill(event, alert), seen)
+        return None if alert.window_fill >= least else f"it is to look at {least} of {seen} events at least"
 
     def _least_fill(self, event: Event, alert: Alert) -> int:
         """The full window; after a loss, as many of its events as were judged wholly after the last loss."""

@@ -41,7 +41,10 @@ def _wrong(case: Case, event: Event, stored: Stored | None, fills: Set[int]) -> 
     if found != wanted:
         return f"it is {found}, not {wanted}"
     count = len(stored.rows)
-    if count not in (fills or {event.full}):
-        return f"it holds {count} events, not {sorted(fills) or event.full}"
+    told = fills or {case.seen(event)}
+    if min(count, case.width) not in told or count > event.full:
+        return f"it holds {count} of {event.full} events, and the verdict looked at {sorted(told)}"
+    if not case.losses and count != event.full:
+        return f"it holds {count} of {event.full} events, and nothing was lost"
     rows = tuple(case.row(case.events[number]) for number in event.history[-count:])
     return None if rows == stored.rows else "its rows are not the device's last"

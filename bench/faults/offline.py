@@ -56,7 +56,7 @@ def events_of(found: Mapping[Place, tuple[Record, int]], feed: Feed, width: int,
 
 
 class Offline:
-    """Verdicts of the events' windows, as full as is asked for."""
+    """Verdicts of the events' windows, as full as is asked for; at most the detector's width."""
 
     def __init__(self, detector: Detector, events: Sequence[Event], feed: Feed) -> None:
         self._detector = detector
