@@ -28,7 +28,8 @@ from streams.core.detector import Detector
 from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.inference import Canary, infer, infer_from_rows
 from streams.core.patience import Patience
-from streams.core.ports import Decoder, Publisher, Saved, WindowStore
+from streams.core.ports import Decoder, Publisher, Reach, Saved, WindowStore
+from streams.core.recovery import Recovered, Recovery
 from streams.core.stopwatch import Stopwatch
 from streams.core.topics import NORMAL, Topics
 from streams.core.window_cache import CacheFigures, WindowCache
@@ -76,6 +77,8 @@ class Computed:
     added: Index  # (D,)
     messages: Sequence[Message]
     report: Report
+    reach: Reach | None = None
+    """Where lost windows are rebuilt: how far the stored ones are complete once this chunk's are saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Ports:
     patience: Patience
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` alone: nothing is decided by it."""
+    recovery: Recovery | None = None
+    """None: a window that the store lost starts anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +140,8 @@ class Pipeline:
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
         events = decoded.events
-        devices, device = _numbered(events.device_id)
+        devices, device = sequence.numbered(events.device_id)
+        reach = None if self._ports.recovery is None else self._ports.recovery.take_up(chunk)
         slots, windows, based_on = self._load(chunk, devices)
         step = sequence.advance(windows, device, events, self._rules.idle_us)
         watch.lap("windows")
@@ -158,7 +164,7 @@ class Pipeline:
             fenced=0,
             cpu_ns=watch.ns,
         )
-        return Computed(chunk.source, devices, based_on, step.windows, step.added, messages, report)
+        return Computed(chunk.source, devices, based_on, step.windows, step.added, messages, report, reach)
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
         """Publish and await, then save; what became of the chunk, and the devices that were fenced off."""
@@ -167,6 +173,8 @@ class Pipeline:
             self._ports.patience(lambda: self._ports.publisher.publish(computed.messages))
         watch.lap("publish")
         fenced = self._save(computed)
+        if self._ports.recovery is not None and computed.reach is not None:
+            self._ports.recovery.delivered(computed.source, computed.reach)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
         return replace(computed.report, fenced=len(fenced), cpu_ns=cpu_ns), fenced
@@ -179,9 +187,15 @@ class Pipeline:
     def cache_figures(self) -> CacheFigures:
         return self._cache.figures
 
+    @property
+    def recovered(self) -> Recovered:
+        return Recovered() if self._ports.recovery is None else self._ports.recovery.figures
+
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""
         self._cache.drop_partition(partition)
+        if self._ports.recovery is not None:
+            self._ports.recovery.drop_partition(partition)
 
     def _load(self, chunk: Chunk, devices: Sequence[str]) -> tuple[Index, Windows, Index]:
         """Slots and windows (D,) of these devices, and the stored offset (D,) that each grows from."""
@@ -190,13 +204,18 @@ class Pipeline:
         missing = np.flatnonzero(slots < 0)
         if len(missing):
             absent = [devices[i] for i in missing.tolist()]
-            values = self._ports.patience(lambda: self._ports.store.load(source, absent))
-            slots[missing] = self._cache.admit(source.partition, absent, sequence.unpack(values, source))
+            stored = self._ports.patience(lambda: self._stored(chunk, absent))
+            slots[missing] = self._cache.admit(source.partition, absent, stored)
         windows = self._cache.windows(slots)
         based_on = windows["head"]["offset"].copy()
         foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
         windows[foreign] = sequence.blank(int(foreign.sum()), source)
         return slots, windows, based_on
+
+    def _stored(self, chunk: Chunk, devices: Sequence[str]) -> Windows:
+        if self._ports.recovery is not None:
+            return self._ports.recovery.load(chunk, devices)
+        return sequence.unpack(self._ports.store.load(chunk.source, devices), chunk.source)
 
     def _by_champion(self, taken: _Taken, detector: Detector) -> Classified:
         """Its latents are remembered from chunk to chunk."""
@@ -240,7 +259,7 @@ class Pipeline:
     def _save(self, computed: Computed) -> list[str]:
         """Store the windows that changed; the devices whose stored window is newer than ours."""
         changed = np.flatnonzero(computed.added)
-        if not len(changed):
+        if not len(changed) and computed.reach is None:
             return []
         names = [computed.devices[i] for i in changed.tolist()]
         saved = self._ports.patience(
@@ -250,18 +269,10 @@ class Pipeline:
                 computed.based_on[changed],
                 computed.windows[changed],
                 computed.added[changed],
+                computed.reach,
             )
         )
         return [names[i] for i in np.flatnonzero(saved == Saved.NEWER_STORED).tolist()]
-
-
-def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
-    """The distinct devices (D), in order of appearance, and each event's place (N,) among them."""
-    number: dict[str, int] = {}
-    place = np.fromiter(
-        (number.setdefault(device_id, len(number)) for device_id in device_ids), np.int64, len(device_ids)
-    )
-    return list(number), place
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,157 @@
+"""Windows that the store lost are made again from what the partition still keeps of its records.
+
+A mark beside a partition's windows says how far they are complete. Every save moves it on, and only from
+where it should stand. So a mark that is not there, or stands before what this worker knows to be saved, says
+that data were lost: all of them, or the newest alone, where the store came back from an older copy.
+
+    since        through                          complete          what this worker knows to be saved
+      |  complete  |   lost                          |   being delivered   |  this chunk
+      ------------------------------------------------------------------------------------> offsets
+                        |  read back, at most so many records  |
+                      first
+
+Rules: no further than `complete`, for a window that holds an event whose alert is not out yet would lose the
+alert in a crash. Where reading begins after `through` + 1, a stored window that ends before the first record
+read may lack events of between; its rows do not count any more. Short is allowed here, wrong is not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.core.events import NO_TOPIC_ID, Chunk, RawRecord, Source
+from streams.core.ports import Decoder, History, Mark, Reach, WindowStore
+from streams.core.windows import Windows, advance, blank, numbered, of_this_life, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Since the start: how often a partition was read back, and windows that were made or mended by it."""
+
+    rebuilds: int = 0
+    windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryParts:
+    store: WindowStore
+    history: History
+    decoder: Decoder
+    say: Callable[[str], None]
+
+
+class Recovery:
+    """Loads windows, and rebuilds a partition's first where some were lost.
+
+    One thread computes (`take_up`, `load`, `drop_partition`), another may deliver (`delivered`).
+    """
+
+    def __init__(self, parts: RecoveryParts, most_records: int, idle_us: int) -> None:
+        self.figures = Recovered()
+        self._parts = parts
+        self._most_records = most_records
+        self._idle_us = idle_us
+        self._last: dict[Source, int] = {}  # the last offset of the chunk taken up last
+        self._under_way: dict[Source, list[Reach]] = {}
+        self._lock = threading.Lock()
+
+    def take_up(self, chunk: Chunk) -> Reach:
+        """A chunk is begun. Offsets may have gaps; nothing lies between one chunk and the next."""
+        first, source = chunk.records[0].offset, chunk.source
+        reach = Reach(min(self._last.get(source, first - 1), first - 1), chunk.records[-1].offset)
+        with self._lock:
+            self._last[source] = reach.last
+            self._under_way.setdefault(source, []).append(reach)
+        return reach
+
+    def delivered(self, source: Source, reach: Reach) -> None:
+        """Its alerts are out, and its windows saved."""
+        with self._lock:
+            under_way = self._under_way.get(source, [])
+            if reach in under_way:
+                under_way.remove(reach)
+
+    def drop_partition(self, partition: int) -> None:
+        """It was revoked; whoever has it next begins at a committed offset, before which all is saved."""
+        with self._lock:
+            for source in [one for one in self._last if one.partition == partition]:
+                del self._last[source]
+                self._under_way.pop(source, None)
+
+    def load(self, chunk: Chunk, devices: Sequence[str]) -> Windows:
+        """The windows (D,) of these devices, for a chunk that was taken up.
+
+        Raises Unavailable; what was rebuilt by then is kept.
+        """
+        source = chunk.source
+        complete = self._complete(source)
+        windows = self._stored(source, devices)
+        mark = self._mark(chunk)  # after the windows: what is lost between is of no account
+        if mark is None or mark.through < complete:
+            mark = self._rebuild(chunk, mark or Mark(0, -1), complete)
+            windows = self._stored(source, devices)
+        return _trusted(windows, mark)
+
+    def _complete(self, source: Source) -> int:
+        """The last offset of which all alerts are out: the one before the first chunk under way."""
+        with self._lock:
+            return min(reach.follows for reach in self._under_way[source])
+
+    def _stored(self, source: Source, devices: Sequence[str]) -> Windows:
+        return unpack(self._parts.store.load(source, devices), source)
+
+    def _mark(self, chunk: Chunk) -> Mark | None:
+        """Where topics have no id, a mark beyond the partition's end is of another life."""
+        mark = self._parts.store.mark(chunk.source)
+        if mark is not None and chunk.source.topic_id == NO_TOPIC_ID and mark.through >= chunk.end_offset:
+            return None
+        return mark
+
+    def _rebuild(self, chunk: Chunk, mark: Mark, complete: int) -> Mark:
+        """Read back what the mark does not cover, as far as is allowed; the mark as it stands afterwards."""
+        source, parts = chunk.source, self._parts
+        wanted, end = mark.through + 1, complete + 1
+        first = min(max(wanted, end - self._most_records, parts.history.first_offset(source)), end)
+        rebuilt = Mark(mark.since if first == wanted else first, complete)
+        if first < end:
+            place = f"{source.topic}-{source.partition}"
+            parts.say(f"windows of {place} were lost: reading back offsets {first} to {complete}")
+            records = windows = 0
+            with closing(parts.history.read(source, first, end)) as read:
+                for some in read:
+                    records += len(some)
+                    windows += self._apply(chunk, some, rebuilt, first)
+            parts.say(f"{windows} windows of {place} rebuilt from {records} records")
+            self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
+        parts.store.put_mark(source, rebuilt)
+        return rebuilt
+
+    def _apply(self, chunk: Chunk, records: Sequence[RawRecord], mark: Mark, first: int) -> int:
+        """Advance the stored windows by these records, unjudged; how many are touched for the first time.
+
+        A window knows its last offset, so what is read again after a failure is not applied again.
+        """
+        source, store = chunk.source, self._parts.store
+        events = self._parts.decoder.decode(records).events
+        devices, device = numbered(events.device_id)
+        windows = _trusted(self._stored(source, devices), mark)
+        based_on = windows["head"]["offset"].copy()
+        foreign = ~of_this_life(windows, source, chunk.end_offset)
+        windows[foreign] = blank(int(foreign.sum()), source)
+        step = advance(windows, device, events, self._idle_us)
+        changed = np.flatnonzero(step.added)
+        if len(changed):
+            names = [devices[i] for i in changed.tolist()]
+            store.save(source, names, based_on[changed], step.windows[changed], step.added[changed])
+        return int((based_on[changed] < first).sum())
+
+
+def _trusted(windows: Windows, mark: Mark) -> Windows:
+    """No row counts of a window (D,) that ends before the mark's `since`; its offset stands."""
+    windows["head"]["count"][windows["head"]["offset"] < mark.since] = 0
+    return windows
