@@ -167,9 +167,7 @@ def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStor
     after = grown(blank(1, SOURCE), 3, 2)
     store.save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), Reach(-1, 4))
     lost = grown(after, 1, 5)
-    store.save(
-        SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5)
-    )  # at the second go
+    store.save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5))  # at the second go
     assert store.mark(SOURCE) == Mark(0, 5)
     assert same_window(stored(store), after)
     assert same_window(store.load(SOURCE, ["b"])[0], lost)
