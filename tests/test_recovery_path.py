@@ -56,7 +56,7 @@ def test_after_a_loss_every_verdict_has_its_whole_window(
         log = tested.logs()
         detector = open_store(tested.settings.model_store).load(tested.settings.model)
     assert sum(int(str(worker["rebuilt_windows"])) for worker in workers) >= devices
-    assert log.count("were lost: reading back offsets 0 to") >= 4
+    assert log.count("are missing or old: reading back offsets 0 to") >= 4
     print([line for line in log.splitlines() if "read" in line and "windows of" in line])
     order = np.argsort([i % devices for i in range(events)], kind="stable")
     offline = evaluate_rows(detector, rows[order], devices)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -132,9 +134,9 @@ def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_anoth
     """One worker's window began anew after a loss, or was rebuilt; the other's has all its rows."""
     full = grown(blank(1, SOURCE), 20, 19)
     for rows in (1, 4, 16):  # 4: its next row has the place that the full one's has
-        source = replace(SOURCE, topic=uuid.uuid4().hex)
         short = grown(blank(1, SOURCE), rows, 19)
         for held, other in ((full, short), (short, full)):
+            source = replace(SOURCE, topic=uuid.uuid4().hex)
             save(store, blank(1, SOURCE), held, 16, source)
             after = grown(other, 2, 21)
             assert save(store, other, after, 2, source) == Saved.DONE
@@ -171,6 +173,30 @@ def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStor
     assert store.mark(SOURCE) == Mark(0, 5)
     assert same_window(stored(store), after)
     assert same_window(store.load(SOURCE, ["b"])[0], lost)
+
+
+class CutOff(RedisWindows):
+    """Dies between the two calls of a save whose first one finds that windows were lost."""
+
+    calls = 0
+
+    def _write(self, *args: Any) -> npt.NDArray[np.uint8]:
+        self.calls += 1
+        if self.calls == 2:
+            raise WindowStoreUnavailable("cut off")
+        return super()._write(*args)
+
+
+@pytest.mark.redis
+def test_a_mark_does_not_go_on_before_all_windows_are_written(redis_url: str) -> None:
+    with CutOff(redis_url, uuid.uuid4().hex, 3600, 5) as windows:
+        windows.put_mark(SOURCE, Mark(0, 8))
+        after = grown(grown(blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
+        with pytest.raises(WindowStoreUnavailable):
+            windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+        assert windows.mark(SOURCE) == Mark(0, 8)
+        windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+        assert windows.mark(SOURCE) == Mark(0, 9)
 
 
 def test_a_mark_is_of_one_life_and_no_device_has_its_key(store: WindowStore) -> None:

@@ -120,7 +120,7 @@ class Recovery:
         rebuilt = Mark(mark.since if first == wanted else first, complete)
         if first < end:
             place = f"{source.topic}-{source.partition}"
-            parts.say(f"windows of {place} were lost: reading back offsets {first} to {complete}")
+            parts.say(f"windows of {place} are missing or old: reading back offsets {first} to {complete}")
             records = windows = 0
             with closing(parts.history.read(source, first, end)) as read:
                 for some in read:
