@@ -102,7 +102,7 @@ def build_pipeline(
         publisher=parts.enter_context(KafkaPublisher(settings)),
         patience=BackOff(worker.wait, _noting(worker)),
         clock_us=lambda: time.time_ns() // 1000,
-        recovery=_recovery(settings, store, decoder),
+        recovery=_recovery(settings, store, decoder, worker),
     )
     rules = Rules(
         topics=topics,
@@ -131,10 +131,12 @@ def _decoder(settings: Settings, registry: ConfluentRegistry | None) -> Telemetr
     return TelemetryDecoder(others, registry, settings.device_id_max_bytes)
 
 
-def _recovery(settings: Settings, store: RedisWindows, decoder: TelemetryDecoder) -> Recovery | None:
+def _recovery(
+    settings: Settings, store: RedisWindows, decoder: TelemetryDecoder, worker: Worker
+) -> Recovery | None:
     if not settings.rebuild_windows_records:
         return None
-    parts = RecoveryParts(store, KafkaHistory(settings), decoder, log.warning)
+    parts = RecoveryParts(store, KafkaHistory(settings), decoder, log.warning, worker.progressed)
     return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
 
 

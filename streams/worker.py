@@ -139,6 +139,10 @@ class Worker:
         self.partitions = frozenset()
         self.lag = {}
 
+    def progressed(self) -> None:
+        """Of a chunk that takes long."""
+        self._progress_s = self._clock_s()
+
     def note_away(self, problem: Unavailable | None) -> None:
         self.away = None if problem is None else str(problem)
 

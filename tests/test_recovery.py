@@ -70,7 +70,7 @@ class Workshop:
         self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22
     ) -> tuple[Pipeline, Recovery]:
         world, decoder = self.world, PlainDecoder()
-        parts = RecoveryParts(world.store, self.history, decoder, self.said.append)
+        parts = RecoveryParts(world.store, self.history, decoder, self.said.append, lambda: None)
         recovery = Recovery(parts, self.most, IDLE_US)
         ports = Ports(decoder, world.store, world.publisher, patience, lambda: 5, recovery)  # type: ignore[arg-type]
         judges = Judges(lambda chunk: DETECTOR, watch=self.check)

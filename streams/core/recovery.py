@@ -43,6 +43,8 @@ class RecoveryParts:
     history: History
     decoder: Decoder
     say: Callable[[str], None]
+    progressed: Callable[[], None]
+    """Told after each piece that was read: a long rebuild is not a worker that stands still."""
 
 
 class Recovery:
@@ -126,6 +128,7 @@ class Recovery:
                 for some in read:
                     records += len(some)
                     windows += self._apply(chunk, some, rebuilt, first)
+                    parts.progressed()
             parts.say(f"{windows} windows of {place} rebuilt from {records} records")
             self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
         parts.store.put_mark(source, rebuilt)
