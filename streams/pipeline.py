@@ -257,9 +257,13 @@ class Pipeline:
         ]
 
     def _save(self, computed: Computed) -> list[str]:
-        """Store the windows that changed; the devices whose stored window is newer than ours."""
-        changed = np.flatnonzero(computed.added)
-        if not len(changed) and computed.reach is None:
+        """Store the windows that changed; the devices whose stored window is newer than ours.
+
+        The mark is to say that all are stored; so those of repeats, which did not change, come along.
+        """
+        keeps_mark = computed.reach is not None
+        changed = np.arange(len(computed.devices)) if keeps_mark else np.flatnonzero(computed.added)
+        if not len(changed) and not keeps_mark:
             return []
         names = [computed.devices[i] for i in changed.tolist()]
         saved = self._ports.patience(

@@ -38,6 +38,8 @@ class FakeHistory:
     first: int = 0
     away: int = 0
     at_once: int = 7
+    before_piece: dict[int, Callable[[], None]] = field(default_factory=dict)
+    """What happens before the piece of that number, once."""
     read_back: list[int] = field(default_factory=list)
 
     def first_offset(self, source: Source) -> int:
@@ -49,6 +51,7 @@ class FakeHistory:
             if self.away and start:
                 self.away -= 1
                 raise BrokerUnavailable("the fake history is away")
+            self.before_piece.pop(start // self.at_once, lambda: None)()
             yield wanted[start : start + self.at_once]
         self.read_back += [record.offset for record in wanted]
 
@@ -96,6 +99,10 @@ class Workshop:
             pipeline.process(chunk)
         return recovery
 
+    def forget(self) -> None:
+        self.world.store.values.clear()
+        self.world.store.marks.clear()
+
     def fills(self) -> dict[int, int]:
         return {alert.offset: alert.window_fill for alert in self.world.verdicts().values()}
 
@@ -139,14 +146,13 @@ class Course:
 
     def act(self) -> None:
         store = self.shop.world.store
-        match self.draw(st.integers(0, 5), "between chunks"):
-            case 0:
+        self.copies.append(deepcopy((store.values, store.marks)))
+        match self.draw(st.integers(0, 7), "between chunks"):
+            case 7:
                 self.lose()
-            case 1:
-                self.copies.append(deepcopy((store.values, store.marks)))
-            case 2 if self.sleepers:
+            case 6 if self.sleepers:
                 self.wake(*self.sleepers.pop())
-            case 3:
+            case 5:
                 self.shop.history.away = 2
             case _:
                 pass
@@ -175,20 +181,20 @@ class Course:
 
     def all(self, workers: int) -> None:
         for _ in range(workers):
-            self.calls_left = self.draw(st.integers(3, 60), "calls until the crash")
+            self.calls_left = self.draw(st.sampled_from([ALL, 5, 20, 60]), "calls until the crash")
             try:
-                self.one_worker(self.committed, self.draw(st.integers(1, 8), "chunks"))
+                self.one_worker(self.committed, self.draw(st.integers(1, 12), "chunks"))
             except Killed:
                 continue
         self.calls_left = ALL
         self.one_worker(self.committed, ALL)
 
 
-streams_of_devices = st.lists(st.integers(0, 5), min_size=1, max_size=80)
+streams_of_devices = st.lists(st.integers(0, 3), min_size=20, max_size=80)
 
 
 @settings(deadline=None, max_examples=40)
-@given(streams_of_devices, st.integers(1, 12), st.integers(0, 4), st.data())
+@given(streams_of_devices, st.integers(1, 8), st.integers(1, 4), st.data())
 def test_with_enough_records_a_loss_changes_no_verdict(
     devices: list[int], size: int, workers: int, data: st.DataObject
 ) -> None:
@@ -199,7 +205,7 @@ def test_with_enough_records_a_loss_changes_no_verdict(
 
 
 @settings(deadline=None, max_examples=40)
-@given(streams_of_devices, st.integers(1, 12), st.integers(0, 4), st.integers(1, 30), st.data())
+@given(streams_of_devices, st.integers(1, 8), st.integers(1, 4), st.integers(1, 12), st.data())
 def test_with_few_records_windows_are_shorter_and_never_wrong(
     devices: list[int], size: int, workers: int, most: int, data: st.DataObject
 ) -> None:
@@ -222,8 +228,7 @@ def decoded(shop: Workshop) -> set[tuple[int, int]]:
 def lost_after(shop: Workshop, offset: int) -> Recovery:
     """Everything is lost between two workers."""
     shop.run(last=offset)
-    shop.world.store.values.clear()
-    shop.world.store.marks.clear()
+    shop.forget()
     return shop.run(first=offset)
 
 
@@ -240,6 +245,39 @@ def test_the_most_records_are_read_back_and_no_more() -> None:
         "windows of ids.telemetry-3 are missing or old: reading back offsets 20 to 39",
         "4 windows of ids.telemetry-3 rebuilt from 20 records",
     ]
+
+
+def test_a_loss_during_a_rebuild_is_made_good_too() -> None:
+    shop = Workshop(RECORDS)
+    shop.history.before_piece[3] = shop.forget
+    recovery = lost_after(shop, 40)
+    assert shop.history.read_back == [*range(40), *range(40)]
+    assert recovery.figures.rebuilds == 2
+    assert shop.fills() == undisturbed(RECORDS).fills()
+
+
+def test_a_rebuild_that_was_broken_off_goes_on_where_it_ended() -> None:
+    shop = Workshop(RECORDS)
+    shop.history.away = 1  # after the first piece
+    lost_after(shop, 40)
+    assert shop.said[1] == "windows of ids.telemetry-3 are missing or old: reading back offsets 7 to 39"
+    assert shop.fills() == undisturbed(RECORDS).fills()
+
+
+def test_windows_that_a_repeat_did_not_change_are_stored_before_the_mark_says_so() -> None:
+    """The store goes back to an older copy between a chunk's load and its save."""
+    shop = Workshop(RECORDS)
+    shop.run(last=40)
+    store = shop.world.store
+    older = deepcopy((store.values, store.marks))
+    shop.run(first=40, last=44)  # not committed
+    pipeline, _ = shop.worker()
+    computed = pipeline.compute(Chunk(SOURCE, RECORDS[40:44], ALL))
+    store.values, store.marks = older
+    pipeline.deliver(computed)
+    assert store.mark(SOURCE) == Mark(0, 43)
+    shop.run(first=44)
+    assert shop.fills() == undisturbed(RECORDS).fills()
 
 
 def test_a_partition_is_read_back_once() -> None:
@@ -324,8 +362,7 @@ def test_the_windows_in_hand_are_not_rebuilt_beyond_what_is_delivered() -> None:
     only_two = [replace(record, offset=16 + i) for i, record in enumerate(RECORDS[:2])]
     shop.records = shop.history.records = [*RECORDS[:16], *only_two, *RECORDS[18:]]
     pipeline.compute(Chunk(SOURCE, shop.records[16:18], ALL))  # two of the devices, not delivered
-    shop.world.store.values.clear()
-    shop.world.store.marks.clear()
+    shop.forget()
     pipeline.compute(Chunk(SOURCE, shop.records[18:20], ALL))  # the other two are loaded
     assert shop.history.read_back == list(range(16))
     assert shop.world.store.mark(SOURCE) == Mark(0, 15)
@@ -339,8 +376,7 @@ def test_saves_after_a_loss_do_not_hide_it() -> None:
     pipeline, _ = shop.worker()
     for chunk in chunks(records[:50], 2, 40):
         pipeline.process(chunk)
-    shop.world.store.values.clear()
-    shop.world.store.marks.clear()
+    shop.forget()
     for chunk in chunks(records, 2, 50):
         pipeline.process(chunk)
     assert shop.fills() == undisturbed(records).fills()

@@ -21,12 +21,15 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, RawRecord, Source
 from streams.core.ports import Decoder, History, Mark, Reach, WindowStore
-from streams.core.windows import Windows, advance, blank, numbered, of_this_life, unpack
+from streams.core.windows import Index, Windows, advance, blank, numbered, of_this_life, unpack
+
+_NONE: Final[Index] = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +91,21 @@ class Recovery:
     def load(self, chunk: Chunk, devices: Sequence[str]) -> Windows:
         """The windows (D,) of these devices, for a chunk that was taken up.
 
-        Raises Unavailable; what was rebuilt by then is kept.
+        Raises Unavailable; the next call goes on with a rebuild where this one ended.
         """
         source = chunk.source
         complete = self._complete(source)
-        windows = self._stored(source, devices)
-        mark = self._mark(chunk)  # after the windows: what is lost between is of no account
-        if mark is None or mark.through < complete:
-            mark = self._rebuild(chunk, mark or Mark(0, -1), complete)
-            windows = self._stored(source, devices)
-        return _trusted(windows, mark)
+        while True:
+            windows = unpack(self._parts.store.load(source, devices), source)
+            mark = self._mark(chunk)  # after the windows: what is lost between is of no account
+            if mark is not None and mark.through >= complete:
+                return _trusted(windows, mark.since)
+            self._rebuild(chunk, mark or Mark(0, -1), complete)  # and look again: more may be lost meanwhile
 
     def _complete(self, source: Source) -> int:
         """The last offset of which all alerts are out: the one before the first chunk under way."""
         with self._lock:
             return min(reach.follows for reach in self._under_way[source])
-
-    def _stored(self, source: Source, devices: Sequence[str]) -> Windows:
-        return unpack(self._parts.store.load(source, devices), source)
 
     def _mark(self, chunk: Chunk) -> Mark | None:
         """Where topics have no id, a mark beyond the partition's end is of another life."""
@@ -114,27 +114,30 @@ class Recovery:
             return None
         return mark
 
-    def _rebuild(self, chunk: Chunk, mark: Mark, complete: int) -> Mark:
-        """Read back what the mark does not cover, as far as is allowed; the mark as it stands afterwards."""
+    def _rebuild(self, chunk: Chunk, mark: Mark, complete: int) -> None:
+        """Read back what the mark does not cover, as far as is allowed. The mark goes on piece by piece."""
         source, parts = chunk.source, self._parts
         wanted, end = mark.through + 1, complete + 1
         first = min(max(wanted, end - self._most_records, parts.history.first_offset(source)), end)
-        rebuilt = Mark(mark.since if first == wanted else first, complete)
-        if first < end:
-            place = f"{source.topic}-{source.partition}"
-            parts.say(f"windows of {place} are missing or old: reading back offsets {first} to {complete}")
-            records = windows = 0
-            with closing(parts.history.read(source, first, end)) as read:
-                for some in read:
-                    records += len(some)
-                    windows += self._apply(chunk, some, rebuilt, first)
-                    parts.progressed()
-            parts.say(f"{windows} windows of {place} rebuilt from {records} records")
-            self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
-        parts.store.put_mark(source, rebuilt)
-        return rebuilt
+        since = mark.since if first == wanted else first
+        parts.store.put_mark(source, Mark(since, first - 1))
+        if first == end:
+            return
+        place = f"{source.topic}-{source.partition}"
+        parts.say(f"windows of {place} are missing or old: reading back offsets {first} to {complete}")
+        records, windows, follows = 0, 0, first - 1
+        with closing(parts.history.read(source, first, end)) as read:
+            for some in read:
+                reach = Reach(follows, some[-1].offset)
+                windows += self._apply(chunk, some, since, reach, first)
+                records, follows = records + len(some), reach.last
+                parts.progressed()
+        nobody = blank(0, source)
+        parts.store.save(source, [], _NONE, nobody, _NONE, Reach(follows, complete))
+        parts.say(f"{windows} windows of {place} rebuilt from {records} records")
+        self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
 
-    def _apply(self, chunk: Chunk, records: Sequence[RawRecord], mark: Mark, first: int) -> int:
+    def _apply(self, chunk: Chunk, records: Sequence[RawRecord], since: int, reach: Reach, first: int) -> int:
         """Advance the stored windows by these records, unjudged; how many are touched for the first time.
 
         A window knows its last offset, so what is read again after a failure is not applied again.
@@ -142,19 +145,16 @@ class Recovery:
         source, store = chunk.source, self._parts.store
         events = self._parts.decoder.decode(records).events
         devices, device = numbered(events.device_id)
-        windows = _trusted(self._stored(source, devices), mark)
+        windows = _trusted(unpack(store.load(source, devices), source), since)
         based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_life(windows, source, chunk.end_offset)
         windows[foreign] = blank(int(foreign.sum()), source)
         step = advance(windows, device, events, self._idle_us)
-        changed = np.flatnonzero(step.added)
-        if len(changed):
-            names = [devices[i] for i in changed.tolist()]
-            store.save(source, names, based_on[changed], step.windows[changed], step.added[changed])
-        return int((based_on[changed] < first).sum())
+        store.save(source, devices, based_on, step.windows, step.added, reach)
+        return int(((step.added > 0) & (based_on < first)).sum())
 
 
-def _trusted(windows: Windows, mark: Mark) -> Windows:
-    """No row counts of a window (D,) that ends before the mark's `since`; its offset stands."""
-    windows["head"]["count"][windows["head"]["offset"] < mark.since] = 0
+def _trusted(windows: Windows, since: int) -> Windows:
+    """No row counts of a window (D,) that ends before `since`; its offset stands."""
+    windows["head"]["count"][windows["head"]["offset"] < since] = 0
     return windows

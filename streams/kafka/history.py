@@ -59,7 +59,8 @@ class KafkaHistory:
                 found = [_record(message) for message in messages if message.error() is None]
                 if found:
                     place = found[-1].offset + 1  # offsets may have gaps
-                    yield [record for record in found if record.offset < end]
+                    if wanted := [record for record in found if record.offset < end]:
+                        yield wanted
                     heard_s = time.monotonic()
                 elif time.monotonic() - heard_s > self._settings.network_timeout_s:
                     raise self._trouble(f"no record of {source.topic}-{source.partition} after {place - 1}")
