@@ -1,4 +1,4 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults`.
+"""`python -m bench parity | pipeline | devices | reload | kills | faults | explain`.
 
 `--help` on each says what it measures.
 """
@@ -15,6 +15,8 @@ import typer
 from streams.errors import AutodeepError
 
 DATA = Path("../shared/data/kdd99/corrected.gz")
+
+TRAINING_DATA = Path("../shared/data/kdd99/kddcup.data_10_percent.gz")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -132,6 +134,19 @@ def faults(
     _print(result, as_json)
     if any(result[law] for law in Law):
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    data: Path = typer.Option(TRAINING_DATA, help="KDD'99's 10 % training file, plain or gzip."),
+    model: str = typer.Option("kdd99@champion", help="name@alias or name/version, of those that ship."),
+    per_type: int = typer.Option(12, min=1, help="Most rows of each attack type."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Explanations of alerts: agreement with integrated gradients, and microseconds of CPU an alert."""
+    from bench.explain import measure
+
+    _print(measure(data, model, per_type), as_json)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

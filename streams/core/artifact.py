@@ -23,6 +23,7 @@ from streams.core.detector import Detector, Identity, OperatingPoint, Parameters
 from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
 from streams.core.model import Architecture, Network
 from streams.core.topics import ATTACK_CLASSES, NORMAL
+from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected
 
 FORMAT: Final = 2
@@ -66,6 +67,7 @@ def pack(
             point: dataclasses.asdict(of) for point, of in parameters.operating_points.items()
         },
         "default": parameters.default_point,
+        **({"usual": to_manifest(parameters.classes, parameters.usual)} if parameters.usual else {}),
         "golden": _golden(detector),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -169,6 +171,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         log_prior=_numbers(calibration["log_prior"]),
         operating_points=MappingProxyType(_points(manifest["operating_points"])),
         default_point=str(manifest["default"]),
+        usual=from_manifest(manifest.get("usual"), _taxonomy(manifest["classes"])),
     )
 
 

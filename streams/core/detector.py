@@ -19,6 +19,7 @@ from torch import Tensor
 from streams.core.decision import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
 from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
 from streams.core.model import KEYS, SERVICE_KEY, Architecture, Features, Network, features, min_max, smoothed
+from streams.core.usual import Usual
 from streams.errors import SettingsError
 
 PAD_ROWS = 64
@@ -70,6 +71,7 @@ class Parameters:
     log_prior: tuple[float, ...]  # (C,) taken off the class scores: training drew rare classes too often
     operating_points: Mapping[str, OperatingPoint]
     default_point: str
+    usual: tuple[Usual, ...] = ()  # (C,) for people alone; () where the model was trained without
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -83,6 +85,8 @@ class Parameters:
             raise ValueError(f"{count} classes need as many log priors")
         if min(self.score_threshold, self.temperature) <= 0 or not 0 <= self.score_decay <= 1:
             raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
+        if self.usual and len(self.usual) != count:
+            raise ValueError(f"{count} classes need as many descriptions of what is usual, or none")
         if self.default_point not in self.operating_points:
             raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 
@@ -155,6 +159,24 @@ class Detector:
             of = self.features(_padded(chosen))
             events = self.network.events(of, self.network.extract(of.places, floor, threshold))  # (B, L)
             out[block] = events[: len(chosen)].numpy()
+
+        _in_blocks(len(rows), work)
+        return out
+
+    def surprise(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """How badly the VAE explains each column, numbers first, 0 but for the worst: (N,) -> (N, columns).
+
+        Their sum is the reconstruction score, from which the novelty follows.
+        """
+        out = np.empty((len(rows), len(self.parameters.shape.columns)), np.float32)
+        vae = self.network.vae
+
+        def work(block: slice) -> None:
+            chosen = rows[block]
+            places = self.features(_padded(chosen)).places
+            each = vae.reconstruction(places, vae.encode(places)[0])  # (B, columns)
+            worst = each.topk(vae.worst, 1)
+            out[block] = torch.zeros_like(each).scatter(1, *worst[::-1])[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out

@@ -39,6 +39,7 @@ from streams.training.sampling import (
     sampling_weights,
     with_unknown_symbols,
 )
+from streams.training.usual import usual_values
 from streams.training.windows import hide_history, interleave, windows
 
 VAE_PHASE: Final = "vae"
@@ -132,6 +133,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         log_prior=(0.0,) * shape.classes,
         operating_points=MappingProxyType({OPERATOR: OperatingPoint(1.0), CONTEST: OperatingPoint(1.0)}),
         default_point=OPERATOR,
+        usual=usual_values(data, run.learn),
     )
     network = Network.random(shape, plan.seed)
     network.edges.copy_(torch.from_numpy(table(edges)))
