@@ -178,7 +178,7 @@ USUAL = Usual(((0.0, 3.0),) * len(NUMERIC), (("tcp",), ("http", "smtp"), ("SF",)
 
 
 def test_words_are_the_largest_features_with_value_and_usual_ranges_and_the_events_that_were_there() -> None:
-    parameters = dataclasses.replace(DETECTOR.parameters, usual=(USUAL,) * len(DETECTOR.classes))
+    parameters = dataclasses.replace(DETECTOR.parameters, usual=dict.fromkeys(DETECTOR.classes, USUAL))
     detector = Detector(DETECTOR.identity, parameters, DETECTOR.network)
     rows, valid, _ = drawn(10)
     verdict = np.full(10, 2)

@@ -28,6 +28,7 @@ from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_
 from streams.training.evaluate import evaluate_rows
 from streams.training.fit import Run, fit
 from streams.training.plan import Plan
+from streams.training.usual import usual_values
 from streams.training.windows import hide_history, interleave, windows
 
 QUICK = Plan(
@@ -316,6 +317,31 @@ def test_scaling_and_vocabulary_come_from_the_rows_that_are_learnt_from_alone(da
         data.rows["numbers"][np.flatnonzero(run.validate)[0], 1] = 1.0
     assert max(detector.parameters.high) < np.log1p(20)
     assert detector.parameters.seen_codes == ((2,), (10, 11, 12), (10,))
+
+
+def test_what_is_usual_comes_from_the_rows_of_a_class_that_are_learnt_from() -> None:
+    read = made_up()
+    read.rows["numbers"][:, 5] = np.arange(3000)
+    data = cleanse(read, TAXONOMIES["kdd99"])
+    learn = np.zeros(3000, bool)
+    normal = np.flatnonzero(data.target == 0)[:100]
+    learn[normal] = True
+    read.rows["codes"][normal[:20], 2] = 9
+    read.rows["codes"][normal[20:24], 2] = 8
+    found = usual_values(data, learn)
+    assert list(found) == ["normal"]
+    assert found["normal"].numbers[5] == (normal[4], normal[94])
+    assert found["normal"].symbols == (("tcp",), (SYMBOLIC[1].symbols[10],), ("SF", "S3"))
+
+
+def test_a_trained_model_says_what_is_usual_in_its_classes_after_the_store_too(
+    data: TrainingSet, tmp_path: Path
+) -> None:
+    detector = fit(run_of(data))
+    assert list(detector.parameters.usual) == ["normal", "probe", "dos"]
+    store = open_store(str(tmp_path))
+    store.save(detector, "m", "1", {}, "")
+    assert store.load("m/1").parameters == detector.parameters
 
 
 def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pass(data: TrainingSet) -> None:

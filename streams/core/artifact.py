@@ -67,7 +67,7 @@ def pack(
             point: dataclasses.asdict(of) for point, of in parameters.operating_points.items()
         },
         "default": parameters.default_point,
-        **({"usual": to_manifest(parameters.classes, parameters.usual)} if parameters.usual else {}),
+        **({"usual": to_manifest(parameters.usual)} if parameters.usual else {}),
         "golden": _golden(detector),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -171,7 +171,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         log_prior=_numbers(calibration["log_prior"]),
         operating_points=MappingProxyType(_points(manifest["operating_points"])),
         default_point=str(manifest["default"]),
-        usual=from_manifest(manifest.get("usual"), _taxonomy(manifest["classes"])),
+        usual=MappingProxyType(from_manifest(manifest.get("usual"))),
     )
 
 

@@ -7,7 +7,7 @@ Matrix products are bit-equal for a row in any company as long as the number of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -71,7 +71,8 @@ class Parameters:
     log_prior: tuple[float, ...]  # (C,) taken off the class scores: training drew rare classes too often
     operating_points: Mapping[str, OperatingPoint]
     default_point: str
-    usual: tuple[Usual, ...] = ()  # (C,) for people alone; () where the model was trained without
+    usual: Mapping[str, Usual] = field(default_factory=lambda: MappingProxyType({}))
+    """What is usual in a class, for people alone; a class may be missing, and in older models all are."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -85,8 +86,8 @@ class Parameters:
             raise ValueError(f"{count} classes need as many log priors")
         if min(self.score_threshold, self.temperature) <= 0 or not 0 <= self.score_decay <= 1:
             raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
-        if self.usual and len(self.usual) != count:
-            raise ValueError(f"{count} classes need as many descriptions of what is usual, or none")
+        if not self.usual.keys() <= set(self.classes):
+            raise ValueError("usual: describes a class that the model does not have")
         if self.default_point not in self.operating_points:
             raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 

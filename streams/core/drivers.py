@@ -11,7 +11,7 @@ from streams.core.alerts import Driver, Explanation
 from streams.core.detector import Detector
 from streams.core.explanation import COLUMNS, Explainer
 from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
-from streams.core.usual import number_text
+from streams.core.usual import UNKNOWN, number_text
 
 MOST_FEATURES: Final = 5
 _DECIMALS: Final = 3
@@ -53,14 +53,19 @@ def _largest(shares: npt.NDArray[np.float64], most: int) -> list[int]:
 
 
 def _driver(detector: Detector, row: Any, column: int, share: float, closest: int) -> Driver:
-    usual = detector.parameters.usual
+    classes = detector.classes
     return Driver(
         feature=COLUMNS[column],
         value=value_text(row, column),
         share=_plain(share),
-        usual=usual[closest].text(column) if usual else "",
-        normal=usual[0].text(column) if usual else "",
+        usual=_usual(detector, classes[closest], column),
+        normal=_usual(detector, classes[0], column),
     )
+
+
+def _usual(detector: Detector, of_class: str, column: int) -> str:
+    usual = detector.parameters.usual.get(of_class)
+    return usual.text(column) if usual is not None else ""
 
 
 def value_text(row: Any, column: int) -> str:
@@ -69,7 +74,7 @@ def value_text(row: Any, column: int) -> str:
         return number_text(float(row["numbers"][column]))
     place = column - len(NUMERIC)
     code = int(row["codes"][place])
-    return "unknown" if code == UNKNOWN_SYMBOL else SYMBOLIC[place].symbols[code - 1]
+    return UNKNOWN if code == UNKNOWN_SYMBOL else SYMBOLIC[place].symbols[code - 1]
 
 
 def _plain(share: float) -> float:

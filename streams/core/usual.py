@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES
 
-_WHOLE_UP_TO = 1e9
+UNKNOWN: Final = "unknown"
+"""How a symbol is called that the feature table does not list."""
+_WHOLE_UP_TO: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Usual:
             raise ValueError(f"usual: not {len(NUMERIC)} ranges and {len(SYMBOLIC)} lists of symbols")
         if not all(math.isfinite(high) and 0 <= low <= high for low, high in self.numbers):
             raise ValueError("usual: a range is not of two finite numbers, the lower one first")
+        for column, named in zip(SYMBOLIC, self.symbols, strict=True):
+            if not set(named) <= {*column.symbols, UNKNOWN}:
+                raise ValueError(f"usual: a {column.name} that this version does not have")
 
     def text(self, column: int) -> str:
         """A column's usual values for people: `0..511`, or `S0, REJ`. The numbers are counted first."""
@@ -43,31 +48,29 @@ def number_text(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def to_manifest(classes: Sequence[str], usual: Sequence[Usual]) -> dict[str, Any]:
+def to_manifest(usual: Mapping[str, Usual]) -> dict[str, Any]:
     """The section as JSON has it: class -> column -> [low, high], or a list of symbols."""
     return {
         name: {
             **dict(zip(NUMERIC_NAMES, map(list, of.numbers), strict=True)),
             **dict(zip(SYMBOLIC_NAMES, map(list, of.symbols), strict=True)),
         }
-        for name, of in zip(classes, usual, strict=True)
+        for name, of in usual.items()
     }
 
 
-def from_manifest(section: Mapping[str, Any] | None, classes: Sequence[str]) -> tuple[Usual, ...]:
-    """(C,) in the classes' order; () where a manifest has no such section.
+def from_manifest(section: Mapping[str, Any] | None) -> Mapping[str, Usual]:
+    """By class; nothing where a manifest has no such section.
 
     Raises KeyError, TypeError or ValueError where it is not of that form.
     """
-    if section is None:
-        return ()
-    return tuple(
-        Usual(
-            numbers=tuple(_range(section[of][name]) for name in NUMERIC_NAMES),
-            symbols=tuple(tuple(str(symbol) for symbol in section[of][name]) for name in SYMBOLIC_NAMES),
+    return {
+        str(name): Usual(
+            numbers=tuple(_range(columns[column]) for column in NUMERIC_NAMES),
+            symbols=tuple(tuple(map(str, columns[column])) for column in SYMBOLIC_NAMES),
         )
-        for of in classes
-    )
+        for name, columns in ({} if section is None else dict(section)).items()
+    }
 
 
 def _range(bounds: Sequence[Any]) -> tuple[float, float]:

@@ -133,7 +133,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         log_prior=(0.0,) * shape.classes,
         operating_points=MappingProxyType({OPERATOR: OperatingPoint(1.0), CONTEST: OperatingPoint(1.0)}),
         default_point=OPERATOR,
-        usual=usual_values(data, run.learn),
+        usual=MappingProxyType(usual_values(data, run.learn)),
     )
     network = Network.random(shape, plan.seed)
     network.edges.copy_(torch.from_numpy(table(edges)))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.features import SYMBOLIC, UNKNOWN_SYMBOL, Rows, Symbolic
-from streams.core.usual import Usual
+from streams.core.usual import UNKNOWN, Usual
 from streams.training.dataset import TrainingSet
 
 QUANTILES: Final = (0.05, 0.95)
@@ -17,13 +17,12 @@ LEAST_SHARE: Final = 0.05
 """A symbol of fewer rows of its class is not called usual, unless it is the commonest."""
 
 
-def usual_values(data: TrainingSet, learn: npt.NDArray[np.bool_]) -> tuple[Usual, ...]:
-    """Of each class (C,), from the rows that may be learnt from, repeats counted as often as they come.
-
-    () where a class has no such row: then nothing can be said of it.
-    """
-    of_class = [data.rows[learn & (data.target == place)] for place in range(len(data.taxonomy.classes))]
-    return tuple(map(_usual, of_class)) if all(map(len, of_class)) else ()
+def usual_values(data: TrainingSet, learn: npt.NDArray[np.bool_]) -> dict[str, Usual]:
+    """Of each class that has any, by the rows (N,) that are learnt from, repeats and all."""
+    of_class = {
+        name: data.rows[learn & (data.target == place)] for place, name in enumerate(data.taxonomy.classes)
+    }
+    return {name: _usual(rows) for name, rows in of_class.items() if len(rows)}
 
 
 def _usual(rows: Rows) -> Usual:
@@ -41,4 +40,4 @@ def _commonest(codes: npt.NDArray[np.uint8], column: Symbolic) -> tuple[str, ...
     count = np.bincount(codes, minlength=column.size)
     often = [code for code in np.argsort(-count, kind="stable")[:SYMBOLS_SHOWN].tolist() if count[code]]
     kept = [code for code in often if code == often[0] or count[code] >= LEAST_SHARE * len(codes)]
-    return tuple("unknown" if code == UNKNOWN_SYMBOL else column.symbols[code - 1] for code in kept)
+    return tuple(UNKNOWN if code == UNKNOWN_SYMBOL else column.symbols[code - 1] for code in kept)
