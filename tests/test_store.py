@@ -22,7 +22,10 @@ from streams.errors import ModelRejected, SettingsError
 from streams.store import ModelStore, open_store
 
 DETECTOR = Detector.random(seed=3)
-USUAL: dict[str, Any] = {**dict.fromkeys(NUMERIC_NAMES, (0, 1)), **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",))}
+USUAL: dict[str, Any] = {
+    **dict.fromkeys(NUMERIC_NAMES, (0, 1)),
+    **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",)),
+}
 NOTES = {"training": {"made_up": True}, "metrics": {}}
 
 
