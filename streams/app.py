@@ -21,6 +21,7 @@ import faust
 import torch
 
 from streams import __version__
+from streams.alerting import Rules
 from streams.codec.registry import ConfluentRegistry, confluent_registry
 from streams.codec.schemas import ALERT, load, load_folder
 from streams.codec.telemetry import TelemetryDecoder
@@ -37,7 +38,7 @@ from streams.kafka.transport import Poll, RebalanceBegins
 from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble, challenged
 from streams.models.serving import Serving
-from streams.pipeline import Computed, Judges, Pipeline, Ports, Rules
+from streams.pipeline import Computed, Judges, Pipeline, Ports
 from streams.process import WorkerShell, ending, log_config
 from streams.settings import Settings
 from streams.store import open_store
@@ -107,6 +108,7 @@ def build_pipeline(
         alert_schema_id=starting(lambda: _alert_schema_id(topics, registry)),
         publish_classified=settings.publish_classified,
         version=__version__,
+        explain_share=settings.explain_share,
     )
     return Pipeline(ports, rules, _cache(settings, latent_size), judges)
 

@@ -1,6 +1,6 @@
 """One chunk's way, start to end, in the order on which the contract rests.
 
-    compute: decode -> load windows -> infer      deliver: publish and await -> save windows
+    compute: decode -> load windows -> infer      deliver: explain -> publish and await -> save windows
 
 Then the caller acknowledges. While one chunk is delivered, which is waiting for the network, the next may be
 computed; chunks are delivered in the order in which they were computed, one at a time.
@@ -19,35 +19,21 @@ from typing import Final
 
 import numpy as np
 
-from streams.codec.alerts import AlertFormat, encode_alert
+from streams.alerting import Rules, Unexplained, explained, messages_of
 from streams.codec.dead_letters import dead_letter
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY
-from streams.core.classified import Classified, alerts_of
+from streams.core.classified import Classified
 from streams.core.detector import Detector
 from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.inference import Canary, infer, infer_from_rows
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
 from streams.core.stopwatch import Stopwatch
-from streams.core.topics import NORMAL, Topics
 from streams.core.window_cache import CacheFigures, WindowCache
 from streams.core.windows import Advance, Index, Windows
 
-STAGES: Final = ("decode", "windows", "infer", "publish", "save")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a deployment decides about the path."""
-
-    topics: Topics
-    idle_us: int
-    alert_format: AlertFormat = "avro"
-    alert_schema_id: int | None = None
-    """The Alert schema's id in a registry, where one is configured: alerts are then framed as Confluent's."""
-    publish_classified: bool = False
-    version: str = ""
+STAGES: Final = ("decode", "windows", "infer", "explain", "publish", "save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +61,7 @@ class Computed:
     windows: Windows  # (D,) after the chunk
     added: Index  # (D,)
     messages: Sequence[Message]
+    unexplained: Sequence[Unexplained]
     report: Report
 
 
@@ -145,7 +132,7 @@ class Pipeline:
         if canary is not None:
             judged.append(self._by_challenger(parts[1], canary.detector))
         watch.lap("infer")
-        messages = [message for classified in judged for message in self._messages(classified)]
+        messages, unexplained = self._told(parts, judged)
         messages += self._letters(chunk, decoded.rejected)
         watch.lap("publish")
         self._judges.watch(Observed(chunk, parts[0].windows, judged[0], watch.ns["infer"]))
@@ -158,13 +145,20 @@ class Pipeline:
             fenced=0,
             cpu_ns=watch.ns,
         )
-        return Computed(chunk.source, devices, based_on, step.windows, step.added, messages, report)
+        return Computed(
+            chunk.source, devices, based_on, step.windows, step.added, messages, unexplained, report
+        )
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
-        """Publish and await, then save; what became of the chunk, and the devices that were fenced off."""
+        """Publish and await, then save; what became of the chunk, and the devices that were fenced off.
+
+        What drove the alerts that are to say it is computed here, before they go out.
+        """
         watch = Stopwatch()
-        if computed.messages:
-            self._ports.patience(lambda: self._ports.publisher.publish(computed.messages))
+        messages = explained(computed.messages, computed.unexplained, self._rules)
+        watch.lap("explain")
+        if messages:
+            self._ports.patience(lambda: self._ports.publisher.publish(messages))
         watch.lap("publish")
         fenced = self._save(computed)
         watch.lap("save")
@@ -215,21 +209,16 @@ class Pipeline:
     def _ordinal(self, detector: Detector) -> int:
         return self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
 
-    def _messages(self, classified: Classified) -> list[Message]:
-        rules = self._rules
-        names = classified.names
-        wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
-        messages = []
-        for alert in alerts_of(classified, wanted, self._ports.clock_us()) if wanted else []:
-            key, value = (
-                alert.device_id.encode(),
-                encode_alert(alert, rules.alert_format, rules.alert_schema_id),
-            )
-            if alert.verdict != NORMAL:
-                messages.append(Message(rules.topics.alerts(alert.verdict), key, value))
-            if rules.publish_classified:
-                messages.append(Message(rules.topics.classified, key, value))
-        return messages
+    def _told(
+        self, parts: Sequence[_Taken], judged: Sequence[Classified]
+    ) -> tuple[list[Message], list[Unexplained]]:
+        """The messages of what was judged, `parts` by `judged`, and the alerts that are to be explained."""
+        told = [
+            messages_of(classified, taken.windows, self._rules, self._ports.clock_us())
+            for taken, classified in zip(parts, judged, strict=True)
+        ]
+        messages = [message for written, _ in told for message in written]
+        return messages, [unexplained for _, unexplained in told if unexplained is not None]
 
     def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
         topic, version = self._rules.topics.dead_letters, self._rules.version

@@ -51,6 +51,13 @@ def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], fl
     return parse
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     kafka_servers: str = _setting("localhost:9092", "Kafka bootstrap servers, host:port, comma-separated")
@@ -96,6 +103,9 @@ class Settings:
     )
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")
+    )
+    explain_share: float = _setting(
+        0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share
     )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(

@@ -76,3 +76,13 @@ class Alert:
     model_digest: str
     model_role: str = CHAMPION
     """`champion`, or `canary` where a challenger judges a share of the devices."""
+    explanation: Explanation | None = None
+    """What drove the verdict, in the share of alerts that the settings ask it for."""
+
+
+def in_share(alert_id: str, share: float) -> bool:
+    """Whether an alert is among the share of 0..1 that is explained: the same ones however often it is told.
+
+    The id's first 32 bits, which a UUIDv5 takes from a SHA-1, as a fraction of 1.
+    """
+    return int(alert_id[:8], 16) < share * 2.0**32

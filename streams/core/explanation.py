@@ -31,6 +31,8 @@ Mask = npt.NDArray[np.bool_]
 
 COLUMNS = (*NUMERIC_NAMES, *SYMBOLIC_NAMES)
 """The order of shares: that of the places in the model's table."""
+AT_ONCE = 256
+"""Verdicts that are explained together: about 50 windows each, so that a flood does not fill the memory."""
 _NUMBERS = len(NUMERIC)
 _LEAST_CHANCE = float(np.finfo(np.float32).tiny)
 
@@ -54,13 +56,21 @@ class Explainer:
         """Of windows (N, W) of raw rows, oldest first, the present event last; `verdict` (N,) as decided."""
         columns = np.zeros((len(rows), len(COLUMNS)))
         events = np.zeros((len(rows), rows.shape[1] - 1))
+        for start in range(0, len(rows), AT_ONCE):
+            of = slice(start, start + AT_ONCE)
+            columns[of], events[of] = self._weights(rows[of], valid[of], verdict[of])
+        total = _in_order(np.abs(np.concatenate((columns, events), 1)))[:, None]  # (N, 1)
+        total[total == 0] = 1.0
+        return Shares(columns / total, events / total)
+
+    def _weights(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
+        columns = np.zeros((len(rows), len(COLUMNS)))
+        events = np.zeros((len(rows), rows.shape[1] - 1))
         novel = verdict == len(self._detector.classes)
         for chosen, weigh in ((novel, self._by_novelty), (~novel, self._by_occlusion)):
             if chosen.any():
                 columns[chosen], events[chosen] = weigh(rows[chosen], valid[chosen], verdict[chosen])
-        total = _in_order(np.abs(np.concatenate((columns, events), 1)))[:, None]  # (N, 1)
-        total[total == 0] = 1.0
-        return Shares(columns / total, events / total)
+        return columns, events
 
     def _by_occlusion(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
         """The falls of log-odds, (N, 41) and (N, W - 1)."""
