@@ -94,6 +94,8 @@ def agreement(shares: Shares, reference: Floats) -> dict[str, Any]:
         "top_5_in_common": _in_common(ours, theirs),
         "first_among_their_3": _first_among(ours, theirs, 3),
         "rank_correlation": _mean(map(_rank_correlation, ours, theirs)),
+        "sign_in_common_of_their_5": _same_sign(shares, reference),
+        "correlation_of_earlier_events": _correlation_of_events(shares.events, reference[:, features:]),
         "share_of_earlier_events": _mean(ours[:, features:].sum(1)),
         "their_share_of_earlier_events": _mean(theirs[:, features:].sum(1) / theirs.sum(1)),
     }
@@ -106,6 +108,19 @@ def _in_common(ours: Floats, theirs: Floats) -> float:
 
 def _first_among(ours: Floats, theirs: Floats, most: int) -> float:
     return _mean((_top(ours, 1) == _top(theirs, most)).any(1))
+
+
+def _same_sign(shares: Shares, reference: Floats) -> float:
+    ours = np.concatenate((shares.columns, shares.events), 1)
+    largest = _top(np.abs(reference), TOP)
+    signs = (np.sign(np.take_along_axis(of, largest, 1)) for of in (ours, reference))
+    return _mean(next(signs) == next(signs))
+
+
+def _correlation_of_events(ours: Floats, theirs: Floats) -> float:
+    """Of the alerts whose window holds earlier events that differ in their shares."""
+    pairs = zip(ours, theirs, strict=True)
+    return _mean(np.corrcoef(a, b)[0, 1] for a, b in pairs if a.std() > 0 and b.std() > 0)
 
 
 def _top(sizes: Floats, most: int) -> npt.NDArray[np.int64]:
@@ -124,7 +139,7 @@ def _rank_correlation(one: Floats, other: Floats) -> float:
 
 
 def _mean(of: Any) -> float:
-    return round(float(np.mean(list(of))), 3)
+    return round(float(np.mean(of if isinstance(of, np.ndarray) else list(of))), 3)
 
 
 def _classified(detector: Detector, of: Alerts) -> npt.NDArray[np.int64]:

@@ -36,7 +36,7 @@ def explain(
 
     The rows before it are its history, as if the file were one device's. Example:
 
-        autodeep explain data/kdd99/kddcup.data_10_percent.gz --row 20000
+        autodeep explain data/kdd99/kddcup.data_10_percent.gz --row 39738
 
     A share is a feature's or an event's part of all that moved the verdict; with a minus it spoke against it.
 
