@@ -93,6 +93,16 @@ def test_a_model_that_says_the_same_of_everything_gives_no_shares_and_no_nan() -
     assert not shares.events.any()
 
 
+@pytest.mark.parametrize(("window", "embedding"), [(1, 16), (8, 0), (16, 16)])
+def test_models_of_other_shapes_are_explained_too(window: int, embedding: int) -> None:
+    """Trained on single records, or as in the paper without an encoding, or of the widest window."""
+    detector = Detector.random(seed=3, window=window, embedding=embedding)
+    rows = np.concatenate((drawn(6)[0], drawn(6, seed=1)[0]), 1)[:, -window:]
+    shares = Explainer(detector).shares(rows, np.ones((6, window), bool), np.arange(6))
+    assert shares.events.shape == (6, window - 1)
+    np.testing.assert_allclose(np.abs(shares.columns).sum(1) + np.abs(shares.events).sum(1), 1.0)
+
+
 def test_a_column_that_is_as_usual_has_no_share() -> None:
     rows, valid, _ = drawn(10)
     reference = usual_event(DETECTOR)[0]
