@@ -8,6 +8,7 @@ there, to 1. Whether two events share a key is a product of one-hot places, and 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from streams.core.detector import Detector
 from streams.core.explanation import usual_event
 from streams.core.features import Rows
-from streams.core.model import GRU, KEYS, Features, Network, OneHotLinear, novelty
+from streams.core.model import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty
 
 STEPS = 32
 _KEY_COLUMNS = [39, 40, 1, 2]  # service, flag, bytes sent and received, in the order of the columns
@@ -62,20 +63,34 @@ def _present(
     network, parameters, (own, usual) = detector.network, detector.parameters, ends
     here, there = own.places[0], usual.places[0]  # (41,)
     vae = network.vae
-    mean = vae.mean(vae.encoder(_layer(vae.input, columns, here, there)))
-    logits = vae.output(vae.decoder(mean))  # (S, T)
-    logits = 30.0 * torch.tanh(logits / 30.0)
-    whole = torch.stack([part.exp().sum(1) for part in torch.split(logits, list(vae.columns), 1)], 1)
-    each = torch.log(whole) - torch.lerp(logits[:, there], logits[:, here], columns)  # (S, 41)
-    score = each.topk(vae.worst, 1).values.sum(1)
+    count = usual.scaled.shape[1]
+    scaled = usual.scaled + columns[:, :count] * (own.scaled - usual.scaled)
+    codes, others = (places[count:] - vae.starts[0] for places in (here, there))
+    hidden = vae.encoder(vae.numbers(scaled) + _layer(vae.symbols, columns[:, count:], codes, others))
+    mean, log_variance = vae.mean(hidden), vae.log_variance(hidden).clamp(-12.0, 12.0)
+    score = _explained(vae, mean, scaled, columns[:, count:], (codes, others)) + vae.divergence(
+        mean, log_variance
+    )
     odd = novelty(score, parameters.score_floor, parameters.score_threshold)
-    scaled = usual.scaled + columns[:, : usual.scaled.shape[1]] * (own.scaled - usual.scaled)
     hidden = F.relu(network.numbers(scaled) + _layer(network.symbols, columns, here, there))
     along = columns[:, None, _KEY_COLUMNS]  # (S, 1, K)
     keys = earlier[:, -KEYS:]
     shared = torch.lerp((keys == usual.keys).float(), (keys == own.keys).float(), along)
     ones = torch.ones(len(columns), KEYS)
     return torch.cat((mean, odd[:, None], torch.tanh(network.embedding(hidden)), ones), 1), shared
+
+
+def _explained(
+    vae: VAE, mean: Tensor, scaled: Tensor, columns: Tensor, codes: tuple[Tensor, Tensor]
+) -> Tensor:
+    """-log p(x|z) along the line, as the VAE has it; a symbol's logit lies between its two. -> (S,)."""
+    value, logits = torch.split(vae.output(vae.decoder(mean)), [scaled.shape[1], sum(vae.sizes[1:])], 1)
+    log_scale = vae.bounded_log_scale
+    numbers = 0.5 * ((scaled - value) * torch.exp(-log_scale)) ** 2 + log_scale
+    whole = torch.stack([part.logsumexp(1) for part in torch.split(logits, list(vae.sizes[1:]), 1)], 1)
+    symbols = whole - torch.lerp(logits[:, codes[1]], logits[:, codes[0]], columns)
+    constant = 0.5 * math.log(2.0 * math.pi) * scaled.shape[1]
+    return numbers.sum(1) + symbols.sum(1) + constant
 
 
 def _layer(layer: OneHotLinear, columns: Tensor, here: Tensor, there: Tensor) -> Tensor:

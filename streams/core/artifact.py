@@ -26,7 +26,7 @@ from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
 FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
@@ -149,8 +149,6 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
         raise ValueError("architecture: a size is too small")
-    if not 1 <= shape.worst_columns <= len(shape.columns):
-        raise ValueError(f"architecture: worst_columns is not in 1..{len(shape.columns)}")
     novelty, calibration = manifest["novelty"], manifest["calibration"]
     return Parameters(
         shape=shape,

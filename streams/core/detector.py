@@ -62,7 +62,7 @@ class Parameters:
     high: tuple[float, ...]
     seen_codes: tuple[tuple[int, ...], ...]  # of each symbolic column; the others are mapped to unknown
     cost: tuple[tuple[float, ...], ...]  # (C true, C verdict)
-    score_floor: float  # reconstruction score that counts as nothing unusual
+    score_floor: float  # negative ELBO that counts as nothing unusual
     score_threshold: float  # log(1 + score - floor) above which an event is like nothing in training
     score_decay: float  # weight of an event's novelty against the next one's of its service
     unknown_offset: float  # of the logistic curve from novelty to the share of unknown attacks
@@ -158,26 +158,19 @@ class Detector:
         def work(block: slice) -> None:
             chosen = rows[block]
             of = self.features(_padded(chosen))
-            events = self.network.events(of, self.network.extract(of.places, floor, threshold))  # (B, L)
+            events = self.network.events(of, self.network.extract(of, floor, threshold))  # (B, L)
             out[block] = events[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out
 
     def surprise(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """How badly the VAE explains each column, numbers first, 0 but for the worst: (N,) -> (N, columns).
-
-        Their sum is the reconstruction score, from which the novelty follows.
-        """
+        """How badly the VAE explains each column, numbers first, 0 at best: (N,) -> (N, columns)."""
         out = np.empty((len(rows), len(self.parameters.shape.columns)), np.float32)
-        vae = self.network.vae
 
         def work(block: slice) -> None:
             chosen = rows[block]
-            places = self.features(_padded(chosen)).places
-            each = vae.reconstruction(places, vae.encode(places)[0])  # (B, columns)
-            worst = each.topk(vae.worst, 1)
-            out[block] = torch.zeros_like(each).scatter(1, *worst[::-1])[: len(chosen)].numpy()
+            out[block] = self.network.vae.surprise(self.features(_padded(chosen)))[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out
@@ -249,7 +242,7 @@ class Detector:
             seen_codes=tuple(tuple(range(1, size)) for size in shape.symbols),
             cost=CONTEST_COST,
             score_floor=0.0,
-            score_threshold=3.0,
+            score_threshold=6.0,
             score_decay=0.5,
             unknown_offset=-4.0,
             unknown_slope=4.0,

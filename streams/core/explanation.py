@@ -9,8 +9,8 @@ absolute values; one below 0 speaks against the verdict.
 Integrated gradients (Sundararajan, Taly and Yan 2017) along the straight line from that usual event, without
 history, to the window as it is agree with it and cost more: docs/explain.md has the figures.
 
-`novel` needs no occlusion, since the novelty is a sum: of the present event's worst columns and, with falling
-weights, of the earlier events of its service.
+`novel` needs no occlusion, since the novelty is a sum: of the present event, whose part its columns share by
+how badly the VAE explains them, and, with falling weights, of the earlier events of its service.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ class Explainer:
         weight = parameters.score_decay ** np.arange(width - 1, -1, -1.0)  # (W,)
         each = encoded[:, :, parameters.shape.latent].astype(np.float64) * weight  # (N, W)
         each[:, :-1] *= valid[:, :-1] & (service[:, :-1] == service[:, -1:])
-        worst = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, 41)
-        total = _in_order(worst)
-        return worst * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
+        surprise = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, 41)
+        total = _in_order(surprise)
+        return surprise * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
 
     def _differing(self, present: Rows) -> Mask:
         """Where an event is not as usual, (N,) -> (N, 41): nothing else can have a share."""
@@ -146,18 +146,16 @@ class Explainer:
 def usual_event(detector: Detector) -> Rows:
     """The event that the VAE, which learnt normal rows, takes to be most usual: (1,) row.
 
-    Of every column the likeliest place at z = 0, where its prior is highest; a bin stands for its least
-    value, which is one that training saw. Whole numbers, and rates with two decimals, as the data has them.
+    What it decodes at z = 0, where its prior is highest: of every number the value, of every symbol the
+    likeliest. Whole numbers, and rates with two decimals, as the data has them.
     """
     parameters, vae = detector.parameters, detector.network.vae
     with torch.inference_mode():
-        logits = vae.output(vae.decoder(torch.zeros(1, parameters.shape.latent)))[0]  # (T,)
-    places = np.array([int(part.argmax()) for part in torch.split(logits, list(parameters.shape.columns))])
-    bins, codes = places[:_NUMBERS], places[_NUMBERS:]
-    edges = detector.network.edges.numpy()
-    scaled = np.where(bins > 0, edges[np.arange(_NUMBERS), np.maximum(bins - 1, 0)], 0.0)
+        output = vae.output(vae.decoder(torch.zeros(1, parameters.shape.latent)))[0]
+    scaled, *logits = torch.split(output, list(vae.sizes))
+    codes = np.array([int(part.argmax()) for part in logits])
     low, high = np.array(parameters.low), np.array(parameters.high)
-    values = np.expm1(low + scaled * (high - low))
+    values = np.expm1(low + scaled.clamp(0.0, 1.0).numpy() * (high - low))
     rounded = [round(float(v), 2 if of.is_rate else 0) for v, of in zip(values, NUMERIC, strict=True)]
     return pack_rows(np.array([rounded], np.float32), codes[None].astype(np.uint8))
 
