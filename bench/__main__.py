@@ -1,4 +1,5 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults | explain`.
+"""`python -m bench parity | pipeline | devices | reload | kills | faults |
+scaling | explain`.
 
 `--help` on each says what it measures.
 """
@@ -147,6 +148,24 @@ def explain(
     from bench.explain import measure
 
     _print(measure(data, model, per_type), as_json)
+
+
+@app.command()
+def scaling(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    seed: int = typer.Option(1, help="What the stream is drawn from."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """The same stream with 1, 2, 3 and 4 workers, and with workers that join while it flows: the same alerts.
+
+    Also the pause that each join causes. Exit code 1 where an alert is missing or differs.
+    """
+    from bench.faults.scaling import measure
+
+    result = measure(data, seed, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(result, as_json)
+    if result["missing"] or result["differing"]:
+        raise typer.Exit(1)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
