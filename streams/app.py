@@ -107,6 +107,7 @@ def build_pipeline(
         alert_schema_id=starting(lambda: _alert_schema_id(topics, registry)),
         publish_classified=settings.publish_classified,
         version=__version__,
+        new_devices_per_s=settings.new_devices_per_s,
     )
     return Pipeline(ports, rules, _cache(settings, latent_size), judges)
 
