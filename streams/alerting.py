@@ -37,6 +37,8 @@ class Rules:
     version: str = ""
     explain_share: float = 0.0
     """Of the alerts, by their ids: the same ones say what drove them however often they are published."""
+    new_devices_per_s: int = 0
+    """Devices without a window that are let in per partition; the events of others are dead letters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

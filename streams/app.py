@@ -108,6 +108,7 @@ def build_pipeline(
         publish_classified=settings.publish_classified,
         version=__version__,
         explain_share=settings.explain_share,
+        new_devices_per_s=settings.new_devices_per_s,
     )
     return Pipeline(ports, rules, _cache(settings, latent_size), judges)
 

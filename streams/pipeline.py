@@ -27,6 +27,8 @@ from streams.core.classified import Classified
 from streams.core.detector import Detector
 from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.inference import Canary, infer, infer_from_rows
+from streams.core.loading import Loading
+from streams.core.newcomers import Newcomers
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Saved, WindowStore
 from streams.core.stopwatch import Stopwatch
@@ -46,6 +48,8 @@ class Report:
     """Events that had been applied before: read again after a crash or a rebalance."""
     verdicts: Mapping[str, int]
     dead_letters: Mapping[str, int]
+    new_devices: int
+    """Devices of which no window was known, and that were let in."""
     fenced: int
     """Devices whose stored window was newer than ours: another worker owns them by now."""
     cpu_ns: Mapping[str, int]
@@ -103,6 +107,8 @@ class Pipeline:
         self._rules = rules
         self._cache = cache
         self._judges = judges
+        newcomers = Newcomers(rules.new_devices_per_s)
+        self._loading = Loading(ports.store, ports.patience, cache, newcomers)
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
 
     def process(self, chunk: Chunk) -> Report:
@@ -121,19 +127,20 @@ class Pipeline:
         canary = self._judges.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
-        events = decoded.events
-        devices, device = _numbered(events.device_id)
-        slots, windows, based_on = self._load(chunk, devices)
-        step = sequence.advance(windows, device, events, self._rules.idle_us)
+        loaded = self._loading(chunk, decoded.events)
+        events, devices, windows = loaded.events, loaded.devices, loaded.windows
+        rejected = (*decoded.rejected, *loaded.refused)
+        step = sequence.advance(windows, loaded.device, events, self._rules.idle_us)
         watch.lap("windows")
-        taken = _Taken(chunk.source, events, slots, windows, step)
-        parts = [taken] if canary is None else _parted(taken, device, [canary.takes(d) for d in devices])
+        taken = _Taken(chunk.source, events, loaded.slots, windows, step)
+        in_canary = None if canary is None else [canary.takes(device) for device in devices]
+        parts = [taken] if in_canary is None else _parted(taken, loaded.device, in_canary)
         judged = [self._by_champion(parts[0], detector)]
         if canary is not None:
             judged.append(self._by_challenger(parts[1], canary.detector))
         watch.lap("infer")
         messages, unexplained = self._told(parts, judged)
-        messages += self._letters(chunk, decoded.rejected)
+        messages += self._letters(chunk, rejected)
         watch.lap("publish")
         self._judges.watch(Observed(chunk, parts[0].windows, judged[0], watch.ns["infer"]))
         report = Report(
@@ -141,12 +148,13 @@ class Pipeline:
             classified=len(step.applied),
             repeats=len(events) - len(step.applied),
             verdicts=sum((Counter(classified.names) for classified in judged), Counter[str]()),
-            dead_letters=Counter(str(rejected.reason) for rejected in decoded.rejected),
+            dead_letters=Counter(str(bad.reason) for bad in rejected),
+            new_devices=loaded.new_devices,
             fenced=0,
             cpu_ns=watch.ns,
         )
         return Computed(
-            chunk.source, devices, based_on, step.windows, step.added, messages, unexplained, report
+            chunk.source, devices, loaded.based_on, step.windows, step.added, messages, unexplained, report
         )
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
@@ -175,22 +183,7 @@ class Pipeline:
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""
-        self._cache.drop_partition(partition)
-
-    def _load(self, chunk: Chunk, devices: Sequence[str]) -> tuple[Index, Windows, Index]:
-        """Slots and windows (D,) of these devices, and the stored offset (D,) that each grows from."""
-        source = chunk.source
-        slots = self._cache.find(source.partition, devices)
-        missing = np.flatnonzero(slots < 0)
-        if len(missing):
-            absent = [devices[i] for i in missing.tolist()]
-            values = self._ports.patience(lambda: self._ports.store.load(source, absent))
-            slots[missing] = self._cache.admit(source.partition, absent, sequence.unpack(values, source))
-        windows = self._cache.windows(slots)
-        based_on = windows["head"]["offset"].copy()
-        foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = sequence.blank(int(foreign.sum()), source)
-        return slots, windows, based_on
+        self._loading.forget(partition)
 
     def _by_champion(self, taken: _Taken, detector: Detector) -> Classified:
         """Its latents are remembered from chunk to chunk."""
@@ -242,15 +235,6 @@ class Pipeline:
             )
         )
         return [names[i] for i in np.flatnonzero(saved == Saved.NEWER_STORED).tolist()]
-
-
-def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
-    """The distinct devices (D), in order of appearance, and each event's place (N,) among them."""
-    number: dict[str, int] = {}
-    place = np.fromiter(
-        (number.setdefault(device_id, len(number)) for device_id in device_ids), np.int64, len(device_ids)
-    )
-    return list(number), place
 
 
 @dataclass(frozen=True, slots=True, eq=False)

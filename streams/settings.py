@@ -117,6 +117,12 @@ class Settings:
         4096, "Most records of one partition that are worked on at once", _at_least(64, int)
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    new_devices_per_s: int = _setting(
+        0,
+        "Most devices without a window that are let in per second and partition; the events of others "
+        "become dead letters; 0: no limit",
+        _at_least(0, int),
+    )
     commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", _at_least(0.05, float))
     start_timeout_s: float = _setting(
         60.0, "Seconds to wait at start for Kafka and Redis before giving up", _at_least(0, float)

@@ -44,6 +44,7 @@ class Totals:
     records: int = 0
     classified: int = 0
     repeats: int = 0
+    new_devices: int = 0
     fenced: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -56,6 +57,7 @@ class Totals:
         self.records += report.records
         self.classified += report.classified
         self.repeats += report.repeats
+        self.new_devices += report.new_devices
         self.fenced += report.fenced
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
@@ -175,6 +177,7 @@ class Worker:
             "records": totals.records,
             "classified": totals.classified,
             "repeats": totals.repeats,
+            "new_devices": totals.new_devices,
             "fenced": totals.fenced,
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),

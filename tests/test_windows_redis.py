@@ -159,6 +159,24 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
 
 
 @pytest.mark.redis
+def test_windows_expire_and_every_event_renews_them(redis_url: str) -> None:
+    """Written whole or in part: no key is left without an end."""
+    with (
+        RedisWindows(redis_url, uuid.uuid4().hex, 3600, 5) as windows,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        key, before = windows.key(SOURCE, "a"), blank(1, SOURCE)
+        for rows, offset in ((1, 0), (2, 2), (WIDTH, 2 + WIDTH)):
+            after = grown(before, rows, offset)
+            save(windows, before, after, rows)
+            assert 3_000_000 < client.pttl(key) <= 3_600_000
+            client.pexpire(key, 60_000)
+            before = after
+        client.pexpire(key, 0)
+        assert stored(windows) is None
+
+
+@pytest.mark.redis
 def test_a_redis_that_is_not_there_is_named_with_its_setting() -> None:
     named = pytest.raises(WindowStoreUnavailable, match=r"127\.0\.0\.1:1 .*AUTODEEP_REDIS_URL")
     with RedisWindows("redis://127.0.0.1:1/0", "ids", 3600, 1) as windows, named:
