@@ -44,7 +44,7 @@ class Clocked(Worker):
         self.now_s += pause_s
         while self._script and self._script[0][0] <= self.now_s:
             self._script.pop(0)[1](self)
-        return self.stopping.is_set()
+        return self.stopping.is_set() or self.now_s > 200_000
 
 
 def delivers(worker: Clocked) -> None:
