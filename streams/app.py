@@ -38,7 +38,7 @@ from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble, challenged
 from streams.models.serving import Serving
 from streams.pipeline import Computed, Judges, Pipeline, Ports
-from streams.process import WorkerShell, ending, log_config
+from streams.process import WorkerShell, ending, log_config, start_watch
 from streams.settings import Settings
 from streams.store import open_store
 from streams.windows_redis import RedisWindows
@@ -64,6 +64,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         log.info("serving model %s/%s (%s)", serving.ref.name, serving.ref.version, serving.ref.digest[:12])
         app = create_app(settings, worker, serving, models)
         worker.serve(pipeline, None if models is None else models.entry)
+        start_watch(worker, settings)
         shell = WorkerShell(app, worker, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
@@ -220,6 +221,7 @@ def _add_hooks(app: faust.App, telemetry: str, worker: Worker) -> None:
         log.info("partitions of %s: %s", telemetry, mine or "none")
         worker.assigned(frozenset(mine))
 
+    app.task(worker.turn)
     app.sensors.add(RebalanceBegins(worker.turnstile.leave))
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)

@@ -132,6 +132,12 @@ class Settings:
         "Seconds that a stop may take; then the worker ends as it is, and its chunks are read again",
         _at_least(0.1, float),
     )
+    stuck_timeout_s: float = _setting(
+        300.0,
+        "Seconds without progress, chunks being under way and nothing away, after which a worker ends "
+        "itself; 0: never",
+        _at_least(0, float),
+    )
     network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))
     torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))
     web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")

@@ -168,3 +168,16 @@ def test_a_device_that_was_refused_is_let_in_when_the_time_has_earned_it_a_place
     more = [replace(records[0], offset=100 + i, value=f"y{i} 1".encode()) for i in range(BURST_S)]
     feed(pipeline, more, 4)
     assert len(world.letters()) == 2
+
+
+def test_windows_from_the_store_go_to_their_devices_where_others_of_the_chunk_are_refused() -> None:
+    records = flood(known=10, made_up=200)
+    known = [record for record in records if record.value.startswith(b"d")]
+    world, alone = World(), World()
+    pipeline = worker(world, per_s=1)
+    for chunk in chunks_of(records, 32):
+        pipeline.process(chunk)
+        pipeline.forget(SOURCE.partition, [f"d{i}" for i in range(10)])  # the next event loads it again
+    feed(worker(alone, per_s=0), known, 32)
+    mine = {key: alert for key, alert in world.verdicts().items() if alert.device_id.startswith("d")}
+    assert mine == alone.verdicts()
