@@ -28,6 +28,7 @@ from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
 from streams.core.events import RawRecord
+from streams.kafka.batches import bound_batches
 
 FETCH_MAX_WAIT_MS: Final = 50
 """aiokafka has one fetch in flight per broker: a quiet partition's wait delays a busy one's next records."""
@@ -65,6 +66,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
     """The thread that owns aiokafka's consumer; Polls are made here, where the assignment cannot change."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        bound_batches()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # Faust has 1,500 written down
         return consumer
