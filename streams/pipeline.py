@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from streams.alerting import Rules, Unexplained, explained, messages_of
-from streams.codec.dead_letters import dead_letter
+from streams.codec.dead_letters import dead_letter, with_sizes
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY
 from streams.core.classified import Classified
@@ -129,7 +129,7 @@ class Pipeline:
         watch.lap("decode")
         loaded = self._loading(chunk, decoded.events)
         events, devices, windows = loaded.events, loaded.devices, loaded.windows
-        rejected = (*decoded.rejected, *loaded.refused)
+        rejected = with_sizes(chunk.records, (*decoded.rejected, *loaded.refused))
         step = sequence.advance(windows, loaded.device, events, self._rules.idle_us)
         watch.lap("windows")
         taken = _Taken(chunk.source, events, loaded.slots, windows, step)

@@ -91,7 +91,20 @@ class Reason(StrEnum):
     BAD_EVENT_TIME = "bad_event_time"
     NOT_FINITE = "not_finite"
     NEGATIVE_NUMBER = "negative_number"
+    TOO_LARGE = "too_large"
     NEW_DEVICE_LIMIT = "new_device_limit"
+
+
+class Unopened(bytes):
+    """The value of a record that stands for others that cannot be told apart: their bytes as they came."""
+
+    reason: Reason
+    detail: str
+
+    def __new__(cls, data: bytes, reason: Reason, detail: str) -> Unopened:
+        value = super().__new__(cls, data)
+        value.reason, value.detail = reason, detail
+        return value
 
 
 @dataclass(frozen=True, slots=True)

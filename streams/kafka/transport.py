@@ -33,6 +33,7 @@ from mode.utils.futures import notify
 
 from streams.core.events import NO_TOPIC_ID, RawRecord
 from streams.errors import Unavailable
+from streams.kafka.batches import bound_batches
 
 FETCH_MAX_WAIT_MS: Final = 50
 """aiokafka has one fetch in flight per broker: a quiet partition's wait delays a busy one's next records."""
@@ -83,6 +84,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        bound_batches()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # Faust has 1,500 written down
         consumer.commit = self._with_metadata(consumer.commit)
