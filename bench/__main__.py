@@ -1,4 +1,5 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults`.
+"""`python -m bench parity | pipeline | devices | reload | kills | faults |
+scaling | explain`.
 
 `--help` on each says what it measures.
 """
@@ -15,6 +16,8 @@ import typer
 from streams.errors import AutodeepError
 
 DATA = Path("../shared/data/kdd99/corrected.gz")
+
+TRAINING_DATA = Path("../shared/data/kdd99/kddcup.data_10_percent.gz")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -136,6 +139,37 @@ def faults(  # noqa: PLR0917  # options are arguments
     result = summary(run_all(drawn, data, say, rebuild=rebuild), seed)
     _print(result, as_json)
     if any(result[law] for law in Law):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    data: Path = typer.Option(TRAINING_DATA, help="KDD'99's 10 % training file, plain or gzip."),
+    model: str = typer.Option("kdd99@champion", help="name@alias or name/version, of those that ship."),
+    per_type: int = typer.Option(12, min=1, help="Most rows of each attack type."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Explanations of alerts: agreement with integrated gradients, and microseconds of CPU an alert."""
+    from bench.explain import measure
+
+    _print(measure(data, model, per_type), as_json)
+
+
+@app.command()
+def scaling(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    seed: int = typer.Option(1, help="What the stream is drawn from."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """The same stream with 1, 2, 3 and 4 workers, and with workers that join while it flows: the same alerts.
+
+    Also the pause that each join causes. Exit code 1 where an alert is missing or differs.
+    """
+    from bench.faults.scaling import measure
+
+    result = measure(data, seed, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(result, as_json)
+    if result["missing"] or result["differing"]:
         raise typer.Exit(1)
 
 

@@ -11,6 +11,7 @@ from streams.commands.alerts import app as alerts
 from streams.commands.data import app as data
 from streams.commands.demo import demo
 from streams.commands.evaluate import app as evaluate
+from streams.commands.explain import explain
 from streams.commands.models import app as models
 from streams.commands.replay import replay
 from streams.commands.topics import app as topics
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
     epilog="Settings come from AUTODEEP_* variables; the README lists them.",
 )
-for command in (demo, worker, replay):
+for command in (demo, worker, replay, explain):
     app.command()(command)
 for name, group in {
     "alerts": alerts,

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import logging.config
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ import faust
 import torch
 
 from streams import __version__
+from streams.alerting import Rules
 from streams.codec.registry import ConfluentRegistry, confluent_registry
 from streams.codec.schemas import ALERT, load, load_folder
 from streams.codec.telemetry import TelemetryDecoder
@@ -39,8 +39,8 @@ from streams.kafka.transport import Poll, RebalanceBegins
 from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble, challenged
 from streams.models.serving import Serving
-from streams.pipeline import Computed, Judges, Pipeline, Ports, Rules
-from streams.process import WorkerShell, ending, log_config
+from streams.pipeline import Computed, Judges, Pipeline, Ports
+from streams.process import WorkerShell, ending, log_config, start_watch
 from streams.settings import Settings
 from streams.store import open_store
 from streams.windows_redis import RedisWindows
@@ -66,6 +66,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         log.info("serving model %s/%s (%s)", serving.ref.name, serving.ref.version, serving.ref.digest[:12])
         app = create_app(settings, worker, serving, models)
         worker.serve(pipeline, None if models is None else models.entry)
+        start_watch(worker, settings)
         shell = WorkerShell(app, worker, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
@@ -111,6 +112,8 @@ def build_pipeline(
         alert_schema_id=starting(lambda: _alert_schema_id(topics, registry)),
         publish_classified=settings.publish_classified,
         version=__version__,
+        explain_share=settings.explain_share,
+        new_devices_per_s=settings.new_devices_per_s,
     )
     return Pipeline(ports, rules, _cache(settings, latent_size), judges)
 
@@ -155,40 +158,16 @@ def create_app(
     telemetry = Topics(settings.topic_prefix).telemetry
     app = faust.App(settings.group, **app_settings(settings))
     patience = BackOff(worker.wait, _noting(worker))
-    life = TopicLife(lambda: patience(lambda: topic_id(settings, telemetry)))
-    _add_agent(app, telemetry, life, worker)
+    app.ask_topic_id = lambda topic: patience(lambda: topic_id(settings, topic))
+    _add_agent(app, telemetry, worker)
     if models is not None:
         _add_models(app, settings, models, worker)
-    _add_hooks(app, telemetry, life, worker)
+    _add_hooks(app, telemetry, worker)
     _add_pages(app, worker, serving, models)
     return app
 
 
-class TopicLife:
-    """Which life of the topic a poll belongs to: the topic's id, asked for anew after each assignment.
-
-    It is asked for again where offsets run backwards, as they do when the topic was deleted and made again.
-    """
-
-    def __init__(self, ask: Callable[[], uuid.UUID]) -> None:
-        self._ask = ask
-        self._id: uuid.UUID | None = None
-        self._next_offset: dict[int, int] = {}
-
-    def forget(self) -> None:
-        self._id = None
-        self._next_offset.clear()
-
-    async def source(self, poll: Poll) -> Source:
-        if poll.records[0].offset < self._next_offset.get(poll.partition, 0):
-            self.forget()
-        if self._id is None:
-            self._id = await asyncio.get_running_loop().run_in_executor(None, self._ask)
-        self._next_offset[poll.partition] = poll.records[-1].offset + 1
-        return Source(poll.topic, self._id, poll.partition)
-
-
-def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) -> None:
+def _add_agent(app: faust.App, telemetry: str, worker: Worker) -> None:
     @app.agent(poll_topic(app, telemetry), name="classify")
     async def classify(polls: faust.StreamT[Poll]) -> None:
         """Computes each poll while the one before is delivered, and acknowledges in order."""
@@ -196,7 +175,8 @@ def _add_agent(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) 
         async for event in polls.noack().events():
             with ending("chunk"):
                 poll = event.value
-                chunk = Chunk(await life.source(poll), poll.records, poll.end_offset)
+                source = Source(poll.topic, poll.topic_id, poll.partition)
+                chunk = Chunk(source, poll.records, poll.end_offset)
                 parts = await worker.parts(chunk)
                 for number, part in enumerate(parts or (), start=1):
                     computed = await worker.compute(part)
@@ -245,16 +225,16 @@ def _add_models(app: faust.App, settings: Settings, models: WorkerModels, worker
         await follow_states(settings, models.follower.offer)
 
 
-def _add_hooks(app: faust.App, telemetry: str, life: TopicLife, worker: Worker) -> None:
+def _add_hooks(app: faust.App, telemetry: str, worker: Worker) -> None:
     async def revoked(sender: Any, revoked: Any = (), **kwargs: Any) -> None:
         await worker.revoked()
 
     async def assigned(sender: Any, assigned: Any = (), **kwargs: Any) -> None:
         mine = sorted(tp.partition for tp in assigned if tp.topic == telemetry)
         log.info("partitions of %s: %s", telemetry, mine or "none")
-        life.forget()
         worker.assigned(frozenset(mine))
 
+    app.task(worker.turn)
     app.sensors.add(RebalanceBegins(worker.turnstile.leave))
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)

@@ -35,6 +35,7 @@ class _WorkerCollector(Collector):
         worker, totals = self._worker, self._worker.totals
         yield _counter("records", "Telemetry records read, whatever became of them.", totals.records)
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
+        yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
         recovered = worker.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)

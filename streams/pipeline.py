@@ -1,6 +1,6 @@
 """One chunk's way, start to end, in the order on which the contract rests.
 
-    compute: decode -> load windows -> infer      deliver: publish and await -> save windows
+    compute: decode -> load windows -> infer      deliver: explain -> publish and await -> save windows
 
 Then the caller acknowledges. While one chunk is delivered, which is waiting for the network, the next may be
 computed; chunks are delivered in the order in which they were computed, one at a time.
@@ -19,36 +19,24 @@ from typing import Final
 
 import numpy as np
 
-from streams.codec.alerts import AlertFormat, encode_alert
-from streams.codec.dead_letters import dead_letter
+from streams.alerting import Rules, Unexplained, explained, messages_of
+from streams.codec.dead_letters import dead_letter, with_sizes
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY
-from streams.core.classified import Classified, alerts_of
+from streams.core.classified import Classified
 from streams.core.detector import Detector
 from streams.core.events import Chunk, Events, Message, Rejected, Source
 from streams.core.inference import Canary, infer, infer_from_rows
+from streams.core.loading import Loading
+from streams.core.newcomers import Newcomers
 from streams.core.patience import Patience
 from streams.core.ports import Decoder, Publisher, Reach, Saved, WindowStore
 from streams.core.recovery import Recovered, Recovery
 from streams.core.stopwatch import Stopwatch
-from streams.core.topics import NORMAL, Topics
 from streams.core.window_cache import CacheFigures, WindowCache
 from streams.core.windows import Advance, Index, Windows
 
-STAGES: Final = ("decode", "windows", "infer", "publish", "save")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a deployment decides about the path."""
-
-    topics: Topics
-    idle_us: int
-    alert_format: AlertFormat = "avro"
-    alert_schema_id: int | None = None
-    """The Alert schema's id in a registry, where one is configured: alerts are then framed as Confluent's."""
-    publish_classified: bool = False
-    version: str = ""
+STAGES: Final = ("decode", "windows", "infer", "explain", "publish", "save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,8 @@ class Report:
     """Events that had been applied before: read again after a crash or a rebalance."""
     verdicts: Mapping[str, int]
     dead_letters: Mapping[str, int]
+    new_devices: int
+    """Devices of which no window was known, and that were let in."""
     fenced: int
     """Devices whose stored window was newer than ours: another worker owns them by now."""
     cpu_ns: Mapping[str, int]
@@ -76,6 +66,7 @@ class Computed:
     windows: Windows  # (D,) after the chunk
     added: Index  # (D,)
     messages: Sequence[Message]
+    unexplained: Sequence[Unexplained]
     report: Report
     reach: Reach | None = None
     """Where lost windows are rebuilt: how far the stored ones are complete once this chunk's are saved."""
@@ -121,6 +112,8 @@ class Pipeline:
         self._rules = rules
         self._cache = cache
         self._judges = judges
+        newcomers = Newcomers(rules.new_devices_per_s)
+        self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
 
     def process(self, chunk: Chunk) -> Report:
@@ -139,20 +132,21 @@ class Pipeline:
         canary = self._judges.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
-        events = decoded.events
-        devices, device = sequence.numbered(events.device_id)
         reach = None if self._ports.recovery is None else self._ports.recovery.take_up(chunk)
-        slots, windows, based_on = self._load(chunk, devices)
-        step = sequence.advance(windows, device, events, self._rules.idle_us)
+        loaded = self._loading(chunk, decoded.events)
+        events, devices, windows = loaded.events, loaded.devices, loaded.windows
+        rejected = with_sizes(chunk.records, (*decoded.rejected, *loaded.refused))
+        step = sequence.advance(windows, loaded.device, events, self._rules.idle_us)
         watch.lap("windows")
-        taken = _Taken(chunk.source, events, slots, windows, step)
-        parts = [taken] if canary is None else _parted(taken, device, [canary.takes(d) for d in devices])
+        taken = _Taken(chunk.source, events, loaded.slots, windows, step)
+        in_canary = None if canary is None else [canary.takes(device) for device in devices]
+        parts = [taken] if in_canary is None else _parted(taken, loaded.device, in_canary)
         judged = [self._by_champion(parts[0], detector)]
         if canary is not None:
             judged.append(self._by_challenger(parts[1], canary.detector))
         watch.lap("infer")
-        messages = [message for classified in judged for message in self._messages(classified)]
-        messages += self._letters(chunk, decoded.rejected)
+        messages, unexplained = self._told(parts, judged)
+        messages += self._letters(chunk, rejected)
         watch.lap("publish")
         self._judges.watch(Observed(chunk, parts[0].windows, judged[0], watch.ns["infer"]))
         report = Report(
@@ -160,17 +154,33 @@ class Pipeline:
             classified=len(step.applied),
             repeats=len(events) - len(step.applied),
             verdicts=sum((Counter(classified.names) for classified in judged), Counter[str]()),
-            dead_letters=Counter(str(rejected.reason) for rejected in decoded.rejected),
+            dead_letters=Counter(str(bad.reason) for bad in rejected),
+            new_devices=loaded.new_devices,
             fenced=0,
             cpu_ns=watch.ns,
         )
-        return Computed(chunk.source, devices, based_on, step.windows, step.added, messages, report, reach)
+        return Computed(
+            chunk.source,
+            devices,
+            loaded.based_on,
+            step.windows,
+            step.added,
+            messages,
+            unexplained,
+            report,
+            reach,
+        )
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
-        """Publish and await, then save; what became of the chunk, and the devices that were fenced off."""
+        """Publish and await, then save; what became of the chunk, and the devices that were fenced off.
+
+        What drove the alerts that are to say it is computed here, before they go out.
+        """
         watch = Stopwatch()
-        if computed.messages:
-            self._ports.patience(lambda: self._ports.publisher.publish(computed.messages))
+        messages = explained(computed.messages, computed.unexplained, self._rules)
+        watch.lap("explain")
+        if messages:
+            self._ports.patience(lambda: self._ports.publisher.publish(messages))
         watch.lap("publish")
         fenced = self._save(computed)
         if self._ports.recovery is not None and computed.reach is not None:
@@ -193,29 +203,7 @@ class Pipeline:
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""
-        self._cache.drop_partition(partition)
-        if self._ports.recovery is not None:
-            self._ports.recovery.drop_partition(partition)
-
-    def _load(self, chunk: Chunk, devices: Sequence[str]) -> tuple[Index, Windows, Index]:
-        """Slots and windows (D,) of these devices, and the stored offset (D,) that each grows from."""
-        source = chunk.source
-        slots = self._cache.find(source.partition, devices)
-        missing = np.flatnonzero(slots < 0)
-        if len(missing):
-            absent = [devices[i] for i in missing.tolist()]
-            stored = self._ports.patience(lambda: self._stored(chunk, absent))
-            slots[missing] = self._cache.admit(source.partition, absent, stored)
-        windows = self._cache.windows(slots)
-        based_on = windows["head"]["offset"].copy()
-        foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = sequence.blank(int(foreign.sum()), source)
-        return slots, windows, based_on
-
-    def _stored(self, chunk: Chunk, devices: Sequence[str]) -> Windows:
-        if self._ports.recovery is not None:
-            return self._ports.recovery.load(chunk, devices)
-        return sequence.unpack(self._ports.store.load(chunk.source, devices), chunk.source)
+        self._loading.forget(partition)
 
     def _by_champion(self, taken: _Taken, detector: Detector) -> Classified:
         """Its latents are remembered from chunk to chunk."""
@@ -234,21 +222,16 @@ class Pipeline:
     def _ordinal(self, detector: Detector) -> int:
         return self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
 
-    def _messages(self, classified: Classified) -> list[Message]:
-        rules = self._rules
-        names = classified.names
-        wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
-        messages = []
-        for alert in alerts_of(classified, wanted, self._ports.clock_us()) if wanted else []:
-            key, value = (
-                alert.device_id.encode(),
-                encode_alert(alert, rules.alert_format, rules.alert_schema_id),
-            )
-            if alert.verdict != NORMAL:
-                messages.append(Message(rules.topics.alerts(alert.verdict), key, value))
-            if rules.publish_classified:
-                messages.append(Message(rules.topics.classified, key, value))
-        return messages
+    def _told(
+        self, parts: Sequence[_Taken], judged: Sequence[Classified]
+    ) -> tuple[list[Message], list[Unexplained]]:
+        """The messages of what was judged, `parts` by `judged`, and the alerts that are to be explained."""
+        told = [
+            messages_of(classified, taken.windows, self._rules, self._ports.clock_us())
+            for taken, classified in zip(parts, judged, strict=True)
+        ]
+        messages = [message for written, _ in told for message in written]
+        return messages, [unexplained for _, unexplained in told if unexplained is not None]
 
     def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
         topic, version = self._rules.topics.dead_letters, self._rules.version

@@ -7,18 +7,22 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 import faust
 
-from streams.errors import Unavailable
+from streams.core.patience import LONGEST_PAUSE_S
+from streams.errors import SettingsError, Unavailable
+from streams.settings import Settings
 from streams.worker import Worker
 
 log: Final = logging.getLogger("autodeep")
 
 EX_SOFTWARE: Final = 70
+LOOK_S: Final = 5.0
+_LAST_WORDS_S: Final = 2.0
 
 
 class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
@@ -44,6 +48,51 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
         if not self._classifying.stopping.is_set():
             self._classifying.stop_soon()
             self._deadline.start()
+
+
+def watch_progress(worker: Worker, timeout_s: float, end: Callable[[Worker], None], look_s: float) -> None:
+    """Calls `end` once the worker has stood still for longer; returns when it stops.
+
+    It looks twice: a process that was itself suspended seems to stand still when it wakes, and has a look's
+    time to go on.
+    """
+    stood = False
+    while not worker.wait(look_s):
+        stands = worker.standstill_s > timeout_s
+        if stands and stood:
+            end(worker)
+        stood = stands
+
+
+def start_watch(worker: Worker, settings: Settings, look_s: float = LOOK_S) -> None:
+    """Watch from a thread of its own, since the event loop may be what stands still.
+
+    Raises SettingsError for a time that a call over the network may take.
+    """
+    timeout_s, least_s = settings.stuck_timeout_s, 2 * settings.network_timeout_s + 2 * LONGEST_PAUSE_S
+    if not timeout_s:
+        return
+    if timeout_s < least_s:
+        raise SettingsError(
+            f"AUTODEEP_STUCK_TIMEOUT_S={timeout_s:g} would end workers that only wait for the network "
+            f"(AUTODEEP_NETWORK_TIMEOUT_S={settings.network_timeout_s:g}): "
+            f"take {least_s:g} or more, or 0 for never"
+        )
+    watch = (worker, timeout_s, _end_stuck, look_s)
+    threading.Thread(target=watch_progress, args=watch, name="watch", daemon=True).start()
+
+
+def _end_stuck(worker: Worker) -> NoReturn:
+    silent = threading.Timer(_LAST_WORDS_S, os._exit, (EX_SOFTWARE,))
+    silent.daemon = True
+    silent.start()  # what stands still may hold the lock of the log
+    log.error(
+        "no progress for %.0f s (AUTODEEP_STUCK_TIMEOUT_S), chunks under way: %d; "
+        "ending as it is, and what is not finished will be read again",
+        worker.standstill_s,
+        worker.under_way,
+    )
+    _end(EX_SOFTWARE)
 
 
 def _end_late(stop_timeout_s: float) -> None:

@@ -51,6 +51,13 @@ def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], fl
     return parse
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     kafka_servers: str = _setting("localhost:9092", "Kafka bootstrap servers, host:port, comma-separated")
@@ -97,6 +104,9 @@ class Settings:
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")
     )
+    explain_share: float = _setting(
+        0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share
+    )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
         3600.0, "A longer gap in event time, seconds, starts a device's window anew", _at_least(1, float)
@@ -112,6 +122,12 @@ class Settings:
         4096, "Most records of one partition that are worked on at once", _at_least(64, int)
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    new_devices_per_s: int = _setting(
+        0,
+        "Most devices without a window that are let in per second and partition; the events of others "
+        "become dead letters; 0: no limit",
+        _at_least(0, int),
+    )
     commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", _at_least(0.05, float))
     start_timeout_s: float = _setting(
         60.0, "Seconds to wait at start for Kafka and Redis before giving up", _at_least(0, float)
@@ -120,6 +136,12 @@ class Settings:
         25.0,
         "Seconds that a stop may take; then the worker ends as it is, and its chunks are read again",
         _at_least(0.1, float),
+    )
+    stuck_timeout_s: float = _setting(
+        300.0,
+        "Seconds without progress, chunks being under way and nothing away, after which a worker ends "
+        "itself; 0: never",
+        _at_least(0, float),
     )
     network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))
     torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))

@@ -29,7 +29,7 @@ from redis.retry import Retry
 
 from streams.core.events import Source
 from streams.core.features import ROW
-from streams.core.ports import Mark, Reach, Saved
+from streams.core.ports import Mark, Reach
 from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 
@@ -44,11 +44,24 @@ _OFFSETS: Final = struct.Struct("<qq")
 # The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
 # the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
 # exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
-# the offset that it must have reached and the one it goes on to, or two empty strings. Then eight per window:
+# the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
+# be written unless it has. Then eight per window:
 # the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
 _SAVE: Final = """
-local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 5, #KEYS, false
-if ARGV[4] ~= '' then windows = windows - 1 end
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local through = nil
+if ARGV[4] ~= '' then
+  windows = windows - 1
+  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
+  if #mark == 44 and string.sub(mark, 1, 28) == identity then
+    through = struct.unpack('<i8', string.sub(mark, 37, 44))
+    if through < tonumber(ARGV[3]) then through = nil end
+  end
+  if not through and ARGV[5] == '1' then
+    for i = 1, windows do answers[i] = 3 end
+    return answers
+  end
+end
 for i = 1, windows do
   local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
   local head = redis.call('GETRANGE', key, 0, 39)
@@ -74,14 +87,8 @@ for i = 1, windows do
   answers[i] = answer
   arg = arg + 8
 end
-if windows < #KEYS and not stale then
-  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
-  if #mark == 44 and string.sub(mark, 1, 28) == identity then
-    local through = struct.unpack('<i8', string.sub(mark, 37, 44))
-    if through >= tonumber(ARGV[3]) and through < tonumber(ARGV[4]) then
-      redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
-    end
-  end
+if through and not stale and through < tonumber(ARGV[4]) then
+  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
 end
 return answers
 """
@@ -135,7 +142,7 @@ class RedisWindows:
 
     def _try_commands(self, key: str) -> None:
         self._call(self._redis.mget, [key])
-        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, -1, 0, 0, -1, b"", b"", b""])
+        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b""])
         self._call(self._redis.setrange, key, 0, b"0")
         self._call(self._redis.getrange, key, 0, 0)
         self._call(self._redis.pexpire, key, 1)
@@ -175,7 +182,7 @@ class RedisWindows:
                 np.full(len(stale), WIDTH),
                 reach,
             )
-        return np.where(answers == Saved.NEWER_STORED, Saved.NEWER_STORED, Saved.DONE).astype(np.uint8)
+        return answers
 
     def mark(self, source: Source) -> Mark | None:
         (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
@@ -200,7 +207,9 @@ class RedisWindows:
     ) -> npt.NDArray[np.uint8]:
         """One script call; `added` (D,) rows of each window are sent, all of it where that is W."""
         arguments: list[Any] = [_identity(source), self._ttl_ms]
-        arguments += [b"", b""] if reach is None else [reach.follows, reach.last]
+        arguments += (
+            [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
+        )
         packed = windows.tobytes()
         size = windows.dtype.itemsize
         after, counts = windows["head"]["next"].tolist(), windows["head"]["count"].tolist()

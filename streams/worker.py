@@ -30,8 +30,11 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 STUCK_AFTER_S: Final = 120.0
-"""So long without a chunk done, with nothing away, is no progress any more."""
+"""So long a standstill, and the worker calls itself dead on its page of health."""
 
+
+TURN_S: Final = 1.0
+"""How often the event loop says that it turns."""
 
 SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
 """Chunks are counted by their records: at most so many, or more than the last."""
@@ -45,6 +48,7 @@ class Totals:
     records: int = 0
     classified: int = 0
     repeats: int = 0
+    new_devices: int = 0
     fenced: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -57,6 +61,7 @@ class Totals:
         self.records += report.records
         self.classified += report.classified
         self.repeats += report.repeats
+        self.new_devices += report.new_devices
         self.fenced += report.fenced
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
@@ -82,6 +87,7 @@ class Worker:
         self._entry: Entry | None = None
         self._under_way = 0
         self._progress_s = clock_s()
+        self._turned_s: float | None = None
 
     def serve(self, pipeline: Pipeline, entry: Entry | None = None) -> None:
         """`entry` is None where changes of model are not followed."""
@@ -145,16 +151,42 @@ class Worker:
 
     def note_away(self, problem: Unavailable | None) -> None:
         self.away = None if problem is None else str(problem)
+        self._progress_s = self._clock_s()  # every attempt that fails tells of it anew
+
+    async def turn(self) -> None:
+        """For the event loop: while it turns, this says so."""
+        while True:
+            self.note_turn()
+            await asyncio.sleep(TURN_S)
+
+    def note_turn(self) -> None:
+        self._turned_s = self._clock_s()
 
     def wait(self, pause_s: float) -> bool:
         """Sleep, unless the worker stops; says whether it does."""
         return self.stopping.wait(pause_s)
 
     @property
+    def standstill_s(self) -> float:
+        """For how long nothing has moved: chunks are under way and none is done, or the event loop hangs.
+
+        To wait for what is away is no standstill as long as it is tried again; to wait for an answer that
+        never comes is one. A chunk that is held back, or waits for its model, is not under way yet.
+        """
+        now_s = self._clock_s()
+        chunks_s = now_s - self._progress_s if self._under_way else 0.0
+        loop_s = now_s - self._turned_s if self._turned_s is not None else 0.0
+        return max(chunks_s, loop_s)
+
+    @property
+    def under_way(self) -> int:
+        """Chunks whose computing has begun, and whose end has not come."""
+        return self._under_way
+
+    @property
     def live(self) -> bool:
-        """Progress, not existence: chunks under way, none done for long, and nothing away, says no."""
-        stuck = self._clock_s() - self._progress_s > STUCK_AFTER_S
-        return not (self._under_way and stuck) or self.away is not None
+        """Progress, not existence."""
+        return self.standstill_s <= STUCK_AFTER_S
 
     @property
     def unready(self) -> str | None:
@@ -184,6 +216,7 @@ class Worker:
             "records": totals.records,
             "classified": totals.classified,
             "repeats": totals.repeats,
+            "new_devices": totals.new_devices,
             "fenced": totals.fenced,
             "rebuilt_windows": self.recovered.windows,
             "verdicts": dict(totals.verdicts),

@@ -36,6 +36,10 @@ class FakeWindows:
     ) -> npt.NDArray[np.uint8]:
         self._answer()
         saved = np.zeros(len(devices), np.uint8)
+        life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
+        reached = reach is not None and life == source.topic_id.bytes and mark.through >= reach.follows
+        if reach is not None and reach.only_with_mark and not reached:
+            return np.full(len(devices), Saved.NO_MARK, np.uint8)
         for i, device in enumerate(devices):
             key = (source.topic, source.partition, device)
             window = windows[i]
@@ -47,8 +51,7 @@ class FakeWindows:
                     saved[i] = Saved.NEWER_STORED
                     continue
             self.values[key] = window.tobytes()
-        life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
-        if reach is not None and life == source.topic_id.bytes and mark.through >= reach.follows:
+        if reach is not None and reached:
             self.marks[source.topic, source.partition] = (
                 life,
                 Mark(mark.since, max(mark.through, reach.last)),

@@ -39,9 +39,19 @@ class TestedPath:
     def logs(self) -> str:
         return "\n".join(log.read_text() for log in self.folder.glob("worker-*.log"))
 
-    def send(self, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
+    def send(
+        self,
+        records: Sequence[tuple[bytes | None, bytes | None]],
+        partition: int = 0,
+        compression: str = "none",
+    ) -> None:
         producer = Producer(
-            {"bootstrap.servers": self.settings.kafka_servers, "message.max.bytes": 4_000_000}
+            {
+                "bootstrap.servers": self.settings.kafka_servers,
+                "message.max.bytes": 64_000_000,
+                "enable.idempotence": True,  # else a batch that is sent again may come after its successor
+                "compression.type": compression,
+            }
         )
         failed: list[object] = []
         for key, value in records:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streams.codec import framing, schemas
 from streams.codec.alerts import FIELDS, AlertUnreadable, decode_alert, encode_alert
 from streams.codec.dead_letters import dead_letter
-from streams.core.alerts import Alert, record_id
+from streams.core.alerts import Alert, Driver, Explanation, in_share, record_id
 from streams.core.events import Reason, Rejected, Source
 from streams.errors import AutodeepError
 from tests.codec_samples import Raw
@@ -46,6 +46,14 @@ ALERTS = st.builds(
     model_name=TEXT,
     model_version=TEXT,
     model_digest=TEXT,
+    explanation=st.none()
+    | st.builds(
+        Explanation,
+        features=st.lists(
+            st.builds(Driver, feature=TEXT, value=TEXT, share=NUMBERS, usual=TEXT, normal=TEXT), max_size=5
+        ).map(tuple),
+        events=st.lists(NUMBERS, max_size=7).map(tuple),
+    ),
 )
 ALERT = Alert(
     alert_id=record_id(SOURCE, 41),
@@ -102,6 +110,9 @@ def broken_json(**changed: Any) -> bytes:
 
 
 AVRO = encode_alert(ALERT)
+EXPLAINED = dataclasses.replace(
+    ALERT, explanation=Explanation((Driver("count", "255", -0.25, "0..511", "1..27"),), (0.5, 0.25))
+)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,11 @@ AVRO = encode_alert(ALERT)
         (broken_json(offset=True), "offset"),
         (broken_json(scores=[1]), "scores"),
         (broken_json(scores={"dos": "x"}), r"scores\.dos"),
-        (AVRO[:-1], "column model_role"),
+        (broken_json(explanation=5), "explanation is 5"),
+        (broken_json(explanation={"features": 1, "events": []}), r"explanation\.features"),
+        (broken_json(explanation={"features": [{}], "events": []}), r"explanation\.features\.0\.feature"),
+        (broken_json(explanation={"features": [], "events": ["x"]}), r"explanation\.events\.0"),
+        (AVRO[:-1], "column explanation"),
         (AVRO + b"x", "ends at byte"),
         (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
         (b"\xc3\x01ab", "fingerprint 6162"),
@@ -135,6 +150,40 @@ def test_what_is_no_alert_says_why(value: bytes | None, says: str) -> None:
 def test_arbitrary_bytes_are_an_alert_or_unreadable_and_nothing_else(value: bytes) -> None:
     with contextlib.suppress(AlertUnreadable):
         decode_alert(value)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("framed", [True, False])
+def test_an_alert_of_a_schema_before_this_one_is_read_and_explains_nothing(number: int, framed: bool) -> None:
+    writer = schemas.history("Alert")[number - 1]
+    out = io.BytesIO()
+    fields = {name: value for name, value in dataclasses.asdict(ALERT).items() if name != "explanation"}
+    fastavro.schemaless_writer(out, fastavro.parse_schema(dict(writer.source)), fields)
+    header = framing.single_object_header(writer.fingerprint) if framed else framing.confluent_header(7)
+    assert decode_alert(header + out.getvalue()) == ALERT
+
+
+def test_a_reader_of_the_schema_before_reads_an_explained_alert_by_avros_resolution() -> None:
+    new, old = schemas.load("Alert"), schemas.history("Alert")[-1]
+    data = io.BytesIO(encode_alert(EXPLAINED)[10:])
+    read = fastavro.schemaless_reader(data, dict(new.source), dict(old.source))
+    wanted = dataclasses.asdict(ALERT)
+    del wanted["explanation"]
+    assert read == wanted
+
+
+def test_an_explanation_is_plain_json() -> None:
+    read = json.loads(encode_alert(EXPLAINED, "json"))["explanation"]
+    driver = {"feature": "count", "value": "255", "share": -0.25, "usual": "0..511", "normal": "1..27"}
+    assert read == {"features": [driver], "events": [0.5, 0.25]}
+
+
+def test_the_share_that_is_explained_is_about_as_asked_and_the_same_each_time() -> None:
+    ids = [record_id(SOURCE, offset) for offset in range(2000)]
+    chosen = {share: {of for of in ids if in_share(of, share)} for share in (0.0, 0.1, 0.5, 1.0)}
+    assert [len(found) for found in (chosen[0.0], chosen[1.0])] == [0, 2000]
+    assert 150 < len(chosen[0.1]) < 250
+    assert chosen[0.1] < chosen[0.5]
 
 
 def test_a_newer_json_alert_with_a_field_more_is_read() -> None:

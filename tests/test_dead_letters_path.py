@@ -132,3 +132,25 @@ def test_symbols_never_seen_are_no_error(kafka: Broker, redis_url: str, tmp_path
         tested.worker()
         verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= 2)
     assert [decode_alert(message.value()).device_id for message in verdicts] == ["d0", "d0"]
+
+
+def test_what_a_sender_compressed_away_costs_nothing_but_itself(
+    kafka: Broker, redis_url: str, tmp_path: Path
+) -> None:
+    """Zeros pass the broker's limit as a few hundred bytes: beyond a batch's bound, and beyond a letter's."""
+    one = [(b"d0", single(fields("d0")))]
+    with path(kafka.bootstrap_servers, redis_url, tmp_path) as tested:
+        tested.send(one)
+        tested.send([(b"bomb", bytes(40_000_000))], compression="zstd")
+        tested.send([(b"large", bytes(3_000_000))], compression="gzip")
+        tested.send(one)
+        worker = tested.worker()
+        verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= 2)
+        letters = tested.read([tested.topics.dead_letters], lambda found: len(found) >= 2)
+        assert worker.exit_code is None, worker.log_tail()
+    assert [decode_alert(message.value()).offset for message in verdicts] == [0, 3]
+    bomb, large = sorted(letters, key=lambda letter: int(header(letter, "offset")))
+    assert [header(letter, "reason") for letter in (bomb, large)] == [Reason.TOO_LARGE] * 2
+    assert [header(letter, "offset") for letter in (bomb, large)] == ["1", "2"]
+    assert (bomb.key(), len(bomb.value()) < 10_000) == (None, True)
+    assert (large.key(), large.value()) == (b"large", bytes(65_536))

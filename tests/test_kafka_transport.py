@@ -18,6 +18,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
@@ -160,12 +161,14 @@ def test_a_worker_that_starts_again_goes_on_where_it_stopped(
     assert all_committed(kafka, group, topic)
 
 
-def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was(
+def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was_or_of_another_life(
     kafka: Broker, new_topic: NewTopic
 ) -> None:
     """Faust drops what it fetched during a rebalance and seeks back; aiokafka alone would stay after it."""
     topic = new_topic(partitions=1)
     produce(kafka, topic, 10)
+
+    place, life, former = aiokafka.TopicPartition(topic, 0), uuid.uuid4(), uuid.uuid4()
 
     async def offsets() -> list[int]:
         consumer = aiokafka.AIOKafkaConsumer(
@@ -177,16 +180,19 @@ def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was(
         )
         await consumer.start()
         try:
-            first = await consumer.getone()
-            await seek_to_committed(consumer)
-            again = await consumer.getone()
-            await consumer.commit({aiokafka.TopicPartition(topic, 0): 5})
-            await seek_to_committed(consumer)
-            return [first.offset, again.offset, (await consumer.getone()).offset]
+            found = [(await consumer.getone()).offset]
+            await seek_to_committed(consumer, {topic: life}, {place})
+            found.append((await consumer.getone()).offset)
+            for metadata in ("", str(life), str(former)):
+                await consumer.commit({place: OffsetAndMetadata(5, metadata)})
+                told = await seek_to_committed(consumer, {topic: life}, {place})
+                assert told == {place: None if metadata == str(former) else 5}
+                found.append((await consumer.getone()).offset)
+            return found
         finally:
             await consumer.stop()
 
-    assert asyncio.run(offsets()) == [0, 0, 5]
+    assert asyncio.run(offsets()) == [0, 0, 5, 5, 0]
 
 
 def test_a_topic_deleted_and_made_again_is_read_from_its_beginning(

@@ -24,6 +24,7 @@ def report(records: int) -> Report:
         records=records,
         classified=5,
         repeats=2,
+        new_devices=4,
         verdicts={"normal": 3, "dos": 2},
         dead_letters={"nan": 1},
         fenced=1,
@@ -54,6 +55,7 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     assert ("autodeep_alerts_total", "normal") not in found
     assert found["autodeep_dead_letters_total", "nan"] == 2
     assert found["autodeep_repeats_total", ""] == 4
+    assert found["autodeep_new_devices_total", ""] == 8
     assert found["autodeep_fenced_windows_total", ""] == 2
     assert found["autodeep_stage_cpu_seconds_total", "infer"] == 3.0
     assert found["autodeep_model_info", f"{'ab' * 32},kdd99,2"] == 1

@@ -34,7 +34,6 @@ SHAPE = Architecture(
     latent=2,
     embedding=4,
     gru_hidden=6,
-    worst_columns=2,
 )
 EDGES = torch.tensor([[0.2, 0.6, NO_EDGE], [0.5, NO_EDGE, NO_EDGE], [0.25, 0.5, 0.75]])
 
@@ -77,37 +76,40 @@ def test_the_divergence_is_that_of_two_gaussians() -> None:
     assert torch.allclose(VAE.divergence(mean, log_variance), expected, atol=1e-5)
 
 
-def test_the_reconstruction_is_the_categorical_likelihood_of_every_column() -> None:
-    """Eq. 5-6, against cross-entropy."""
-    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
+def test_the_reconstruction_is_gaussian_of_numbers_and_categorical_of_symbols() -> None:
+    """Eq. 5-6, against the library's densities."""
+    vae, of = Network.random(SHAPE, 1).vae, some_features(6)
+    with torch.no_grad():
+        vae.log_scale.copy_(torch.tensor([-1.0, 0.5, -9.0]))
     z = torch.randn(6, 2)
-    output = vae.output(vae.decoder(z))
-    output = 30 * torch.tanh(output / 30)
-    starts = [0, 3, 5, 9, 11, 15, 18]
-    for column in range(6):
-        part = output[:, starts[column] : starts[column + 1]]
-        expected = F.cross_entropy(part, places[:, column] - starts[column], reduction="none")
-        assert torch.allclose(vae.reconstruction(places, z)[:, column], expected, atol=1e-5)
+    value, *logits = torch.split(vae.output(vae.decoder(z)), [3, 2, 4, 3], 1)
+    scale = torch.tensor([math.exp(-1.0), math.exp(0.5), math.exp(-5.0)])  # never narrower than that
+    numbers = -Normal(value, scale).log_prob(of.scaled)
+    found = vae.reconstruction(of, z)
+    assert torch.allclose(found[:, :3], numbers, rtol=1e-4, atol=1e-4)
+    for column, start in enumerate((9, 11, 15)):
+        expected = F.cross_entropy(logits[column], of.places[:, 3 + column] - start, reduction="none")
+        assert torch.allclose(found[:, 3 + column], expected, atol=1e-5)
 
 
 def test_the_loss_draws_z_and_its_mean_over_draws_is_the_elbo() -> None:
     """Eq. 4 and 8: without variance the draw is the mean."""
-    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
+    vae, of = Network.random(SHAPE, 1).vae, some_features(6)
     with torch.no_grad():
         vae.log_variance.weight.zero_()
         vae.log_variance.bias.fill_(-12.0)
-        mean, log_variance = vae.encode(places)
-        elbo = vae.reconstruction(places, mean).sum(1) + vae.divergence(mean, log_variance)
-        assert torch.allclose(vae.loss(places), elbo, atol=0.2)
+        mean, log_variance = vae.encode(of)
+        elbo = vae.reconstruction(of, mean).sum(1) + vae.divergence(mean, log_variance)
+        assert torch.allclose(vae.loss(of), elbo, atol=0.2)
         vae.log_variance.bias.fill_(0.0)
-        assert not torch.equal(vae.loss(places), vae.loss(places))
+        assert not torch.equal(vae.loss(of), vae.loss(of))
 
 
-def test_the_score_is_the_likelihood_of_the_worst_columns() -> None:
-    vae, places = Network.random(SHAPE, 1).vae, some_features(6).places
-    mean, score = vae(places)
-    columns = vae.reconstruction(places, mean).sort(1).values  # (N, 6)
-    assert torch.allclose(score, columns[:, -1] + columns[:, -2])
+def test_the_score_is_the_negative_elbo_at_the_mean() -> None:
+    vae, of = Network.random(SHAPE, 1).vae, some_features(6)
+    mean, score = vae(of)
+    expected = vae.reconstruction(of, mean).sum(1) + vae.divergence(mean, vae.encode(of)[1])
+    assert torch.equal(score, expected)
 
 
 def test_a_gru_step_is_equations_9_to_12() -> None:
@@ -167,7 +169,7 @@ def test_novelty_is_one_at_the_threshold_and_zero_at_the_floor() -> None:
 def test_the_vae_gets_no_gradient_from_the_classifier() -> None:
     network = Network.random(SHAPE, 1)
     of = some_features(5)
-    events = network.events(of, network.extract(of.places, 0.0, 1.0))
+    events = network.events(of, network.extract(of, 0.0, 1.0))
     assert events.shape == (5, SHAPE.event_size)
     events.sum().backward()
     assert all(p.grad is None for p in network.vae.parameters())

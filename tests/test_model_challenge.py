@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from streams.alerting import Rules
 from streams.codec.models import (
     Disagreement,
     ModelCommand,
@@ -30,7 +31,7 @@ from streams.models.challenge import Challenge
 from streams.models.follower import Follower, FollowerPorts
 from streams.models.serving import Serving, ref_of
 from streams.models.shadow import Allowance, Shadow, ShadowPorts
-from streams.pipeline import Judges, Observed, Pipeline, Ports, Rules
+from streams.pipeline import Judges, Observed, Pipeline, Ports
 from tests.fakes import patient
 from tests.test_model_agent import FIRST, Gate, Log, carry_out, promote, ref
 from tests.test_model_follower import Store, detector

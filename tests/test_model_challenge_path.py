@@ -54,10 +54,14 @@ def report(tested: TestedPath) -> dict[str, Any]:
 def judged(tested: TestedPath, enough: Callable[[list[Alert]], bool]) -> list[Alert]:
     """The verdicts so far, once they are enough."""
 
-    def alerts(messages: Sequence[Any]) -> list[Alert]:
-        return [decode_alert(message.value()) for message in messages]
+    found: list[Alert] = []
 
-    return alerts(tested.read([tested.topics.classified], lambda found: enough(alerts(found))))
+    def enough_of(messages: Sequence[Any]) -> bool:
+        found.extend(decode_alert(message.value()) for message in messages[len(found) :])
+        return enough(found)
+
+    tested.read([tested.topics.classified], enough_of)
+    return found
 
 
 def told(tested: TestedPath, enough: Callable[[ModelStatus], bool]) -> ModelStatus:

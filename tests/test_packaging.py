@@ -73,7 +73,18 @@ sys.exit(f'imported: {{heavy}}' if heavy else 0)
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "worker", "replay", "train", "evaluate", "models", "topics", "alerts", "data"):
+    for command in (
+        "demo",
+        "worker",
+        "replay",
+        "train",
+        "evaluate",
+        "models",
+        "topics",
+        "alerts",
+        "data",
+        "explain",
+    ):
         assert re.search(rf"\b{command}\b", done.stdout), f"{command} is not in the help"
 
 

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.alerting import Rules
 from streams.codec.alerts import decode_alert
-from streams.core.alerts import Alert
+from streams.core.alerts import Alert, in_share
 from streams.core.detector import Detector
+from streams.core.drivers import explanations
 from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
 from streams.core.features import ROW
 from streams.core.topics import Topics
 from streams.core.window_cache import WindowCache
 from streams.core.windows import unpack
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
-from streams.pipeline import Computed, Judges, Pipeline, Ports, Report, Rules
+from streams.pipeline import Computed, Judges, Pipeline, Ports, Report
 from tests.fakes import FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
 
@@ -71,10 +73,11 @@ class World:
     store: FakeWindows = field(default_factory=FakeWindows)
     publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
     detector: Detector = DETECTOR
+    explain_share: float = 0.0
 
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
-        rules = Rules(TOPICS, idle_us=10**9, publish_classified=True)
+        rules = Rules(TOPICS, 10**9, publish_classified=True, explain_share=self.explain_share)
         return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: self.detector))
 
     def verdicts(self) -> dict[str, Alert]:
@@ -260,6 +263,71 @@ def test_a_new_model_reads_the_windows_of_the_old_one_at_once() -> None:
     feed(pure.worker(), records, 40)
     after = {key: alert for key, alert in world.verdicts().items() if alert.offset >= 20}
     assert after == {key: alert for key, alert in pure.verdicts().items() if alert.offset >= 20}
+
+
+@settings(deadline=None, max_examples=10)
+@given(streams_of_devices, st.integers(1, 40))
+def test_explained_alerts_say_the_same_in_any_chunking_and_after_a_restart(
+    devices: list[int], size: int
+) -> None:
+    """`verdicts` compares what is published twice; a restarted worker has its windows from the store."""
+    records = telemetry(devices)
+    world, whole = World(explain_share=0.6), World(explain_share=0.6)
+    feed(world.worker(), records[: len(records) // 2], size)
+    feed(world.worker(), records[len(records) // 2 :], size)
+    again = World(explain_share=0.6, publisher=world.publisher)
+    feed(again.worker(), records, 3)
+    feed(whole.worker(), records, len(records))
+    assert world.verdicts() == whole.verdicts()
+    plain = {key: replace(alert, explanation=None) for key, alert in whole.verdicts().items()}
+    assert plain == in_one_go(records).verdicts()
+
+
+def test_each_alert_is_explained_from_the_rows_of_its_own_window() -> None:
+    records = telemetry([i * 7 % 3 for i in range(40)])
+    world = World(explain_share=1.0)
+    feed(world.worker(), records, 25)
+    explainable = [alert for alert in world.verdicts().values() if alert.verdict != "normal"]
+    assert len(explainable) > 10
+    for alert in explainable:
+        own = [r for r in records[: alert.offset + 1] if r.value.split()[0].decode() == alert.device_id]
+        rows = PlainDecoder().decode(own[-DETECTOR.width :]).events.rows
+        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), ROW), rows))[None]
+        there = np.arange(DETECTOR.width)[None] >= DETECTOR.width - len(rows)
+        verdict = np.array([DETECTOR.verdicts.index(alert.verdict)])
+        closest = np.array([DETECTOR.classes.index(alert.closest)])
+        assert [alert.explanation] == explanations(DETECTOR, (window, there), verdict, closest)
+
+
+def test_verdicts_do_not_wait_for_what_drove_them() -> None:
+    """It is computed where a chunk is delivered, not where the next one's verdicts are."""
+    world = World(explain_share=1.0)
+    worker = world.worker()
+    (chunk,) = chunks_of(telemetry([i % 3 for i in range(20)]), 20)
+    computed = worker.compute(chunk)
+    assert not any(decode_alert(message.value).explanation for message in computed.messages)
+    report, _ = worker.deliver(computed)
+    assert any(alert.explanation for alert in world.verdicts().values())
+    assert report.cpu_ns["explain"] > 0
+
+
+def test_explaining_changes_no_order_and_leaves_normal_verdicts_and_other_alerts_alone() -> None:
+    records = telemetry([i * 7 % 3 for i in range(90)])
+    explained, plain = World(explain_share=0.5), World()
+    feed(explained.worker(), records, 25)
+    feed(plain.worker(), records, 25)
+    for topic in OUTPUT:
+        ids = [
+            [decode_alert(message.value).alert_id for message in world.publisher.topics[topic]]
+            for world in (explained, plain)
+        ]
+        assert ids[0] == ids[1]
+    said = explained.verdicts().values()
+    assert {alert.explanation for alert in said if alert.verdict == "normal"} <= {None}
+    alerts = [alert for alert in said if alert.verdict != "normal"]
+    assert all((alert.explanation is not None) == in_share(alert.alert_id, 0.5) for alert in alerts)
+    assert 0 < sum(alert.explanation is not None for alert in alerts) < len(alerts)
+    assert not any(alert.explanation for alert in plain.verdicts().values())
 
 
 def test_the_ids_of_alerts_follow_from_the_offset_alone() -> None:

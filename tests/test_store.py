@@ -17,10 +17,15 @@ from safetensors.torch import save as save_tensors
 
 from streams.core.artifact import CARD, MANIFEST, TENSORS
 from streams.core.detector import Detector, Identity
+from streams.core.features import NUMERIC_NAMES, SYMBOLIC_NAMES
 from streams.errors import ModelRejected, SettingsError
 from streams.store import ModelStore, open_store
 
 DETECTOR = Detector.random(seed=3)
+USUAL: dict[str, Any] = {
+    **dict.fromkeys(NUMERIC_NAMES, (0, 1)),
+    **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",)),
+}
 NOTES = {"training": {"made_up": True}, "metrics": {}}
 
 
@@ -200,6 +205,11 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("vocabulary", value=None), "manifest.json"),
         (set_path("novelty", "threshold", value=0), "threshold"),
         (set_path("novelty", value={}), "floor"),
+        (set_path("usual", value=5), "manifest.json"),
+        (set_path("usual", value={"normal": {}}), "duration"),
+        (set_path("usual", value={"normal": {**USUAL, "count": [2, 1]}}), "lower one first"),
+        (set_path("usual", value={"normal": {**USUAL, "flag": ["\x1b[2J"]}}), "a flag that this version"),
+        (set_path("usual", value={"martian": USUAL}), "a class that the model does not have"),
         (set_path("golden", value={}), "golden"),
         (set_path("golden", "index", value=[[99]]), "golden"),
         (set_path("files", value={}), "does not list"),
@@ -214,6 +224,12 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name(
     with pytest.raises(ModelRejected, match=says) as refused:
         store.load("toy/1")
     assert str(folder) in str(refused.value)
+
+
+def test_what_is_usual_may_be_missing_or_of_some_classes_alone(store: ModelStore, folder: Path) -> None:
+    assert store.load("toy/1").parameters.usual == {}
+    resign(folder, set_path("usual", value={"dos": USUAL}))
+    assert [*store.load("toy/1").parameters.usual] == ["dos"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"format": NaN}', "\xff"])

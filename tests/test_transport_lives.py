@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
 
 from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.kafka.transport import ChunkedConsumer, Poll
+from streams.core.events import NO_TOPIC_ID
+from streams.kafka.transport import ChunkedConsumer, ChunkedConsumerThread, Poll, committed_in_life
 
 PLACE = TP("t", 0)
+FORMER, LIFE = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
 def consumer() -> Any:
@@ -25,15 +30,16 @@ def consumer() -> Any:
     made._of_former_life, made._unacked_messages = WeakSet(), WeakSet()
     made._read_offset = defaultdict(lambda: None)
     made._committed_offset = defaultdict(lambda: None)
+    made._life = {}
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._n_acked, made._waiting_for_ack = 0, None
     return made
 
 
-def read(made: Any, first: int, last: int) -> Any:
+def read(made: Any, first: int, last: int, life: uuid.UUID = NO_TOPIC_ID) -> Any:
     """A poll as the drain loop takes it: delivered where its offset is not below the one read last."""
     records = tuple(SimpleNamespace(offset=offset, timestamp=0) for offset in (first, last))
-    message = made._to_message(PLACE, Poll("t", 0, records, last + 1))
+    message = made._to_message(PLACE, Poll("t", life, 0, records, last + 1))
     before = made._read_offset[PLACE]
     if before is not None and last < before:
         return None
@@ -80,3 +86,76 @@ def test_within_one_life_offsets_go_on() -> None:
     assert made.ack(first) and made.ack(second)  # noqa: PT018
     assert committable(made) == 20
     assert not made._of_former_life
+
+
+def test_another_life_is_known_by_its_id_where_its_offsets_are_no_lower() -> None:
+    """A worker that was cut off, while the topic was made again and grew beyond what it had read."""
+    made = consumer()
+    former = read(made, 0, 99, FORMER)
+    anew = read(made, 0, 399, LIFE)
+    assert anew is not None, "dropped"
+    assert not made.ack(former)
+    assert committable(made) == 0
+    assert made.ack(anew)
+    assert committable(made) == 400
+    assert made._life == {PLACE: LIFE}
+
+
+@given(offset=st.integers(-1, 2**62), metadata=st.sampled_from(["", None, str(LIFE), str(FORMER), "by hand"]))
+def test_an_offset_is_believed_where_it_is_of_this_life_or_does_not_say(
+    offset: int, metadata: str | None
+) -> None:
+    found = committed_in_life(offset, metadata, LIFE)
+    assert found == (offset if offset >= 0 and metadata in ("", None, str(LIFE)) else None)
+
+
+class Broker:
+    """A consumer and its thread without Kafka: what was committed before, and where it was sought."""
+
+    def __init__(self, life: uuid.UUID) -> None:
+        self.life, self.asked, self.flow_active = life, 0, True
+        self.sought: dict[TP, int] = {}
+        self._coordinator = self
+        self.thread = object.__new__(ChunkedConsumerThread)
+        self.thread._topic_ids, self.thread._in_doubt = {}, set()
+        self.thread.consumer = self  # type: ignore[assignment]
+        self.thread.app = SimpleNamespace(ask_topic_id=self.ask)
+
+    def ask(self, topic: str) -> uuid.UUID:
+        self.asked += 1
+        return self.life
+
+    def assignment(self) -> set[TP]:
+        return {PLACE}
+
+    async def fetch_committed_offsets(self, places: list[TP]) -> dict[TP, Any]:
+        return {place: SimpleNamespace(offset=300, metadata=str(FORMER)) for place in places}
+
+    def seek(self, place: TP, offset: int) -> None:
+        self.sought[place] = offset
+
+    def fetch(self) -> Any:
+        return asyncio.run(self.thread._of_present_lives(self, {PLACE: ["record"]}))
+
+
+def test_what_was_fetched_is_taken_where_the_topic_is_still_the_same() -> None:
+    broker = Broker(LIFE)
+    assert broker.fetch() == {PLACE: ["record"]}
+    broker.thread._in_doubt.add("t")
+    assert broker.fetch() == {PLACE: ["record"]}
+    assert (broker.asked, broker.sought, broker.thread._in_doubt) == (2, {}, set())
+
+
+def test_what_was_fetched_of_a_topic_made_again_is_dropped_and_read_from_its_beginning() -> None:
+    broker = Broker(FORMER)
+    assert broker.fetch() == {PLACE: ["record"]}
+    broker.life = LIFE
+    assert broker.fetch() == {}
+    assert broker.sought == {PLACE: 0}, "the committed offset is of the former life"
+    assert broker.fetch() == {PLACE: ["record"]}
+
+
+def test_nothing_is_delivered_where_a_rebalance_began_while_the_broker_was_asked() -> None:
+    broker = Broker(LIFE)
+    broker.flow_active = False
+    assert broker.fetch() == {}

@@ -164,6 +164,19 @@ def test_a_mark_goes_on_from_where_it_stood_and_never_back(store: WindowStore) -
     assert reach_saved(store, far, far + 1) == Mark(3, far + 1)
 
 
+def test_windows_that_need_their_mark_are_not_stored_without_it(store: WindowStore) -> None:
+    after = grown(blank(1, SOURCE), 3, 3)
+    arguments = (SOURCE, ["a"], np.array([-1]), after, np.array([3]))
+    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
+    store.put_mark(SOURCE, Mark(0, 2))
+    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
+    assert store.load(SOURCE, ["a"]) == [None]
+    assert store.mark(SOURCE) == Mark(0, 2)
+    assert store.save(*arguments, Reach(2, 5, only_with_mark=True)).tolist() == [Saved.DONE]
+    assert store.load(SOURCE, ["a"]) == [after.tobytes()]
+    assert store.mark(SOURCE) == Mark(0, 5)
+
+
 def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStore) -> None:
     store.put_mark(SOURCE, Mark(0, -1))
     after = grown(blank(1, SOURCE), 3, 2)
@@ -239,6 +252,24 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
         assert client.memory_usage(key) <= 3200
         assert 0 < client.pttl(key) <= 3600 * 1000
         assert ROW.itemsize * WIDTH < client.strlen(key) == WINDOW.itemsize
+
+
+@pytest.mark.redis
+def test_windows_expire_and_every_event_renews_them(redis_url: str) -> None:
+    """Written whole or in part: no key is left without an end."""
+    with (
+        RedisWindows(redis_url, uuid.uuid4().hex, 3600, 5) as windows,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        key, before = windows.key(SOURCE, "a"), blank(1, SOURCE)
+        for rows, offset in ((1, 0), (2, 2), (WIDTH, 2 + WIDTH)):
+            after = grown(before, rows, offset)
+            save(windows, before, after, rows)
+            assert 3_000_000 < client.pttl(key) <= 3_600_000
+            client.pexpire(key, 60_000)
+            before = after
+        client.pexpire(key, 0)
+        assert stored(windows) is None
 
 
 @pytest.mark.redis

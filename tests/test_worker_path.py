@@ -15,8 +15,9 @@ from confluent_kafka import Message
 
 from streams.codec.alerts import decode_alert
 from streams.codec.connections import encode_connections
-from streams.core.alerts import Alert
+from streams.core.alerts import Alert, in_share
 from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.topics import NORMAL
 from streams.embedded.kafka import ApacheKafka, Broker
 from streams.embedded.workers import WorkerProcess
 from streams.store import open_store, shipped
@@ -100,6 +101,7 @@ class Verdicts:
             alert = decode_alert(message.value())
             before = self.by_time.setdefault(alert.event_time_us, alert)
             assert (before.scores, before.window_fill) == (alert.scores, alert.window_fill)
+            assert before.explanation == alert.explanation
         self.taken = len(messages)
         return len(self.by_time)
 
@@ -119,7 +121,8 @@ def test_a_worker_killed_in_mid_stream_loses_nothing_and_applies_nothing_twice(
     names = [f"d{i % devices:02d}" for i in range(events)]
     times = 1_700_000_000_000_000 + np.arange(events)
     values = encode_connections(names, times, rows)
-    with path(kafka.bootstrap_servers, redis_url, tmp_path, chunk_max_records="64") as tested:
+    asked = {"chunk_max_records": "64", "explain_share": "0.2"}
+    with path(kafka.bootstrap_servers, redis_url, tmp_path, **asked) as tested:
         doomed, survivor = tested.worker(), tested.worker()
         doomed.wait_ready()
         survivor.wait_ready()
@@ -137,3 +140,7 @@ def test_a_worker_killed_in_mid_stream_loses_nothing_and_applies_nothing_twice(
     for place, i in enumerate(order.tolist()):
         scores = offline.posterior[place].astype(np.float64).round(4).tolist()
         assert list(verdicts.by_time[int(times[i])].scores.values()) == scores
+    for alert in verdicts.by_time.values():
+        explained = alert.verdict != NORMAL and in_share(alert.alert_id, 0.2)
+        assert (alert.explanation is not None) == explained
+    assert any(alert.explanation for alert in verdicts.by_time.values())

@@ -64,7 +64,7 @@ def read_input(servers: Servers, flow: Flow, topic_ids: Sequence[object]) -> Fou
         record = flow.sent[int(dict(message.headers())[SERIAL])]
         if (message.key(), message.value()) != (record.key, record.value):
             raise DataError(f"{place} is not record {record.serial}, as its header says")
-        found[place] = (record, _appended_us(message))
+        found[place] = (record, appended_us(message))
     missing = [place for place in flow.acknowledged if place not in found]
     if missing:
         raise DataError(f"Kafka acknowledged {len(missing)} records that it does not have: {missing[:5]}")
@@ -74,7 +74,7 @@ def read_input(servers: Servers, flow: Flow, topic_ids: Sequence[object]) -> Fou
 def _heard(message: Message) -> Heard:
     alert = decode_alert(message.value())
     where = (message.topic(), message.partition(), message.offset())
-    return Heard(*where, _appended_us(message), alert)
+    return Heard(*where, appended_us(message), alert)
 
 
 def _letter(message: Message, lives: Sequence[str]) -> Letter:
@@ -84,10 +84,10 @@ def _letter(message: Message, lives: Sequence[str]) -> Letter:
     if told.get("autodeep.topic-id") in lives:
         life = lives.index(told["autodeep.topic-id"])
         place = Place(life, int(told["autodeep.partition"]), int(told["autodeep.offset"]))
-    return Letter(place, message.key(), message.value(), headers, _appended_us(message))
+    return Letter(place, message.key(), message.value(), headers, appended_us(message))
 
 
-def _appended_us(message: Message) -> int:
+def appended_us(message: Message) -> int:
     kind, at_ms = message.timestamp()
     if kind != TIMESTAMP_LOG_APPEND_TIME:
         raise DataError("the broker does not say when it appended; its settings are to say LogAppendTime")

@@ -1,4 +1,4 @@
-"""Alerts as bytes: Avro in either framing, or flat JSON."""
+"""Alerts as bytes: Avro in either framing, or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import fastavro
 
 from streams.codec import datum, framing, schemas
-from streams.core.alerts import Alert
+from streams.core.alerts import Alert, Driver, Explanation
 from streams.errors import DataError
 
 AlertFormat = Literal["avro", "json"]
@@ -28,6 +28,11 @@ class AlertUnreadable(DataError, ValueError):
 def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None = None) -> bytes:
     """The value of an alert's record. Avro is framed as Confluent's where a registry's id is given."""
     fields = {name: getattr(alert, name) for name in FIELDS}
+    if alert.explanation is not None:
+        fields["explanation"] = {
+            "features": [dataclasses.asdict(driver) for driver in alert.explanation.features],
+            "events": list(alert.explanation.events),
+        }
     if fmt == "json":
         fields["scores"] = dict(alert.scores)
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
@@ -86,9 +91,22 @@ def _from_avro(data: bytes, writer: schemas.Schema) -> Alert:
         raise AlertUnreadable(exc.detail) from exc
     if end != len(data):
         raise AlertUnreadable(f"the alert ends at byte {end} of {len(data)} after its header")
-    fields = dict(zip((field["name"] for field in writer.canonical["fields"]), values, strict=True))
-    fields["scores"] = dict(fields["scores"])
-    return _alert(fields)
+    return _alert(_named(writer.canonical, values))
+
+
+def _named(schema: Any, value: Any) -> Any:
+    """What the strict reader made of a datum, as JSON would have it: records are lists of values there."""
+    match schema:
+        case ["null", other]:
+            return None if value is None else _named(other, value)
+        case {"type": "record"}:
+            fields = zip(schema["fields"], value, strict=True)
+            return {field["name"]: _named(field["type"], item) for field, item in fields}
+        case {"type": "array"}:
+            return [_named(schema["items"], item) for item in value]
+        case {"type": "map"}:
+            return dict(value)
+    return value
 
 
 def _from_json(value: bytes) -> Alert:
@@ -111,11 +129,31 @@ def _alert(fields: Mapping[str, Any]) -> Alert:
         raise AlertUnreadable(f"the alert has no {', '.join(missing)}")
     for field in schemas.load(schemas.ALERT).source["fields"]:
         known[field["name"]] = _typed(field["name"], field["type"], known[field["name"]])
-    return Alert(**known)
+    return Alert(**{**known, "explanation": _explanation(known["explanation"])})
+
+
+def _explanation(known: Mapping[str, Any] | None) -> Explanation | None:
+    if known is None:
+        return None
+    return Explanation(tuple(Driver(**driver) for driver in known["features"]), tuple(known["events"]))
 
 
 def _typed(name: str, wanted: Any, value: Any) -> Any:
     """A value of JSON as the schema's type has it."""
+    match wanted:
+        case {"type": "map"} if isinstance(value, dict):
+            return {key: _typed(f"{name}.{key}", wanted["values"], item) for key, item in value.items()}
+        case {"type": "array"} if isinstance(value, list):
+            return [_typed(f"{name}.{place}", wanted["items"], item) for place, item in enumerate(value)]
+        case {"type": "record"} if isinstance(value, dict):
+            parts = ((field["name"], field["type"]) for field in wanted["fields"])
+            return {part: _typed(f"{name}.{part}", of, value.get(part)) for part, of in parts}
+        case ["null", other]:
+            return None if value is None else _typed(name, other, value)
+    return _primitive(name, wanted, value)
+
+
+def _primitive(name: str, wanted: Any, value: Any) -> str | int | float:
     match wanted:
         case "string" if isinstance(value, str):
             return value
@@ -123,6 +161,5 @@ def _typed(name: str, wanted: Any, value: Any) -> Any:
             return value
         case "double" if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        case {"type": "map"} if isinstance(value, dict):
-            return {key: _typed(f"{name}.{key}", wanted["values"], item) for key, item in value.items()}
-    raise AlertUnreadable(f"{name} is {ascii(value)[:60]}, not of type {json.dumps(wanted)}")
+    kind = wanted if isinstance(wanted, str) else wanted["type"]
+    raise AlertUnreadable(f"{name} is {ascii(value)[:60]}, not of type {kind}")

@@ -45,6 +45,7 @@ CLASS_OF: Final[Mapping[str, str]] = {"normal": "normal"} | {
 }
 """Label, without its dot, to class."""
 
+UNLABELLED: Final = "unlabelled"
 _LABEL, _DIFFICULTY, _EXTRA = "label", "difficulty", "extra"
 _HEADER = (*KDD_COLUMNS, _LABEL, _DIFFICULTY, _EXTRA)
 
@@ -63,14 +64,17 @@ class KddRows:
         return len(self.rows)
 
 
-def read_rows(path: Path) -> KddRows:
+def read_rows(path: Path, *, labelled: bool = True) -> KddRows:
     """Read a plain or gzip file. Lines that cannot be used are left out and counted by reason.
 
-    A symbol that the feature table does not list is no fault: it becomes the unknown symbol.
+    Where it need not be `labelled`, a row without a label is UNLABELLED. A symbol that the feature table does
+    not list is no fault: it becomes the unknown symbol.
     Raises DataError where the file is missing, cut off, of another shape, or without one usable row.
     """
-    table = _parse(path, _contents(path))
+    table = _parse(path, _contents(path), len(KDD_COLUMNS) + labelled)
     text = table.select(pl.all().str.strip_chars())
+    if not labelled:
+        text = text.with_columns(pl.col(_LABEL).fill_null(UNLABELLED))
     numbers = text.select(pl.col(name).cast(pl.Float32, strict=False) for name in NUMERIC_NAMES)
     reasons = _faults(text, numbers)
     good = np.ones(len(text), bool)
@@ -136,12 +140,12 @@ def file_text(path: Path) -> bytes:
     return data
 
 
-def _parse(path: Path, data: bytes) -> pl.DataFrame:
+def _parse(path: Path, data: bytes, least_fields: int) -> pl.DataFrame:
     first = data.split(b"\n", 1)[0]
     fields = first.count(b",") + 1
     if not data.strip():
         raise DataError(f"{path}: holds no rows")
-    if fields not in (len(KDD_COLUMNS) + 1, len(KDD_COLUMNS) + 2):
+    if not least_fields <= fields <= len(KDD_COLUMNS) + 2:
         raise DataError(
             f"{path}: the first line has {fields} columns; KDD'99 has 42 (41 features and the label), "
             "NSL-KDD 43 (a difficulty after it)"

@@ -16,7 +16,7 @@ from streams.codec.checks import Batch, check, rejected, shown, without_nulls
 from streams.codec.columns import Columns, Plan
 from streams.codec.datum import Unreadable
 from streams.codec.schemas import Schema
-from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected
+from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
 from streams.core.features import ROW, Rows
 
 _MAX_PLANS: Final = 256
@@ -88,6 +88,9 @@ class TelemetryDecoder:
             if not value:
                 what = "null" if value is None else "empty"
                 wrong.append(rejected(position, Reason.EMPTY_VALUE, f"the value is {what}"))
+                continue
+            if isinstance(value, Unopened):
+                wrong.append(rejected(position, value.reason, value.detail))
                 continue
             size = framing.SINGLE_OBJECT_SIZE if value[0] == single else framing.CONFLUENT_SIZE
             header = value[:size]

@@ -172,18 +172,12 @@ def own_file(
 
 def _console() -> Console:
     """Progress goes to stderr; and nothing is computed before what computes is here."""
-    import importlib.util
-
     import torch
     from rich.console import Console
 
-    from streams.errors import SettingsError
+    from streams.commands.extra import require_training
 
-    missing = [name for name in ("sklearn", "matplotlib") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SettingsError(
-            f"evaluation needs {' and '.join(missing)}: install them with pip install 'autodeep-id[train]'"
-        )
+    require_training("evaluation")
     torch.set_num_threads(1)
     return Console(stderr=True)
 

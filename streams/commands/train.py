@@ -118,6 +118,9 @@ def _train(protocol: str, **options: Any) -> None:
     import torch
     from rich.console import Console
 
+    from streams.commands.extra import require_training
+
+    require_training("training")
     from streams.store import open_store
     from streams.training import curves, log
     from streams.training.card import model_card
@@ -219,7 +222,7 @@ def _progress(console: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<18}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:9.4f} {task.fields[told]}"),

@@ -26,6 +26,30 @@ def record_id(source: Source, offset: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Driver:
+    """One feature's part in a verdict."""
+
+    feature: str
+    value: str
+    share: float
+    """Of all features and earlier events, -1 to 1, rounded to 3 decimals; below 0: against the verdict."""
+    usual: str
+    """What is usual in the closest class, such as `0..511` or `S0, REJ`; empty: the model does not know."""
+    normal: str
+    """What is usual in normal events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What drove a verdict."""
+
+    features: tuple[Driver, ...]
+    """Those of the largest shares, the largest first."""
+    events: tuple[float, ...]
+    """The shares of the earlier events in the window, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One classified event. `verdict` is a class of the model, `novel`, or (on ids.classified) `normal`."""
 
@@ -52,3 +76,13 @@ class Alert:
     model_digest: str
     model_role: str = CHAMPION
     """`champion`, or `canary` where a challenger judges a share of the devices."""
+    explanation: Explanation | None = None
+    """What drove the verdict, in the share of alerts that the settings ask it for."""
+
+
+def in_share(alert_id: str, share: float) -> bool:
+    """Whether an alert is among the share of 0..1 that is explained: the same ones however often it is told.
+
+    The id's first 32 bits, which a UUIDv5 takes from a SHA-1, as a fraction of 1.
+    """
+    return int(alert_id[:8], 16) < share * 2.0**32

@@ -23,9 +23,10 @@ from streams.core.detector import Detector, Identity, OperatingPoint, Parameters
 from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
 from streams.core.model import Architecture, Network
 from streams.core.topics import ATTACK_CLASSES, NORMAL
+from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
 FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
@@ -66,6 +67,7 @@ def pack(
             point: dataclasses.asdict(of) for point, of in parameters.operating_points.items()
         },
         "default": parameters.default_point,
+        **({"usual": to_manifest(parameters.usual)} if parameters.usual else {}),
         "golden": _golden(detector),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -147,8 +149,6 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
         raise ValueError("architecture: a size is too small")
-    if not 1 <= shape.worst_columns <= len(shape.columns):
-        raise ValueError(f"architecture: worst_columns is not in 1..{len(shape.columns)}")
     novelty, calibration = manifest["novelty"], manifest["calibration"]
     return Parameters(
         shape=shape,
@@ -169,6 +169,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         log_prior=_numbers(calibration["log_prior"]),
         operating_points=MappingProxyType(_points(manifest["operating_points"])),
         default_point=str(manifest["default"]),
+        usual=MappingProxyType(from_manifest(manifest.get("usual"))),
     )
 
 

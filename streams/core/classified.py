@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.core.alerts import CHAMPION, Alert, record_id
 from streams.core.detector import Detector, Verdicts
 from streams.core.events import Events, Source
-from streams.core.windows import Advance
+from streams.core.features import Rows
+from streams.core.windows import WIDTH, Advance, Windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,24 @@ class Classified:
     def names(self) -> list[str]:
         """The verdict of each applied event, by name."""
         return [self.detector.verdicts[i] for i in self.verdicts.verdict.tolist()]
+
+
+def windows_of(
+    classified: Classified, windows: Windows, chosen: Sequence[int]
+) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    """What the verdicts of `chosen` (E) looked at: raw rows (E, W), oldest first, and which are there (E, W).
+
+    `windows` (D,) are those before the chunk.
+    """
+    step, width = classified.step, classified.detector.width
+    index = step.index[chosen][
+        :, -width:
+    ]  # places on the tape: D rings of WIDTH rows, then the applied events
+    in_ring = np.minimum(index, len(windows) * WIDTH - 1)
+    rows = windows["rows"][in_ring // WIDTH, in_ring % WIDTH]
+    fresh = index >= len(windows) * WIDTH
+    rows[fresh] = classified.events.rows[step.applied[index[fresh] - len(windows) * WIDTH]]
+    return rows, step.valid[chosen][:, -width:]
 
 
 def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> list[Alert]:

@@ -7,7 +7,7 @@ Matrix products are bit-equal for a row in any company as long as the number of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from streams.core.decision import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
 from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
 from streams.core.model import KEYS, SERVICE_KEY, Architecture, Features, Network, features, min_max, smoothed
+from streams.core.usual import Usual
 from streams.errors import SettingsError
 
 PAD_ROWS = 64
@@ -61,7 +62,7 @@ class Parameters:
     high: tuple[float, ...]
     seen_codes: tuple[tuple[int, ...], ...]  # of each symbolic column; the others are mapped to unknown
     cost: tuple[tuple[float, ...], ...]  # (C true, C verdict)
-    score_floor: float  # reconstruction score that counts as nothing unusual
+    score_floor: float  # negative ELBO that counts as nothing unusual
     score_threshold: float  # log(1 + score - floor) above which an event is like nothing in training
     score_decay: float  # weight of an event's novelty against the next one's of its service
     unknown_offset: float  # of the logistic curve from novelty to the share of unknown attacks
@@ -70,6 +71,8 @@ class Parameters:
     log_prior: tuple[float, ...]  # (C,) taken off the class scores: training drew rare classes too often
     operating_points: Mapping[str, OperatingPoint]
     default_point: str
+    usual: Mapping[str, Usual] = field(default_factory=lambda: MappingProxyType({}))
+    """What is usual in a class, for people alone; a class may be missing, and in older models all are."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -83,6 +86,8 @@ class Parameters:
             raise ValueError(f"{count} classes need as many log priors")
         if min(self.score_threshold, self.temperature) <= 0 or not 0 <= self.score_decay <= 1:
             raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
+        if not self.usual.keys() <= set(self.classes):
+            raise ValueError("usual: describes a class that the model does not have")
         if self.default_point not in self.operating_points:
             raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 
@@ -153,8 +158,19 @@ class Detector:
         def work(block: slice) -> None:
             chosen = rows[block]
             of = self.features(_padded(chosen))
-            events = self.network.events(of, self.network.extract(of.places, floor, threshold))  # (B, L)
+            events = self.network.events(of, self.network.extract(of, floor, threshold))  # (B, L)
             out[block] = events[: len(chosen)].numpy()
+
+        _in_blocks(len(rows), work)
+        return out
+
+    def surprise(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """How badly the VAE explains each column, numbers first, 0 at best: (N,) -> (N, columns)."""
+        out = np.empty((len(rows), len(self.parameters.shape.columns)), np.float32)
+
+        def work(block: slice) -> None:
+            chosen = rows[block]
+            out[block] = self.network.vae.surprise(self.features(_padded(chosen)))[: len(chosen)].numpy()
 
         _in_blocks(len(rows), work)
         return out
@@ -226,7 +242,7 @@ class Detector:
             seen_codes=tuple(tuple(range(1, size)) for size in shape.symbols),
             cost=CONTEST_COST,
             score_floor=0.0,
-            score_threshold=3.0,
+            score_threshold=6.0,
             score_decay=0.5,
             unknown_offset=-4.0,
             unknown_slope=4.0,

@@ -66,6 +66,14 @@ class Events:
     def __len__(self) -> int:
         return len(self.device_id)
 
+    def only(self, mask: npt.NDArray[np.bool_]) -> Events:
+        """Those of the mask (N,)."""
+        kept = np.flatnonzero(mask)
+        device_id = [self.device_id[i] for i in kept.tolist()]
+        return Events(
+            self.position[kept], self.offset[kept], self.event_time_us[kept], device_id, self.rows[kept]
+        )
+
 
 class Reason(StrEnum):
     """Why a record became a dead letter. Wire values: consumers count by them."""
@@ -83,6 +91,20 @@ class Reason(StrEnum):
     BAD_EVENT_TIME = "bad_event_time"
     NOT_FINITE = "not_finite"
     NEGATIVE_NUMBER = "negative_number"
+    TOO_LARGE = "too_large"
+    NEW_DEVICE_LIMIT = "new_device_limit"
+
+
+class Unopened(bytes):
+    """The value of a record that stands for others that cannot be told apart: their bytes as they came."""
+
+    reason: Reason
+    detail: str
+
+    def __new__(cls, data: bytes, reason: Reason, detail: str) -> Unopened:
+        value = super().__new__(cls, data)
+        value.reason, value.detail = reason, detail
+        return value
 
 
 @dataclass(frozen=True, slots=True)

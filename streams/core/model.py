@@ -3,15 +3,16 @@
 Read it from top to bottom; an event goes the same way:
 
     row of 41 columns ── eq. 1 ──> numbers in 0..1, each in a bin of its column     (N, 38), (N, 41)
-                      ── eq. 2-8 ─> latent mean, reconstruction score              (N, Z), (N,)
+                      ── eq. 2-8 ─> latent mean, negative ELBO                     (N, Z), (N,)
                       ───────────> a small dense encoding, and what it can share   (N, E), (N, K)
     the last W events ── eq. 9-12 > one GRU state in each direction                (N, H), (N, H)
                       ── eq. 13 ──> class scores                                   (N, C)
 
 L = Z + 1 + E + K numbers stand for an event in every window that it is part of, so they are computed once.
-Every column is categorical to the VAE: counts and bytes are heavy-tailed and have values that stand for
-something (0, 1, 105 bytes), which a Gaussian smears. A number's bin and a symbol's code are both a place in
-one table of T places, 41 of which are set for an event.
+To the VAE a number is Gaussian with the column's scale and a symbol is categorical: what is near to the
+usual is not surprising, even if it never occurred. To the dense encoding every column is categorical as
+well: counts and bytes have values that stand for something (0, 1, 105 bytes). A number's bin and a symbol's
+code are both a place in one table of T places, 41 of which are set for an event.
 Everything here is deterministic but `VAE.loss`, which draws eps.
 """
 
@@ -31,7 +32,9 @@ SERVICE_KEY: Final = 0
 NO_EDGE: Final = 2.0
 """Fills a column's row of edges behind the last one; no scaled number reaches it."""
 _SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
-_LARGEST_LOGIT: Final = 30.0
+_LEAST_LOG_SCALE: Final = -5.0
+"""A column that is constant in training would have no width, and any other value an infinite score."""
+_HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,6 @@ class Architecture:
     embedding: int = 16  # E; 0: the BiGRU sees the VAE's latent and score only, as in the paper
     embedding_hidden: int = 64
     gru_hidden: int = 48  # H
-    worst_columns: int = 5  # whose likelihoods make the reconstruction score
 
     @property
     def numbers(self) -> int:
@@ -64,6 +66,11 @@ class Architecture:
         return sum(self.columns)
 
     @property
+    def first_symbol(self) -> int:
+        """Place of the first symbol's first code: the numbers' bins come before it."""
+        return sum(self.bins)
+
+    @property
     def event_size(self) -> int:
         """L: what stands for one event in a window."""
         return self.latent + 1 + self.embedding + KEYS
@@ -78,6 +85,10 @@ class Features(NamedTuple):
 
     def take(self, chosen: object) -> Features:
         return Features(*(of[chosen] for of in self))  # type: ignore[index]
+
+    def parts(self, rows: int) -> list[Features]:
+        """The same in parts of so many events."""
+        return [Features(*part) for part in zip(*(torch.split(of, rows) for of in self), strict=True)]
 
     def to(self, device: str) -> Features:
         return Features(*(of.to(device) for of in self))
@@ -121,55 +132,70 @@ class OneHotLinear(nn.Module):
 class VAE(nn.Module):
     """The feature extractor: q(z|x) = N(mu, sigma^2) (eq. 2-4), p(x|z) (eq. 5-6), its ELBO (eq. 7-8)."""
 
+    starts: Tensor  # (symbols,) place of each symbol's first code
+
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        hidden = shape.vae_hidden
-        self.columns, self.worst = shape.columns, shape.worst_columns
-        self.input = OneHotLinear(shape.places, hidden, len(shape.columns))
+        hidden, codes = shape.vae_hidden, sum(shape.symbols)
+        self.sizes = (shape.numbers, *shape.symbols)
+        starts = [shape.first_symbol + sum(shape.symbols[:i]) for i in range(len(shape.symbols))]
+        self.register_buffer("starts", torch.tensor(starts), persistent=False)
+        self.numbers = nn.Linear(shape.numbers, hidden)
+        self.symbols = OneHotLinear(codes, hidden, len(shape.symbols))
         self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.mean = nn.Linear(hidden, shape.latent)
         self.log_variance = nn.Linear(hidden, shape.latent)
         self.decoder = nn.Sequential(
             nn.Linear(shape.latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
         )
-        self.output = nn.Linear(hidden, shape.places)
+        self.output = nn.Linear(hidden, shape.numbers + codes)
+        self.log_scale = nn.Parameter(torch.full((shape.numbers,), -2.0))
 
-    def encode(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 2-3: the mean and the log variance of q(z|x). (N, columns) -> (N, Z), (N, Z)."""
-        hidden = self.encoder(self.input(places))
+    def encode(self, of: Features) -> tuple[Tensor, Tensor]:
+        """Eq. 2-3: the mean and the log variance of q(z|x). N events -> (N, Z), (N, Z)."""
+        symbols = of.places[:, len(self.log_scale) :] - self.starts[0]
+        hidden = self.encoder(self.numbers(of.scaled) + self.symbols(symbols))
         return self.mean(hidden), self.log_variance(hidden).clamp(-12.0, 12.0)
 
-    def reconstruction(self, places: Tensor, z: Tensor) -> Tensor:
-        """-log p(x|z) of each column, categorical (eq. 5-6). (N, columns), (N, Z) -> (N, columns).
+    def reconstruction(self, of: Features, z: Tensor) -> Tensor:
+        """-log p(x|z) of each column (eq. 5-6): N events, (N, Z) -> (N, columns).
 
-        The logits are bounded, so that sums of exponentials need no maximum first.
+        Gaussian around the decoded value, with a learnt scale, of numbers; categorical of symbols.
         """
-        logits = self.output(self.decoder(z))  # (N, T)
-        logits = _LARGEST_LOGIT * torch.tanh(logits / _LARGEST_LOGIT)
-        parts = torch.split(torch.exp(logits), list(self.columns), 1)
-        total = torch.stack([part.sum(1) for part in parts], 1)  # (N, columns)
-        return torch.log(total) - logits.gather(1, places)
+        value, *logits = torch.split(self.output(self.decoder(z)), list(self.sizes), 1)
+        log_scale = self.bounded_log_scale
+        off = (of.scaled - value) * torch.exp(-log_scale)  # (N, numbers)
+        numbers = 0.5 * off**2 + log_scale + _HALF_LOG_2PI
+        codes = of.places[:, len(self.log_scale) :] - self.starts  # (N, symbols), each in its column
+        symbols = [F.cross_entropy(part, codes[:, i], reduction="none") for i, part in enumerate(logits)]
+        return torch.cat((numbers, torch.stack(symbols, 1)), 1)
+
+    @property
+    def bounded_log_scale(self) -> Tensor:
+        """log sigma of p(x|z) for each number. (numbers,)."""
+        return self.log_scale.clamp(min=_LEAST_LOG_SCALE)
+
+    def surprise(self, of: Features) -> Tensor:
+        """How badly each column is explained at z = mu: -log p(x|z) beyond its least. N -> (N, columns)."""
+        numbers = self.bounded_log_scale + _HALF_LOG_2PI
+        least = torch.cat((numbers, numbers.new_zeros(len(self.sizes) - 1)))
+        return self.reconstruction(of, self.encode(of)[0]) - least
 
     @staticmethod
     def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
         """Eq. 7: KL(q(z|x) || N(0, I)) in closed form. (N, Z), (N, Z) -> (N,)."""
         return 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance).sum(1)
 
-    def loss(self, places: Tensor, divergence_weight: float = 1.0) -> Tensor:
-        """Eq. 8: the negative ELBO with one draw of z = mu + sigma * eps (eq. 4). (N, columns) -> (N,)."""
-        mean, log_variance = self.encode(places)
+    def loss(self, of: Features, divergence_weight: float = 1.0) -> Tensor:
+        """Eq. 8: the negative ELBO with one draw of z = mu + sigma * eps (eq. 4). N events -> (N,)."""
+        mean, log_variance = self.encode(of)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return self.reconstruction(places, z).sum(1) + divergence_weight * self.divergence(mean, log_variance)
+        return self.reconstruction(of, z).sum(1) + divergence_weight * self.divergence(mean, log_variance)
 
-    def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of each event, mu, and how badly its worst columns are explained at z = mu.
-
-        The score is the negative log likelihood of the few worst columns: an attack is odd in a few columns,
-        and the sum over all of them drowns it. (N, columns) -> (N, Z), (N,).
-        """
-        mean, _ = self.encode(places)
-        worst = self.reconstruction(places, mean).topk(self.worst, 1).values  # (N, worst)
-        return mean, worst.sum(1)
+    def forward(self, of: Features) -> tuple[Tensor, Tensor]:
+        """The features of each event, mu, and its negative ELBO at z = mu (eq. 8). N -> (N, Z), (N,)."""
+        mean, log_variance = self.encode(of)
+        return mean, self.reconstruction(of, mean).sum(1) + self.divergence(mean, log_variance)
 
 
 class GRU(nn.Module):
@@ -238,7 +264,7 @@ def related(events: Tensor) -> Tensor:
 
 
 def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
-    """The reconstruction score as a ratio that is above 1 where nothing in training looked like it. (N,).
+    """The negative ELBO as a ratio that is above 1 where nothing in training looked like it. (N,).
 
     Scores span orders of magnitude: hence the logarithm of what exceeds `floor`, over `threshold`, which is a
     quantile of the same logarithm on held-out normal rows.
@@ -279,9 +305,9 @@ class Network(nn.Module):
         self.classifier = Classifier(shape)
 
     @torch.no_grad()
-    def extract(self, places: Tensor, floor: float, threshold: float) -> Tensor:
-        """Latent mean and novelty. (N, columns) -> (N, Z + 1). No gradient: the VAE is trained before."""
-        mean, score = self.vae(places)
+    def extract(self, of: Features, floor: float, threshold: float) -> Tensor:
+        """Latent mean and novelty. N events -> (N, Z + 1). No gradient: the VAE is trained before."""
+        mean, score = self.vae(of)
         return torch.cat((mean, novelty(score, floor, threshold).unsqueeze(1)), 1)
 
     def events(self, of: Features, extracted: Tensor, kept: Tensor | None = None) -> Tensor:

@@ -20,6 +20,8 @@ class Saved(IntEnum):
     DONE = 0
     NEWER_STORED = 1
     """A window with a later offset stands there: another worker owns the device by now."""
+    NO_MARK = 3
+    """Nothing was written, as the reach asks for a mark: the partition's windows were lost meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Reach:
 
     follows: int
     last: int
+    only_with_mark: bool = False
+    """A rebuild's piece: without those before it, its windows would be short and look whole."""
 
 
 class WindowStore(Protocol):
@@ -61,6 +65,7 @@ class WindowStore(Protocol):
         `based_on` (D,) is the last offset of the window that each grew from, -1 for a blank one. A stored
         window of this life of the topic with a later offset than the given one stays as it is. With a
         `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
+        Where that is asked for and it did not, nothing is stored and every answer is NO_MARK.
         """
         ...
 

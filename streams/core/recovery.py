@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, RawRecord, Source
-from streams.core.ports import Decoder, History, Mark, Reach, WindowStore
+from streams.core.ports import Decoder, History, Mark, Reach, Saved, WindowStore
 from streams.core.windows import Index, Windows, advance, blank, numbered, of_this_life, unpack
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
@@ -88,18 +88,18 @@ class Recovery:
                 del self._last[source]
                 self._under_way.pop(source, None)
 
-    def load(self, chunk: Chunk, devices: Sequence[str]) -> Windows:
-        """The windows (D,) of these devices, for a chunk that was taken up.
+    def load(self, chunk: Chunk, devices: Sequence[str]) -> tuple[list[bytes | None], int]:
+        """These devices' stored windows (D), for a chunk that was taken up; before which offset none counts.
 
         Raises Unavailable; the next call goes on with a rebuild where this one ended.
         """
         source = chunk.source
         complete = self._complete(source)
         while True:
-            windows = unpack(self._parts.store.load(source, devices), source)
+            values = self._parts.store.load(source, devices)
             mark = self._mark(chunk)  # after the windows: what is lost between is of no account
             if mark is not None and mark.through >= complete:
-                return _trusted(windows, mark.since)
+                return values, mark.since
             self._rebuild(chunk, mark or Mark(0, -1), complete)  # and look again: more may be lost meanwhile
 
     def _complete(self, source: Source) -> int:
@@ -128,8 +128,11 @@ class Recovery:
         records, windows, follows = 0, 0, first - 1
         with closing(parts.history.read(source, first, end)) as read:
             for some in read:
-                reach = Reach(follows, some[-1].offset)
-                windows += self._apply(chunk, some, since, reach, first)
+                reach = Reach(follows, some[-1].offset, only_with_mark=True)
+                touched = self._apply(chunk, some, since, reach, first)
+                if touched is None:
+                    return
+                windows += touched
                 records, follows = records + len(some), reach.last
                 parts.progressed()
         nobody = blank(0, source)
@@ -137,24 +140,29 @@ class Recovery:
         parts.say(f"{windows} windows of {place} rebuilt from {records} records")
         self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
 
-    def _apply(self, chunk: Chunk, records: Sequence[RawRecord], since: int, reach: Reach, first: int) -> int:
+    def _apply(
+        self, chunk: Chunk, records: Sequence[RawRecord], since: int, reach: Reach, first: int
+    ) -> int | None:
         """Advance the stored windows by these records, unjudged; how many are touched for the first time.
 
-        A window knows its last offset, so what is read again after a failure is not applied again.
+        None where the mark is gone and nothing was stored. A window knows its last offset, so what is read
+        again after a failure is not applied again.
         """
         source, store = chunk.source, self._parts.store
         events = self._parts.decoder.decode(records).events
         devices, device = numbered(events.device_id)
-        windows = _trusted(unpack(store.load(source, devices), source), since)
+        windows = trusted(unpack(store.load(source, devices), source), since)
         based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_life(windows, source, chunk.end_offset)
         windows[foreign] = blank(int(foreign.sum()), source)
         step = advance(windows, device, events, self._idle_us)
-        store.save(source, devices, based_on, step.windows, step.added, reach)
+        saved = store.save(source, devices, based_on, step.windows, step.added, reach)
+        if (saved == Saved.NO_MARK).any():
+            return None
         return int(((step.added > 0) & (based_on < first)).sum())
 
 
-def _trusted(windows: Windows, since: int) -> Windows:
+def trusted(windows: Windows, since: int) -> Windows:
     """No row counts of a window (D,) that ends before `since`; its offset stands."""
     windows["head"]["count"][windows["head"]["offset"] < since] = 0
     return windows

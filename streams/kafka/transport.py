@@ -5,6 +5,9 @@ Stock Faust makes four tasks per record, 125 to 160 us of CPU each. Here a messa
 processing has ended. Found by the scheme of the broker URL, `chunked://host:port` (entry point
 `faust.transports` in pyproject.toml).
 
+Every poll carries the id of the life of the topic that it was read from, and every commit has it as metadata:
+a topic that is deleted and made again is read from its beginning, whatever was committed of its former life.
+
 Warning: correct for agents that acknowledge in order, `concurrency=1`, be it by iterating over the stream or
 by hand; never with `take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly,
 whose private parts it overrides.
@@ -13,13 +16,14 @@ whose private parts it overrides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 import aiokafka
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.sensors import Sensor
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import RecordMap
@@ -27,7 +31,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
-from streams.core.events import RawRecord
+from streams.core.events import NO_TOPIC_ID, RawRecord
+from streams.errors import Unavailable
+from streams.kafka.batches import bound_batches
 
 FETCH_MAX_WAIT_MS: Final = 50
 """aiokafka has one fetch in flight per broker: a quiet partition's wait delays a busy one's next records."""
@@ -38,6 +44,8 @@ QUEUE_NEVER_FULL: Final = 4096
 queue survives a rebalance there, and delivers out of order; and while one partition is held back, Faust waits
 up to a second for the others, however idle they are."""
 _WAIT_S: Final = 1.0
+AskTopicId = Callable[[str], uuid.UUID]
+"""`ask_topic_id` of the app: blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Poll:
     """Consecutive records of one partition: what an agent on this transport receives."""
 
     topic: str
+    topic_id: uuid.UUID
     partition: int
     records: tuple[RawRecord, ...]
     end_offset: int
@@ -62,51 +71,147 @@ class PollSchema(Schema):  # type: ignore[misc, unused-ignore]
 
 
 class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
-    """The thread that owns aiokafka's consumer; Polls are made here, where the assignment cannot change."""
+    """The thread that owns aiokafka's consumer; Polls are made here, where the assignment cannot change.
+
+    A topic's id is asked for at each assignment, and again before anything more is delivered once aiokafka
+    has met an error: a topic cannot be deleted without one, in the fetch or in the connection.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._topic_ids: dict[str, uuid.UUID] = {}
+        self._in_doubt: set[str] = set()
+        self._committing: Mapping[TP, str] = {}
+        super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        bound_batches()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # Faust has 1,500 written down
+        consumer.commit = self._with_metadata(consumer.commit)
+        update = consumer._client.force_metadata_update
+
+        def after_an_error() -> Any:
+            self._in_doubt.update(self._topic_ids)
+            return update()
+
+        consumer._client.force_metadata_update = after_an_error
         return consumer
+
+    def _with_metadata(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Faust commits without metadata."""
+
+        async def with_metadata(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
+            of = self._committing
+            await commit({tp: OffsetAndMetadata(at.offset, of.get(tp, "")) for tp, at in offsets.items()})
+
+        return with_metadata
+
+    async def commit_of_lives(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
+        """Commit, each offset with the id of the topic's life that it is of."""
+
+        async def commit() -> bool:
+            self._committing = topic_ids
+            done: bool = await self._commit(offsets)
+            return done
+
+        done: bool = await self.call_thread(commit)
+        return done
 
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **kwargs: Any
     ) -> RecordMap:
         fetched: Mapping[TP, list[ConsumerRecord]] = await super()._fetch_records(consumer, *args, **kwargs)
+        if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
+            fetched = await self._of_present_lives(consumer, fetched)
         return {
-            tp: polls_of(tp, records, self._end_offset(consumer, tp), consumer._max_poll_records)
+            tp: polls_of(
+                tp,
+                self._topic_ids[tp.topic],
+                records,
+                self._end_offset(consumer, tp),
+                consumer._max_poll_records,
+            )
             for tp, records in fetched.items()
         }
 
-    async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        """Where nothing was committed yet, to the beginning: aiokafka leaves such a position where it is.
+    async def _of_present_lives(
+        self, consumer: aiokafka.AIOKafkaConsumer, fetched: Mapping[TP, list[ConsumerRecord]]
+    ) -> Mapping[TP, list[ConsumerRecord]]:
+        """What was fetched, without that of topics which were made again: these are read anew.
 
-        That is after the records that Faust fetched and dropped because a rebalance was under way.
+        Nothing of it where a rebalance began meanwhile, after which all is read from what was committed.
         """
-        committed: Mapping[TP, int | None] = await self.call_thread(
-            seek_to_committed, self._ensure_consumer()
-        )
+        topics = {tp.topic for tp in fetched}
+        known = {topic: self._topic_ids.get(topic) for topic in topics}
+        await self._learn_topic_ids(topics)
+        changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
+        if changed:
+            places = {tp for tp in consumer.assignment() if tp.topic in changed}
+            await seek_to_committed(consumer, self._topic_ids, places)
+        if not self.consumer.flow_active:
+            return {}
+        return {tp: records for tp, records in fetched.items() if tp.topic not in changed}
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        committed: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed)
         return committed
+
+    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        places = consumer.assignment()
+        await self._learn_topic_ids({tp.topic for tp in places})
+        return await seek_to_committed(consumer, self._topic_ids, places)
+
+    async def _learn_topic_ids(self, topics: Iterable[str]) -> None:
+        """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more."""
+        ask: AskTopicId = getattr(self.app, "ask_topic_id", lambda topic: NO_TOPIC_ID)
+        for topic in topics:
+            self._in_doubt.discard(topic)
+            try:
+                found = await asyncio.get_running_loop().run_in_executor(None, ask, topic)
+            except Unavailable:
+                found = self._topic_ids.get(topic, NO_TOPIC_ID)
+            self._topic_ids[topic] = found
 
     def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
         return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
 
 
-async def seek_to_committed(consumer: aiokafka.AIOKafkaConsumer) -> Mapping[TP, int | None]:
-    """Every partition to its committed offset, or to its beginning; returns what was committed."""
-    committed: Mapping[TP, int | None] = await consumer.seek_to_committed()
+async def seek_to_committed(
+    consumer: aiokafka.AIOKafkaConsumer, topic_ids: Mapping[str, uuid.UUID], places: Iterable[TP]
+) -> Mapping[TP, int | None]:
+    """Each of these partitions to its committed offset, or to its beginning; returns what was committed.
+
+    aiokafka leaves a partition of which nothing was committed where it is. That is after the records that
+    Faust fetched and dropped because a rebalance was under way.
+    """
+    places = list(places)
+    committed: dict[TP, int | None] = dict.fromkeys(places)  # of which nothing was committed, nothing is told
+    found = await consumer._coordinator.fetch_committed_offsets(places)
+    for tp, at in found.items():
+        committed[tp] = committed_in_life(at.offset, at.metadata, topic_ids[tp.topic])
     for tp in committed.keys() & consumer.assignment():
-        if not committed[tp]:
-            consumer.seek(tp, 0)  # where the log begins later that is out of range, and `earliest` helps
+        consumer.seek(tp, committed[tp] or 0)  # where the log begins later `earliest` helps
     return committed
 
 
-def polls_of(tp: TP, records: list[ConsumerRecord], end_offset: int, most: int | None) -> list[Poll]:
+def committed_in_life(offset: int, metadata: str | None, topic_id: uuid.UUID) -> int | None:
+    """An offset as far as it is of this life of the topic: None where it is another's, or none at all.
+
+    Without metadata it is believed: whoever wrote it did not say.
+    """
+    return offset if offset >= 0 and (metadata or str(topic_id)) == str(topic_id) else None
+
+
+def polls_of(
+    tp: TP, topic_id: uuid.UUID, records: list[ConsumerRecord], end_offset: int, most: int | None
+) -> list[Poll]:
     """Records of one partition, in order, as polls of at most so many."""
     size = most or len(records) or 1
     return [
         Poll(
             tp.topic,
+            topic_id,
             tp.partition,
             tuple(records[start : start + size]),
             max(end_offset, records[-1].offset + 1),
@@ -146,6 +251,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         self._under_way: set[tuple[TP, int]] = set()  # polls by their last offset, from delivery to their end
         self._processed = asyncio.Event()
         self._of_former_life: WeakSet[ConsumerMessage] = WeakSet()
+        self._life: dict[TP, uuid.UUID] = {}  # of what was delivered last
         super().__init__(*args, **kwargs)
         self.app.sensors.add(_Processed(self))
 
@@ -154,8 +260,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
     def _to_message(self, tp: TP, poll: Poll) -> ConsumerMessage:
         last = poll.records[-1]
-        if last.offset < (self._read_offset[tp] or 0):
+        is_of_another_life = self._life.get(tp, poll.topic_id) != poll.topic_id
+        if is_of_another_life or last.offset < (self._read_offset[tp] or 0):
             self._begin_anew(tp, poll.records[0].offset)
+        self._life[tp] = poll.topic_id
         self._under_way.add((tp, last.offset))
         return ConsumerMessage(
             poll.topic,
@@ -172,7 +280,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         )
 
     def _begin_anew(self, tp: TP, offset: int) -> None:
-        """Offsets run backwards to this one: the topic was deleted and made again.
+        """The topic was deleted and made again, or its log was cut: offsets begin at this one.
 
         Faust would drop every poll up to the offset read last, and would not commit below the last commit.
         What is still under way of the former life is not to be committed in this one; where that has been
@@ -192,6 +300,11 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         acked.clear()
         self._acked_index[tp].clear()
         return int(last) + 1
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        of = {tp: str(self._life[tp]) for tp in offsets if tp in self._life}
+        done: bool = await self._thread.commit_of_lives(offsets, of)
+        return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing to remember: offsets between two polls are the records within, or gone by compaction."""

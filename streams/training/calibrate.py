@@ -1,13 +1,14 @@
 """What turns scores into reasoned verdicts: temperature, prior, the unknown's share, the operating points.
 
-All of it is fitted on the training file. The VAE learns from normal rows alone, so every attack type is one
-that it has not seen: held-out normals against the types, each type alike, tell how novelty speaks for an
-unknown attack.
+All of it is fitted on the training file: the temperature on held-out rows, the rest on what models that left
+attack types and kinds of normals out make of these (`folds`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -15,35 +16,69 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.decision import decide, unknown_share, with_false_alarms
-from streams.core.detector import CONTEST, OPERATOR, Detector, OperatingPoint, Verdicts
+from streams.core.detector import CONTEST, OPERATOR, Detector, OperatingPoint, Parameters, Verdicts
 from streams.training.dataset import NORMAL, TrainingSet
+from streams.training.folds import Fold
 from streams.training.plan import Plan
 from streams.training.windows import windows
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 ROWS_OF_A_TYPE = 300
-_FACTORS = np.round(np.geomspace(0.5, 64.0, 43), 3)
+_FACTORS = np.round(np.geomspace(0.5, 512.0, 61), 3)
 
 
-def calibrated(
-    detector: Detector, data: TrainingSet, validate: npt.NDArray[np.bool_], plan: Plan, prior: Floats
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a model makes of rows that it never learnt from."""
+
+    posterior: Floats  # (N, C), calibrated
+    novelty: Floats  # (N,)
+    label: npt.NDArray[np.int64]  # (N,) the type of an attack
+    held_out: Mask  # (N,) normals, from between those that were learnt from
+    unseen: Mask  # (N,) normals of kinds that were left out; all others are attacks of types left out
+
+
+def with_temperature(
+    detector: Detector, data: TrainingSet, validate: Mask, plan: Plan, prior: Floats
 ) -> Detector:
-    """The detector with everything filled in that is fitted after training. `prior` (C,): as it was drawn."""
+    """The detector with scores calibrated on held-out rows. `prior` (C,): as training drew the classes."""
     known = np.flatnonzero(validate & (data.target >= 0))
-    normal = np.flatnonzero(validate & (data.target == NORMAL))
     posterior = _verdicts(detector, data, known).posterior.astype(np.float64)
     drawn = np.log(np.where(prior > 0, prior, 1.0))  # a class that was never drawn gets nothing back
-    offset, slope = _unknown_curve(detector, data, normal, plan)
-    detector = _changed(
+    return _changed(
         detector,
         temperature=best_temperature(posterior, data.target[known]),
         log_prior=tuple((plan.prior_exponent * drawn).tolist()),
-        unknown_offset=offset,
-        unknown_slope=slope,
     )
-    share = plan.operator_false_alarms
-    factor, flagged = _operator_factor(detector, _verdicts(detector, data, normal), share)
-    says = f"{flagged:.2%} of held-out normals are flagged (aim: at most {share:.2%})"
+
+
+def scored(detector: Detector, data: TrainingSet, validate: Mask, fold: Fold, plan: Plan) -> Scored:
+    """A fold's model on the run's held-out normals, and on the normals and attacks that it never saw."""
+    held_out = np.flatnonzero(validate & (data.target == NORMAL))
+    unseen = np.flatnonzero(fold.normals)
+    attacks = _some_of_each_type(data, np.flatnonzero(fold.attacks & (data.target > NORMAL)), plan.seed)
+    places = np.concatenate((held_out, unseen, attacks))
+    part = np.repeat((0, 1, 2), (len(held_out), len(unseen), len(attacks)))
+    found = _verdicts(detector, data, places)
+    return Scored(
+        found.posterior.astype(np.float64),
+        found.novelty.astype(np.float64),
+        data.label[places],
+        part == 0,
+        part == 1,
+    )
+
+
+def with_points(detector: Detector, folds: Sequence[Scored], plan: Plan) -> Detector:
+    """The detector with the unknown's share and the operating points that the folds' scores call for."""
+    offset, slope = _unknown_curve(folds, plan)
+    detector = _changed(detector, unknown_offset=offset, unknown_slope=slope)
+    factor, shares = _operator_factor(detector.parameters, folds, plan)
+    says = (
+        f"{shares.types:.0%} of attack types left out are flagged (aim: {plan.operator_types_flagged:.0%}), "
+        f"{shares.held_out:.2%} of normals held out and {shares.unseen:.1%} of normals of kinds left out"
+    )
     points = {
         OPERATOR: OperatingPoint(factor, says),
         CONTEST: OperatingPoint(1.0, "the expected contest cost is least"),
@@ -56,16 +91,23 @@ def _changed(detector: Detector, **values: Any) -> Detector:
     return Detector(detector.identity, parameters, detector.network)
 
 
-def _unknown_curve(
-    detector: Detector, data: TrainingSet, normal: npt.NDArray[np.int64], plan: Plan
-) -> tuple[float, float]:
-    """Offset and slope of the share of unknown attacks over novelty: `normal` rows against every type."""
-    attacks = _some_of_each_type(data, plan.seed)
-    novelty = _verdicts(detector, data, np.concatenate((normal, attacks))).novelty.astype(np.float64)
-    types = data.label[attacks]
-    each = 1.0 / np.bincount(types)[types]
-    weight = np.concatenate((np.ones(len(normal)), each * plan.unknown_odds * len(normal) / each.sum()))
-    return logistic(novelty, np.arange(len(novelty)) >= len(normal), weight)
+def _unknown_curve(folds: Sequence[Scored], plan: Plan) -> tuple[float, float]:
+    """Offset and slope of the share of unknown attacks over novelty.
+
+    Normals against attack types, each type alike; held-out normals and those of kinds left out alike, too.
+    """
+    novelty = np.concatenate([of.novelty for of in folds])
+    held_out = np.concatenate([of.held_out for of in folds])
+    unseen = np.concatenate([of.unseen for of in folds])
+    attack = ~held_out & ~unseen
+    weight = np.zeros(len(novelty))
+    for normals in (held_out, unseen):
+        weight[normals] = 0.5 / max(int(normals.sum()), 1)
+    if attack.any():
+        _, types = np.unique(np.concatenate([of.label for of in folds])[attack], return_inverse=True)
+        each = 1.0 / np.bincount(types)[types]
+        weight[attack] = plan.unknown_odds * each / each.sum()
+    return logistic(novelty, attack, len(novelty) * weight / weight.sum())
 
 
 def best_temperature(posterior: Floats, truth: npt.NDArray[np.int64]) -> float:
@@ -101,30 +143,53 @@ def logistic(x: Floats, positive: npt.NDArray[np.bool_], weight: Floats) -> tupl
     return float(found[0]), float(found[1])
 
 
-def _operator_factor(detector: Detector, normals: Verdicts, share: float) -> tuple[float, float]:
-    """The least false alarm factor at which no more than `share` of these normal rows are flagged, and how
-    many are. Where no factor reaches it, the greatest: some normals look like attacks at any price.
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What is flagged of rows that the folds' models had not seen."""
+
+    held_out: float  # of normals held out
+    unseen: float  # of normals of kinds left out
+    types: float  # of attack types left out, each alike
+
+
+def flagged_shares(parameters: Parameters, folds: Sequence[Scored], factor: float) -> Shares:
+    """With a false alarm that many times as dear as the cost matrix has it. No rows: 0."""
+    cost = with_false_alarms(parameters.cost, factor)
+    held_out, unseen, attacks = [], [], dict[int, list[np.bool_]]()
+    for of in folds:
+        unknown = unknown_share(of.novelty, parameters.unknown_offset, parameters.unknown_slope)
+        flagged = decide(of.posterior, unknown, cost)[0] != NORMAL
+        held_out.append(flagged[of.held_out])
+        unseen.append(flagged[of.unseen])
+        attack = ~of.held_out & ~of.unseen
+        for label, one in zip(of.label[attack].tolist(), flagged[attack], strict=True):
+            attacks.setdefault(label, []).append(one)
+    types = np.array([np.mean(of_type) for of_type in attacks.values()])
+    return Shares(_share(np.concatenate(held_out)), _share(np.concatenate(unseen)), _share(types))
+
+
+def _share(flagged: npt.NDArray[Any]) -> float:
+    return float(flagged.mean()) if len(flagged) else 0.0
+
+
+def _operator_factor(parameters: Parameters, folds: Sequence[Scored], plan: Plan) -> tuple[float, Shares]:
+    """The greatest false alarm factor at which enough attack types that were left out are still flagged.
+
+    The least factor, where too few are at any price.
     """
-    parameters = detector.parameters
-    unknown = unknown_share(
-        normals.novelty.astype(np.float64), parameters.unknown_offset, parameters.unknown_slope
-    )
-    flagged = 1.0
-    for factor in _FACTORS:
-        cost = with_false_alarms(parameters.cost, float(factor))
-        verdict, _ = decide(normals.posterior.astype(np.float64), unknown, cost)
-        flagged = float((verdict != NORMAL).mean())
-        if flagged <= share:
-            return float(factor), flagged
-    return float(_FACTORS[-1]), flagged
+    for factor in _FACTORS[::-1].tolist():
+        shares = flagged_shares(parameters, folds, factor)
+        if shares.types >= plan.operator_types_flagged:
+            break
+    return factor, shares
 
 
-def _some_of_each_type(data: TrainingSet, seed: int) -> npt.NDArray[np.int64]:
-    """Rows of every attack type, at most ROWS_OF_A_TYPE of each."""
+def _some_of_each_type(data: TrainingSet, places: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Of these rows at most ROWS_OF_A_TYPE of each label."""
     rng = np.random.default_rng(seed)
-    chosen = []
-    for code in np.unique(data.label[data.target > NORMAL]):
-        mine = np.flatnonzero((data.label == code) & (data.target > NORMAL))
+    chosen = [np.empty(0, np.int64)]
+    for code in np.unique(data.label[places]):
+        mine = places[data.label[places] == code]
         chosen.append(np.sort(rng.permutation(mine)[:ROWS_OF_A_TYPE]))
     return np.concatenate(chosen)
 

@@ -28,8 +28,9 @@ from streams.core.model import Architecture, Features, Network, min_max
 from streams.errors import AutodeepError
 from streams.training import checkpoint
 from streams.training.binning import bin_edges, table
-from streams.training.calibrate import calibrated
+from streams.training.calibrate import Scored, scored, with_points, with_temperature
 from streams.training.dataset import NORMAL, TrainingSet
+from streams.training.folds import Fold, folds
 from streams.training.log import Log, Validation
 from streams.training.plan import Plan
 from streams.training.sampling import (
@@ -39,6 +40,7 @@ from streams.training.sampling import (
     sampling_weights,
     with_unknown_symbols,
 )
+from streams.training.usual import usual_values
 from streams.training.windows import hide_history, interleave, windows
 
 VAE_PHASE: Final = "vae"
@@ -70,11 +72,32 @@ class Run:
 
 
 def fit(run: Run, resume: bool = False) -> Detector:
-    """Train a detector. Takes minutes on a core or two; torch's global generator is left as it was.
+    """Train a detector, and one for each fold, by which its decisions are calibrated.
 
+    Takes minutes on a core or two; torch's global generator is left as it was.
     Raises AutodeepError where a loss is no longer finite (the last good checkpoint stays), DataError where
     the checkpoint to resume from is another run's.
     """
+    detector = _trained(run, resume)
+    held = [_scored(run, fold, number, resume) for number, fold in enumerate(folds(run.data, run.plan), 1)]
+    return with_points(detector, held, run.plan)
+
+
+def _scored(run: Run, fold: Fold, number: int, resume: bool) -> Scored:
+    """What a model that never saw the fold's rows makes of them, and of the run's held-out normals."""
+    part = dataclasses.replace(
+        run,
+        learn=run.learn & ~fold.left_out,
+        validate=run.validate & ~fold.left_out,
+        folder=run.folder / f"fold-{number}" if run.folder else None,
+        report=lambda phase, *told: run.report(f"{phase}, fold {number}", *told),
+        validated=lambda phase, found: None,
+    )
+    return scored(_trained(part, resume), run.data, part.validate, fold, run.plan)
+
+
+def _trained(run: Run, resume: bool) -> Detector:
+    """A detector of this run's rows; its decisions are not calibrated yet."""
     with torch.random.fork_rng():
         digest = run.digest()
         found = checkpoint.read(run.folder, digest) if resume and run.folder else None
@@ -92,7 +115,8 @@ def fit(run: Run, resume: bool = False) -> Detector:
         parameters = dataclasses.replace(parameters, score_floor=floor, score_threshold=threshold)
         _train_classifier(run, network, vectors, (floor, threshold), at, tensors)
     detector = Detector(_NOBODY, parameters, network.cpu())
-    return calibrated(detector, run.data, run.validate, run.plan, sampling_prior(run.data, run.learn))
+    prior = sampling_prior(run.data, run.learn)
+    return with_temperature(detector, run.data, run.validate, run.plan, prior)
 
 
 def _start(run: Run) -> tuple[Parameters, Network]:
@@ -112,7 +136,6 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         classes=len(taxonomy.classes),
         window=plan.window,
         embedding=plan.embedding,
-        worst_columns=plan.worst_columns,
     )
     parameters = Parameters(
         shape=shape,
@@ -132,6 +155,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         log_prior=(0.0,) * shape.classes,
         operating_points=MappingProxyType({OPERATOR: OperatingPoint(1.0), CONTEST: OperatingPoint(1.0)}),
         default_point=OPERATOR,
+        usual=MappingProxyType(usual_values(data, run.learn)),
     )
     network = Network.random(shape, plan.seed)
     network.edges.copy_(torch.from_numpy(table(edges)))
@@ -150,13 +174,10 @@ def _train_vae(
     def loss(rng: np.random.Generator) -> Tensor:
         chosen = vectors.take(draw(rng, run.plan.vae_batch))
         of, _ = with_unknown_symbols(chosen, run.plan.unknown_symbol_share, rng, network.shape)
-        return network.vae.loss(of.places, run.plan.divergence_weight).mean()
+        return network.vae.loss(of, run.plan.divergence_weight).mean()
 
     def validation() -> Validation:
-        places = vectors.take(held).places
-        mean, log_variance = network.vae.encode(places)
-        each = network.vae.reconstruction(places, mean).sum(1) + network.vae.divergence(mean, log_variance)
-        return Validation(float(each.mean()))
+        return Validation(float(network.vae(vectors.take(held))[1].mean()))
 
     _descend(run, network, (loss, validation), network.vae.parameters(), at, tensors)
 
@@ -166,7 +187,7 @@ def _calibrate(run: Run, network: Network, vectors: Features) -> tuple[float, fl
     chosen = run.validate & (run.data.target == NORMAL)
     places, repeats = np.unique(run.data.vector[chosen], return_counts=True)
     with torch.inference_mode():
-        score = network.vae(vectors.take(places).places)[1].cpu().numpy().astype(np.float64)
+        score = network.vae(vectors.take(places))[1].cpu().numpy().astype(np.float64)
     score = np.repeat(score, repeats)
     floor = float(score.min())
     return floor, float(np.log1p(np.quantile(score, run.plan.novelty_quantile) - floor))
@@ -186,7 +207,7 @@ def _train_classifier(
     normal = np.flatnonzero(run.learn & (data.target == NORMAL))
     held = sample(np.flatnonzero(run.validate & (data.target >= 0)), plan.seed)
     start = np.zeros(1, np.int64)
-    extracted = torch.cat([network.extract(part, *calibration) for part in torch.split(vectors.places, 4096)])
+    extracted = torch.cat([network.extract(part, *calibration) for part in vectors.parts(4096)])
     cost = torch.tensor(data.taxonomy.cost, device=run.device)
 
     def scores(
@@ -196,7 +217,7 @@ def _train_classifier(
         of, seen = vectors.take(needed), extracted[needed]
         if rng is not None:
             of, changed = with_unknown_symbols(of, plan.unknown_symbol_share, rng, network.shape)
-            seen[changed] = network.extract(of.places[changed], *calibration)
+            seen[changed] = network.extract(of.take(changed), *calibration)
         kept = None
         if rng is not None and plan.column_dropout:
             drawn = rng.random(of.places.shape, np.float32) >= plan.column_dropout
@@ -210,7 +231,7 @@ def _train_classifier(
     def loss(rng: np.random.Generator) -> Tensor:
         places = draw(rng, plan.classifier_batch)
         index, valid = windows(places, start, plan.window)  # (B, W)
-        valid &= ~run.validate[index]  # what is kept for validation is no history to learn from either
+        valid &= run.learn[index]  # what is not learnt from is no history to learn from either
         index, valid = interleave(index, valid, normal, plan.interleaved_share, rng)
         valid = hide_history(valid, plan.hidden_history_share, rng)
         truth = torch.from_numpy(data.target[places]).to(run.device)

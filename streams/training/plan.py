@@ -12,8 +12,7 @@ class Plan:
     embedding: int = 16
     quantile_bins: int = 50
     common_bins: int = 25
-    worst_columns: int = 5
-    vae_steps: int = 3000
+    vae_steps: int = 2000
     vae_batch: int = 512
     vae_on: str = "normal"  # or "all": which rows the VAE learns; novelty is told better by the former
     vae_learning_rate: float = 2e-3
@@ -31,6 +30,8 @@ class Plan:
     score_decay: float = 0.3
     prior_exponent: float = 0.5  # of the sampling prior that the posterior is divided by
     unknown_odds: float = 0.5  # of unknown attacks to normals, where the novelty is calibrated
-    operator_false_alarms: float = 0.003  # of held-out normals, at the operator's point
+    folds: int = 3  # two at least; each leaves attack types and kinds of normals out, to calibrate decisions
+    normal_kinds: int = 90  # clusters of normal events
+    operator_types_flagged: float = 0.8  # of the attack types left out, at the operator's point
     checkpoint_every_steps: int = 500
     validate_every_steps: int = 250
