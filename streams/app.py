@@ -34,7 +34,7 @@ from streams.kafka.faust_app import app_settings, poll_topic
 from streams.kafka.history import KafkaHistory
 from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
-from streams.kafka.topics import check_rights, topic_id, wait_for_broker
+from streams.kafka.topics import TopicIds, check_rights, wait_for_broker
 from streams.kafka.transport import Poll, RebalanceBegins
 from streams.metrics import CONTENT_TYPE, exposition
 from streams.models.assembly import Waiting, WorkerModels, assemble, challenged
@@ -157,8 +157,8 @@ def create_app(
     """The Faust app: the agent of events, that of models, the hooks of a rebalance, the pages of health."""
     telemetry = Topics(settings.topic_prefix).telemetry
     app = faust.App(settings.group, **app_settings(settings))
-    patience = BackOff(worker.wait, _noting(worker))
-    app.ask_topic_id = lambda topic: patience(lambda: topic_id(settings, topic))
+    patience, topic_ids = BackOff(worker.wait, _noting(worker)), TopicIds(settings)
+    app.ask_topic_id = lambda topic: patience(lambda: topic_ids(topic))
     _add_agent(app, telemetry, worker)
     if models is not None:
         _add_models(app, settings, models, worker)

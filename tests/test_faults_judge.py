@@ -143,7 +143,7 @@ BREAKS: dict[str, tuple[Law, Callable[[Case], Case]]] = {
     ),
     "an event that was skipped in the deleted life": (
         Law.LOST,
-        lambda case: replace(case, classified=[heard(case, 1), *case.classified[1:]]),
+        lambda case: replace(case, committed={}, classified=[heard(case, 1), *case.classified[1:]]),
     ),
     "a verdict on nothing": (
         Law.EXTRA,
@@ -235,6 +235,34 @@ def stored(case: Case, **changed: Any) -> Case:
 @pytest.mark.parametrize(("law", "break_it"), BREAKS.values(), ids=BREAKS.keys())
 def test_each_broken_law_is_found(law: Law, break_it: Callable[[Case], Case]) -> None:
     assert law in {one.law for one in judge(break_it(sound())).broken}
+
+
+def deleted(verdicts: Sequence[int], alerts: Sequence[int]) -> list[str]:
+    """What is broken where these of seven events were judged, nothing was committed, and the topic deleted.
+
+    Two devices take turns; all is said of d in partition 0 of each output, and of e in partition 1.
+    """
+    plain = sound()
+    events = [
+        Event(Place(0, 0, i), "de"[i % 2], 100 + i, i, 0, tuple(range(i % 2, i + 1, 2))) for i in range(7)
+    ]
+    case = replace(plain, events=events, committed={}, poison={}, letters=(), stored={})
+    all_heard = [replace(heard(case, i), partition=i % 2) for i in range(7)]
+    case = replace(
+        case,
+        classified=[all_heard[i] for i in verdicts],
+        alerts=[alerted(all_heard[i]) for i in alerts],
+    )
+    return [f"{one.law} {one.line}" for one in judge(case).broken]
+
+
+def test_a_chunk_cut_short_by_the_deletion_is_not_lost_and_what_was_skipped_is() -> None:
+    assert deleted([0, 1, 2, 3, 4, 5, 6], [2, 6]) == []
+    assert deleted([0, 1, 2, 4, 6], [2]) == [], "of e, the other partition's last events were not said"
+    assert deleted([0, 2, 4, 6], []) == [], "nothing was said of e, nor on the topics of alerts"
+    (skipped,) = deleted([0, 1, 2, 4, 5, 6], [2, 6])
+    assert "no verdict on e" in skipped
+    assert ["no alert of d" in line for line in deleted([0, 1, 2, 3, 4, 5, 6], [6])] == [True]
 
 
 def test_a_repeat_of_an_old_event_after_a_later_one_is_in_order() -> None:

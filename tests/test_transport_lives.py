@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import defaultdict
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
@@ -118,6 +120,11 @@ class Broker:
         self._coordinator = self
         self.thread = object.__new__(ChunkedConsumerThread)
         self.thread._topic_ids, self.thread._in_doubt = {}, set()
+        self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
+        self.records: list[Any] = []
+        self._closed = False
+        self._fetcher = self._subscriptions = self
+        self._max_poll_records = None
         self.thread.consumer = self  # type: ignore[assignment]
         self.thread.app = SimpleNamespace(ask_topic_id=self.ask)
 
@@ -133,6 +140,21 @@ class Broker:
 
     def seek(self, place: TP, offset: int) -> None:
         self.sought[place] = offset
+
+    def fetch_context(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def fetched_records(self, *args: object, **kwargs: object) -> dict[TP, list[Any]]:
+        return {PLACE: self.records} if self.records else {}
+
+    def highwater(self, place: TP) -> int:
+        return 0
+
+    def lives_read(self, *offsets: int) -> list[uuid.UUID]:
+        """Which life the polls of these records are said to be of."""
+        self.records = [SimpleNamespace(offset=offset) for offset in offsets]
+        found = asyncio.run(self.thread._fetch_records(self, {PLACE}))  # type: ignore[arg-type]
+        return [poll.topic_id for poll in found.get(PLACE, [])]
 
     def fetch(self) -> Any:
         return asyncio.run(self.thread._of_present_lives(self, {PLACE: ["record"]}))
@@ -159,3 +181,28 @@ def test_nothing_is_delivered_where_a_rebalance_began_while_the_broker_was_asked
     broker = Broker(LIFE)
     broker.flow_active = False
     assert broker.fetch() == {}
+
+
+def test_while_fetches_go_well_nothing_is_asked() -> None:
+    broker = Broker(FORMER)
+    assert broker.lives_read(0, 1) == [FORMER]
+    assert broker.lives_read(2, 3) == [FORMER]
+    assert broker.asked == 1
+
+
+def test_a_topic_made_again_while_nothing_was_read_is_noticed() -> None:
+    broker = Broker(FORMER)
+    assert broker.lives_read(0, 1) == [FORMER]
+    broker.life = LIFE
+    broker.thread._read_last_s -= 1
+    assert broker.lives_read(2, 3) == [], "of the new life, which had grown beyond these offsets"
+    assert broker.sought == {PLACE: 0}
+    assert broker.lives_read(0, 1) == [LIFE]
+
+
+def test_a_topic_made_again_is_noticed_where_aiokafka_began_again_by_itself() -> None:
+    broker = Broker(FORMER)
+    assert broker.lives_read(50, 51) == [FORMER]
+    broker.life = LIFE
+    assert broker.lives_read(0, 1) == []
+    assert broker.lives_read(0, 1) == [LIFE]

@@ -65,10 +65,19 @@ def read_input(servers: Servers, flow: Flow, topic_ids: Sequence[object]) -> Fou
         if (message.key(), message.value()) != (record.key, record.value):
             raise DataError(f"{place} is not record {record.serial}, as its header says")
         found[place] = (record, appended_us(message))
-    missing = [place for place in flow.acknowledged if place not in found]
-    if missing:
-        raise DataError(f"Kafka acknowledged {len(missing)} records that it does not have: {missing[:5]}")
+    _check_complete(found, flow, present)
     return found
+
+
+def _check_complete(found: Found, flow: Flow, present: int) -> None:
+    missing = [place for place in flow.acknowledged if place not in found]
+    there = {record.serial for record, _ in found.values()}
+    missing_serials = [serial for serial in flow.unplaced if serial not in there]
+    if any(flow.unplaced[serial] < present for serial in missing_serials):
+        raise DataError("where some records of the deleted topic stood the broker did not tell: run it again")
+    if missing or missing_serials:
+        count = len(missing) + len(missing_serials)
+        raise DataError(f"Kafka acknowledged {count} records that it does not have: {missing[:5]}")
 
 
 def _heard(message: Message) -> Heard:

@@ -46,6 +46,8 @@ class Flow:
         self.sent: list[Record] = []
         self.acknowledged: dict[Place, int] = {}
         """Place to serial."""
+        self.unplaced: dict[int, int] = {}
+        """Serial to life, of those acknowledged at a repeat alone, to which the broker tells no offset."""
         self.life = 0
         self.begun_s = 0.0
         self._topic = Topics(settings.topic_prefix).telemetry
@@ -104,7 +106,9 @@ class Flow:
         life = self.life
 
         def told(error: KafkaError | None, message: Message) -> None:
-            if error is None:
+            if error is None and message.offset() is None:
+                self.unplaced[record.serial] = life
+            elif error is None:
                 self.acknowledged[Place(life, message.partition(), message.offset())] = record.serial
             elif self._error is None:
                 self._error = BrokerUnavailable(f"record {record.serial} was not taken: {error.str()}")

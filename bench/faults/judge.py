@@ -6,8 +6,9 @@ gives (counted as `cold`). It may be no shorter than what the device was judged 
 Where workers rebuild windows none may be shorter, but for a topic that is gone.
 
 The life of a topic that was deleted: nothing can be read of it any more, so its input is what the producer
-was told. Judged must be all that was committed just before the deletion, and all that lies below what was
-judged of a partition at last: nothing may be skipped. What lies beyond went with the topic.
+was told. Judged must be all that was committed just before the deletion, and nothing may be skipped: in a
+partition of the output all that lies below what it says last of a partition of the input. What lies beyond
+went with the topic, where a worker's end left a chunk said in some partitions of the output alone.
 """
 
 from __future__ import annotations
@@ -170,28 +171,47 @@ def _differing(case: Case) -> Iterator[Broken]:
             yield Broken(Law.DIFFERING, f"{alert_id}: {' | '.join(sorted(said))}")
 
 
+class _Reached:
+    """How far a deleted life was said: by partition of the input, and of the topic it is said in."""
+
+    def __init__(self, case: Case, heard: Sequence[Heard]) -> None:
+        self._said_in: dict[tuple[str, str], int] = {}  # of a device and a topic: one partition, by the key
+        self._ends = Counter[tuple[int, int, str, int]]()
+        for one in heard:
+            place = case.place_of(one.alert.topic_id, one.alert.partition, one.alert.offset)
+            if place is not None:
+                self._said_in[one.alert.device_id, one.topic] = one.partition
+                stream = (place.life, place.partition, one.topic, one.partition)
+                self._ends[stream] = max(self._ends[stream], place.offset + 1)
+
+    def passed(self, event: Event, topic: str) -> bool:
+        said_in = self._said_in.get((event.device, topic))
+        place = event.place
+        return said_in is not None and place.offset < self._ends[place.life, place.partition, topic, said_in]
+
+
 def _lost(case: Case, hearing: _Hearing, judged_us: Mapping[Place, int]) -> Iterator[Broken]:
-    ends = Counter[tuple[int, int]]()
-    for place in judged_us:
-        whose = (place.life, place.partition)
-        ends[whose] = max(ends[whose], place.offset + 1)
-
-    def needed(place: Place) -> bool:
-        if place.life == len(case.lives) - 1:
-            return True
+    def to_be_judged(place: Place) -> bool:
         done = case.committed.get(place.life, {}).get(place.partition, 0)
-        return place.offset < max(done, ends[place.life, place.partition])
+        return place.life == len(case.lives) - 1 or place.offset < done
 
+    verdicts, alerts = _Reached(case, case.classified), _Reached(case, case.alerts)
+    (topic,) = {one.topic for one in case.classified} or {""}
     for number, event in enumerate(case.events):
-        if not needed(event.place):
-            continue
+        asked = to_be_judged(event.place)
         said = hearing.verdicts.get(number)
         if not said:
-            yield Broken(Law.LOST, f"no verdict on {event.device}, {event.place}")
-        elif all(one.verdict != NORMAL and one not in hearing.alerted[number] for one in said):
+            if asked or verdicts.passed(event, topic):
+                yield Broken(Law.LOST, f"no verdict on {event.device}, {event.place}")
+        elif all(
+            one.verdict != NORMAL
+            and one not in hearing.alerted[number]
+            and (asked or alerts.passed(event, case.alert_topic(one.verdict)))
+            for one in said
+        ):
             yield Broken(Law.LOST, f"no alert of {event.device}, {event.place}")
     for place, (record, _) in case.poison.items():
-        if needed(place) and place not in judged_us:
+        if to_be_judged(place) and place not in judged_us:
             yield Broken(Law.LOST, f"no dead letter of {record.poison}, {place}")
 
 

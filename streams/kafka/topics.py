@@ -216,21 +216,41 @@ def _may_read(future: Any, settings: Settings) -> bool:
 
 
 def topic_id(settings: Settings, topic: str) -> uuid.UUID:
-    """The id of this life of a topic; NO_TOPIC_ID where the broker gives none (librdkafka's mock cluster).
+    """As of `TopicIds`, asked once."""
+    return TopicIds(settings)(topic)
 
-    Raises BrokerUnavailable where it cannot be learned: a wrong id would make old events pass for new ones.
-    """
-    admin = AdminClient(client_config(settings), logger=LOG)
-    if (_cluster(admin, settings).cluster_id or "").startswith(_MOCK_CLUSTER):
-        return NO_TOPIC_ID  # it would not answer the question below
-    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
-    described = _result(asked[topic], settings, f"the id of topic {topic}")
-    given = described.topic_id
-    if given is None:
-        return NO_TOPIC_ID
-    mask = (1 << 64) - 1
-    high, low = given.get_most_significant_bits() & mask, given.get_least_significant_bits() & mask
-    return uuid.UUID(int=high << 64 | low)
+
+class TopicIds:
+    """Asks for the id of a topic's present life, over one connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: AdminClient | None = None
+        self._gives_ids = True
+
+    def __call__(self, topic: str) -> uuid.UUID:
+        """NO_TOPIC_ID where the broker gives none (librdkafka's mock cluster).
+
+        Raises BrokerUnavailable where it cannot be learned: a wrong id would make old events pass for new
+        ones.
+        """
+        admin, settings = self._admin or self._connect(), self._settings
+        if not self._gives_ids:
+            return NO_TOPIC_ID
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
+        given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
+        if given is None:
+            return NO_TOPIC_ID
+        mask = (1 << 64) - 1
+        high, low = given.get_most_significant_bits() & mask, given.get_least_significant_bits() & mask
+        return uuid.UUID(int=high << 64 | low)
+
+    def _connect(self) -> AdminClient:
+        admin = AdminClient(client_config(self._settings), logger=LOG)
+        cluster_id = _cluster(admin, self._settings).cluster_id or ""
+        self._gives_ids = not cluster_id.startswith(_MOCK_CLUSTER)  # it would not answer the question
+        self._admin = admin
+        return admin
 
 
 def touch_topics(settings: Settings, names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ whose private parts it overrides.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ QUEUE_NEVER_FULL: Final = 4096
 """For Faust's `stream_buffer_maxsize`: its own back-pressure must not begin. A put that waits for a full
 queue survives a rebalance there, and delivers out of order; and while one partition is held back, Faust waits
 up to a second for the others, however idle they are."""
+UNWATCHED_S: Final = 0.25
+"""A topic that was deleted and made again in less, between two fetches, passes unnoticed if it has also
+grown beyond where the former one was read."""
 _WAIT_S: Final = 1.0
 AskTopicId = Callable[[str], uuid.UUID]
 """`ask_topic_id` of the app: blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
@@ -73,13 +77,17 @@ class PollSchema(Schema):  # type: ignore[misc, unused-ignore]
 class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
     """The thread that owns aiokafka's consumer; Polls are made here, where the assignment cannot change.
 
-    A topic's id is asked for at each assignment, and again before anything more is delivered once aiokafka
-    has met an error: a topic cannot be deleted without one, in the fetch or in the connection.
+    A topic's id is asked for at each assignment, and again, before anything more is delivered, where the
+    topic may have been deleted: once aiokafka has met an error, in a fetch or in the connection; where
+    nothing was read for a while, so that no fetch could fail; and where offsets go back, for aiokafka begins
+    again by itself at a log that is shorter than its position.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._topic_ids: dict[str, uuid.UUID] = {}
         self._in_doubt: set[str] = set()
+        self._next_offset: dict[TP, int] = {}
+        self._read_last_s = 0.0
         self._committing: Mapping[TP, str] = {}
         super().__init__(*args, **kwargs)
 
@@ -120,7 +128,11 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
     async def _fetch_records(
         self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **kwargs: Any
     ) -> RecordMap:
+        if time.monotonic() - self._read_last_s > UNWATCHED_S:
+            self._in_doubt.update(self._topic_ids)
         fetched: Mapping[TP, list[ConsumerRecord]] = await super()._fetch_records(consumer, *args, **kwargs)
+        self._read_last_s = time.monotonic()
+        self._note_offsets(fetched)
         if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
             fetched = await self._of_present_lives(consumer, fetched)
         return {
@@ -133,6 +145,12 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
             )
             for tp, records in fetched.items()
         }
+
+    def _note_offsets(self, fetched: Mapping[TP, list[ConsumerRecord]]) -> None:
+        for tp, records in fetched.items():
+            if records[0].offset < self._next_offset.get(tp, 0):
+                self._in_doubt.add(tp.topic)
+            self._next_offset[tp] = records[-1].offset + 1
 
     async def _of_present_lives(
         self, consumer: aiokafka.AIOKafkaConsumer, fetched: Mapping[TP, list[ConsumerRecord]]
