@@ -107,12 +107,13 @@ def kills(
 
 
 @app.command()
-def faults(
+def faults(  # noqa: PLR0917  # options are arguments
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     schedules: int = typer.Option(10, min=1, help="Schedules, drawn one by one from the seed."),
     seed: int = typer.Option(1, help="What they are drawn from."),
     only: int = typer.Option(0, min=0, help="The number of the one schedule to run; 0: all."),
     kinds: str = typer.Option("", help="Only these kinds of fault, comma-separated; empty: all."),
+    rebuild: bool = typer.Option(False, help="Workers rebuild windows that Redis lost; none may be short."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Overlapping faults while events flow, and a judge: nothing lost, nothing twice, no wrong window.
@@ -131,7 +132,11 @@ def faults(
     chosen = kinds_named(kinds)
     numbers = [only] if only else range(1, schedules + 1)
     drawn = [draw(seed, number, chosen) for number in numbers]
-    result = summary(run_all(drawn, data, lambda line: print(line, file=sys.stderr, flush=True)), seed)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    result = summary(run_all(drawn, data, say, rebuild=rebuild), seed)
     _print(result, as_json)
     if any(result[law] for law in Law):
         raise typer.Exit(1)

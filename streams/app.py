@@ -26,10 +26,12 @@ from streams.codec.schemas import ALERT, load, load_folder
 from streams.codec.telemetry import TelemetryDecoder
 from streams.core.events import Chunk, Source
 from streams.core.patience import BackOff
+from streams.core.recovery import Recovery, RecoveryParts
 from streams.core.topics import Topics
 from streams.core.window_cache import WindowCache
 from streams.errors import SettingsError, Unavailable
 from streams.kafka.faust_app import app_settings, poll_topic
+from streams.kafka.history import KafkaHistory
 from streams.kafka.model_topics import follow_states
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.topics import TopicIds, check_rights, wait_for_broker
@@ -94,12 +96,14 @@ def build_pipeline(
     starting(lambda: check_rights(settings))
     url = settings.schema_registry_url
     registry = confluent_registry(url, settings.network_timeout_s) if url else None
+    decoder = _decoder(settings, registry)
     ports = Ports(
-        decoder=_decoder(settings, registry),
+        decoder=decoder,
         store=store,
         publisher=parts.enter_context(KafkaPublisher(settings)),
         patience=BackOff(worker.wait, _noting(worker)),
         clock_us=lambda: time.time_ns() // 1000,
+        recovery=_recovery(settings, store, decoder, worker),
     )
     rules = Rules(
         topics=topics,
@@ -128,6 +132,15 @@ def _decoder(settings: Settings, registry: ConfluentRegistry | None) -> Telemetr
     """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
     others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
     return TelemetryDecoder(others, registry, settings.device_id_max_bytes)
+
+
+def _recovery(
+    settings: Settings, store: RedisWindows, decoder: TelemetryDecoder, worker: Worker
+) -> Recovery | None:
+    if not settings.rebuild_windows_records:
+        return None
+    parts = RecoveryParts(store, KafkaHistory(settings), decoder, log.warning, worker.progressed)
+    return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
 
 
 def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int | None:

@@ -30,7 +30,8 @@ from streams.core.inference import Canary, infer, infer_from_rows
 from streams.core.loading import Loading
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Patience
-from streams.core.ports import Decoder, Publisher, Saved, WindowStore
+from streams.core.ports import Decoder, Publisher, Reach, Saved, WindowStore
+from streams.core.recovery import Recovered, Recovery
 from streams.core.stopwatch import Stopwatch
 from streams.core.window_cache import CacheFigures, WindowCache
 from streams.core.windows import Advance, Index, Windows
@@ -67,6 +68,8 @@ class Computed:
     messages: Sequence[Message]
     unexplained: Sequence[Unexplained]
     report: Report
+    reach: Reach | None = None
+    """Where lost windows are rebuilt: how far the stored ones are complete once this chunk's are saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Ports:
     patience: Patience
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` alone: nothing is decided by it."""
+    recovery: Recovery | None = None
+    """None: a window that the store lost starts anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +113,7 @@ class Pipeline:
         self._cache = cache
         self._judges = judges
         newcomers = Newcomers(rules.new_devices_per_s)
-        self._loading = Loading(ports.store, ports.patience, cache, newcomers)
+        self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
 
     def process(self, chunk: Chunk) -> Report:
@@ -127,6 +132,7 @@ class Pipeline:
         canary = self._judges.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
         watch.lap("decode")
+        reach = None if self._ports.recovery is None else self._ports.recovery.take_up(chunk)
         loaded = self._loading(chunk, decoded.events)
         events, devices, windows = loaded.events, loaded.devices, loaded.windows
         rejected = with_sizes(chunk.records, (*decoded.rejected, *loaded.refused))
@@ -154,7 +160,15 @@ class Pipeline:
             cpu_ns=watch.ns,
         )
         return Computed(
-            chunk.source, devices, loaded.based_on, step.windows, step.added, messages, unexplained, report
+            chunk.source,
+            devices,
+            loaded.based_on,
+            step.windows,
+            step.added,
+            messages,
+            unexplained,
+            report,
+            reach,
         )
 
     def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
@@ -169,6 +183,8 @@ class Pipeline:
             self._ports.patience(lambda: self._ports.publisher.publish(messages))
         watch.lap("publish")
         fenced = self._save(computed)
+        if self._ports.recovery is not None and computed.reach is not None:
+            self._ports.recovery.delivered(computed.source, computed.reach)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
         return replace(computed.report, fenced=len(fenced), cpu_ns=cpu_ns), fenced
@@ -180,6 +196,10 @@ class Pipeline:
     @property
     def cache_figures(self) -> CacheFigures:
         return self._cache.figures
+
+    @property
+    def recovered(self) -> Recovered:
+        return Recovered() if self._ports.recovery is None else self._ports.recovery.figures
 
     def drop_partition(self, partition: int) -> None:
         """Forget a partition's windows: it was revoked, and its next owner will change them."""
@@ -220,9 +240,13 @@ class Pipeline:
         ]
 
     def _save(self, computed: Computed) -> list[str]:
-        """Store the windows that changed; the devices whose stored window is newer than ours."""
-        changed = np.flatnonzero(computed.added)
-        if not len(changed):
+        """Store the windows that changed; the devices whose stored window is newer than ours.
+
+        The mark is to say that all are stored; so those of repeats, which did not change, come along.
+        """
+        keeps_mark = computed.reach is not None
+        changed = np.arange(len(computed.devices)) if keeps_mark else np.flatnonzero(computed.added)
+        if not len(changed) and not keeps_mark:
             return []
         names = [computed.devices[i] for i in changed.tolist()]
         saved = self._ports.patience(
@@ -232,6 +256,7 @@ class Pipeline:
                 computed.based_on[changed],
                 computed.windows[changed],
                 computed.added[changed],
+                computed.reach,
             )
         )
         return [names[i] for i in np.flatnonzero(saved == Saved.NEWER_STORED).tolist()]

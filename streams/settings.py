@@ -112,6 +112,11 @@ class Settings:
         3600.0, "A longer gap in event time, seconds, starts a device's window anew", _at_least(1, float)
     )
     window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
+    rebuild_windows_records: int = _setting(
+        0,
+        "Most records of each partition that are read again where Redis lost windows; 0: they start anew",
+        _at_least(0, int),
+    )
     window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))
     chunk_max_records: int = _setting(
         4096, "Most records of one partition that are worked on at once", _at_least(64, int)

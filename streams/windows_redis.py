@@ -6,10 +6,17 @@ a slot of Redis Cluster. A value is exactly `core.windows.WINDOW`. The script co
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
     anything else (missing, lost, another life, older)    the whole value
+
+The one that ours grew from is told by its offset and by its ring: a window that was rebuilt, or begun anew
+after a loss, ends at the same offset, and its rows stand in other places.
+
+The key of a partition's mark is that of its devices without `:<device>`, so no device can have it. Its value:
+the first 28 bytes of the windows' headers, `since` and `through`.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -22,8 +29,8 @@ from redis.retry import Retry
 
 from streams.core.events import Source
 from streams.core.features import ROW
-from streams.core.ports import Saved
-from streams.core.windows import HEAD, WIDTH, Index, Windows
+from streams.core.ports import Mark, Reach
+from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 
 _LOAD_AT_ONCE: Final = 2048
@@ -31,33 +38,57 @@ _STALE: Final = 2
 _REFUSED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 _ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_CA_FILE and Redis's ACL"
 
-# The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); the offset
-# stands at byte 32. Offsets below 2^53 are exact in Lua's numbers. ARGV: those 28 bytes, time to live in ms;
-# then six per key: the new offset, the offset it grew from, and the four answers of `_parts`.
+_IDENTITY_BYTES: Final = 28
+_OFFSETS: Final = struct.Struct("<qq")
+
+# The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
+# the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
+# exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
+# the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
+# be written unless it has. Then eight per window:
+# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
 _SAVE: Final = """
-local identity, ttl_ms, answers, arg = ARGV[1], ARGV[2], {}, 3
-for i, key in ipairs(KEYS) do
-  local ours, based_on = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local through = nil
+if ARGV[4] ~= '' then
+  windows = windows - 1
+  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
+  if #mark == 44 and string.sub(mark, 1, 28) == identity then
+    through = struct.unpack('<i8', string.sub(mark, 37, 44))
+    if through < tonumber(ARGV[3]) then through = nil end
+  end
+  if not through and ARGV[5] == '1' then
+    for i = 1, windows do answers[i] = 3 end
+    return answers
+  end
+end
+for i = 1, windows do
+  local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
   local head = redis.call('GETRANGE', key, 0, 39)
-  local stored = nil
+  local stored, grown = nil, false
   if #head == 40 and string.sub(head, 1, 28) == identity then
     stored = struct.unpack('<i8', string.sub(head, 33, 40))
+    local place, count = struct.unpack('<I2I2', string.sub(head, 29, 32))
+    grown = stored == based_on and place == tonumber(ARGV[arg + 2]) and count >= tonumber(ARGV[arg + 3])
   end
   local answer = 0
   if stored and stored > ours and stored ~= based_on then
     answer = 1
-  elseif tonumber(ARGV[arg + 2]) < 0 then
-    redis.call('SET', key, ARGV[arg + 3], 'PX', ttl_ms)
-  elseif stored and (stored == based_on or stored == ours) then
-    redis.call('SETRANGE', key, 0, ARGV[arg + 3])
-    redis.call('SETRANGE', key, tonumber(ARGV[arg + 2]), ARGV[arg + 4])
-    if ARGV[arg + 5] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 5]) end
+  elseif tonumber(ARGV[arg + 4]) < 0 then
+    redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
+  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
+    redis.call('SETRANGE', key, 0, ARGV[arg + 5])
+    redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
+    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
     redis.call('PEXPIRE', key, ttl_ms)
   else
-    answer = 2
+    answer, stale = 2, true
   end
   answers[i] = answer
-  arg = arg + 6
+  arg = arg + 8
+end
+if through and not stale and through < tonumber(ARGV[4]) then
+  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
 end
 return answers
 """
@@ -111,13 +142,16 @@ class RedisWindows:
 
     def _try_commands(self, key: str) -> None:
         self._call(self._redis.mget, [key])
-        self._call(self._save, keys=[key], args=[b"", 1000, 0, -1, -1, b"", b"", b""])
+        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b""])
         self._call(self._redis.setrange, key, 0, b"0")
         self._call(self._redis.getrange, key, 0, 0)
         self._call(self._redis.pexpire, key, 1)
 
     def key(self, source: Source, device: str) -> str:
-        return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}:{device}"
+        return f"{self.mark_key(source)}:{device}"
+
+    def mark_key(self, source: Source) -> str:
+        return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}"
 
     def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
         keys = [self.key(source, device) for device in devices]
@@ -127,34 +161,65 @@ class RedisWindows:
         return values
 
     def save(
-        self, source: Source, devices: Sequence[str], based_on: Index, windows: Windows, added: Index
+        self,
+        source: Source,
+        devices: Sequence[str],
+        based_on: Index,
+        windows: Windows,
+        added: Index,
+        reach: Reach | None = None,
     ) -> npt.NDArray[np.uint8]:
         keys = [self.key(source, device) for device in devices]
         whole = (based_on < 0) | (added >= WIDTH)
-        answers = self._write(keys, based_on, windows, np.where(whole, WIDTH, added))
+        answers = self._write(source, keys, based_on, windows, np.where(whole, WIDTH, added), reach)
         stale = np.flatnonzero(answers == _STALE)
         if len(stale):  # Redis lost them or went back in time: what we hold is the truth
             answers[stale] = self._write(
+                source,
                 [keys[i] for i in stale.tolist()],
                 based_on[stale],
                 windows[stale],
                 np.full(len(stale), WIDTH),
+                reach,
             )
-        return np.where(answers == Saved.NEWER_STORED, Saved.NEWER_STORED, Saved.DONE).astype(np.uint8)
+        return answers
+
+    def mark(self, source: Source) -> Mark | None:
+        (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
+        if value is None or len(value) != _IDENTITY_BYTES + _OFFSETS.size:
+            return None
+        if value[:_IDENTITY_BYTES] != _identity(source):
+            return None
+        return Mark(*_OFFSETS.unpack(value[_IDENTITY_BYTES:]))
+
+    def put_mark(self, source: Source, mark: Mark) -> None:
+        value = _identity(source) + _OFFSETS.pack(mark.since, mark.through)
+        self._call(self._redis.set, self.mark_key(source), value)
 
     def _write(
-        self, keys: list[str], based_on: Index, windows: Windows, added: Index
+        self,
+        source: Source,
+        keys: list[str],
+        based_on: Index,
+        windows: Windows,
+        added: Index,
+        reach: Reach | None,
     ) -> npt.NDArray[np.uint8]:
         """One script call; `added` (D,) rows of each window are sent, all of it where that is W."""
-        arguments: list[Any] = [windows[0].tobytes()[:28], self._ttl_ms]
+        arguments: list[Any] = [_identity(source), self._ttl_ms]
+        arguments += (
+            [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
+        )
         packed = windows.tobytes()
         size = windows.dtype.itemsize
-        after = windows["head"]["next"].tolist()
+        after, counts = windows["head"]["next"].tolist(), windows["head"]["count"].tolist()
         offsets = windows["head"]["offset"].tolist()
         for i, n in enumerate(added.tolist()):
             value = packed[i * size : (i + 1) * size]
-            arguments += (offsets[i], int(based_on[i]), *_parts(value, after[i], n))
-        return np.array(self._call(self._save, keys=keys, args=arguments), np.uint8)
+            grew_from = ((after[i] - n) % WIDTH, counts[i] - n)
+            arguments += (offsets[i], int(based_on[i]), *grew_from, *_parts(value, after[i], n))
+        with_mark = keys if reach is None else [*keys, self.mark_key(source)]
+        return np.array(self._call(self._save, keys=with_mark, args=arguments), np.uint8)
 
     def _call(self, command: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -163,6 +228,11 @@ class RedisWindows:
             raise WindowStoreUnavailable(
                 f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {type(exc).__name__}: {exc}"
             ) from exc
+
+
+def _identity(source: Source) -> bytes:
+    """What the headers of this life's windows begin with."""
+    return bytes(blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
 
 def _parts(value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:

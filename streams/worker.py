@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from streams.core.events import Chunk
+from streams.core.recovery import Recovered
 from streams.core.window_cache import CacheFigures
 from streams.errors import Unavailable
 from streams.models.entry import Entry
@@ -144,6 +145,10 @@ class Worker:
         self.partitions = frozenset()
         self.lag = {}
 
+    def progressed(self) -> None:
+        """Of a chunk that takes long."""
+        self._progress_s = self._clock_s()
+
     def note_away(self, problem: Unavailable | None) -> None:
         self.away = None if problem is None else str(problem)
         self._progress_s = self._clock_s()  # every attempt that fails tells of it anew
@@ -198,6 +203,10 @@ class Worker:
     def cache(self) -> CacheFigures:
         return self._pipeline.cache_figures if self._pipeline is not None else CacheFigures(0, 0, 0, 0)
 
+    @property
+    def recovered(self) -> Recovered:
+        return self._pipeline.recovered if self._pipeline is not None else Recovered()
+
     def figures(self) -> dict[str, object]:
         """The totals and what the process has used, as one JSON object."""
         rss_kib, peak_rss_kib = _memory_kib()
@@ -209,6 +218,7 @@ class Worker:
             "repeats": totals.repeats,
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
+            "rebuilt_windows": self.recovered.windows,
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
             "partitions": sorted(self.partitions),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Source
-from streams.core.ports import Saved
+from streams.core.ports import Mark, Reach, Saved
 from streams.core.windows import WINDOW, Index, Windows
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 
@@ -18,6 +18,7 @@ class FakeWindows:
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, int, str], bytes] = {}
+        self.marks: dict[tuple[str, int], tuple[bytes, Mark]] = {}
         self.away = 0  # how many calls fail before the next one succeeds
 
     def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
@@ -25,10 +26,20 @@ class FakeWindows:
         return [self.values.get((source.topic, source.partition, device)) for device in devices]
 
     def save(
-        self, source: Source, devices: Sequence[str], based_on: Index, windows: Windows, added: Index
+        self,
+        source: Source,
+        devices: Sequence[str],
+        based_on: Index,
+        windows: Windows,
+        added: Index,
+        reach: Reach | None = None,
     ) -> npt.NDArray[np.uint8]:
         self._answer()
         saved = np.zeros(len(devices), np.uint8)
+        life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
+        reached = reach is not None and life == source.topic_id.bytes and mark.through >= reach.follows
+        if reach is not None and reach.only_with_mark and not reached:
+            return np.full(len(devices), Saved.NO_MARK, np.uint8)
         for i, device in enumerate(devices):
             key = (source.topic, source.partition, device)
             window = windows[i]
@@ -40,7 +51,21 @@ class FakeWindows:
                     saved[i] = Saved.NEWER_STORED
                     continue
             self.values[key] = window.tobytes()
+        if reach is not None and reached:
+            self.marks[source.topic, source.partition] = (
+                life,
+                Mark(mark.since, max(mark.through, reach.last)),
+            )
         return saved
+
+    def mark(self, source: Source) -> Mark | None:
+        self._answer()
+        life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
+        return mark if life == source.topic_id.bytes else None
+
+    def put_mark(self, source: Source, mark: Mark) -> None:
+        self._answer()
+        self.marks[source.topic, source.partition] = (source.topic_id.bytes, mark)
 
     def _answer(self) -> None:
         if self.away:

@@ -25,6 +25,10 @@ SCHEDULES = {
         Fault(Kind.BROKER, 1.0, 0.5),
         Fault(Kind.REDIS_LOSS, 1.5, 0.5),
     ),
+    "Redis with its data lost and a worker killed, windows rebuilt": (
+        Fault(Kind.REDIS_LOSS, 1.5, 0.5),
+        Fault(Kind.KILL, 2.0, 0.0),
+    ),
 }
 
 
@@ -34,8 +38,10 @@ def test_nothing_is_lost_or_wrong_whatever_dies(name: str, kafka: Broker, redis_
     if not isinstance(kafka, ApacheKafka):
         pytest.skip("kills a Kafka of its own")
     schedule = Schedule(1, 1, 1, 2, SCHEDULES[name], flow_s=4.0)
-    (outcome,) = run_all([schedule], None, print)
+    rebuild = "rebuilt" in name
+    (outcome,) = run_all([schedule], None, print, rebuild=rebuild)
     assert outcome.broken == []
+    assert not (rebuild and outcome.cold)
     assert outcome.ended_by_themselves == 0
     assert sorted(one.kind for one in outcome.struck) == sorted(fault.kind for fault in schedule.faults)
     assert outcome.events >= 800

@@ -290,6 +290,12 @@ def test_after_a_loss_a_shorter_window_is_cold_and_must_hold_what_came_after_the
     assert judge(lost_data(2, 2, 3)).broken == []
 
 
+def test_where_windows_are_rebuilt_none_may_be_shorter() -> None:
+    cold = judge(replace(lost_data(1, 3, 4), rebuilds=True))
+    assert {one.law for one in cold.broken} == {Law.WRONG_VERDICT, Law.WRONG_WINDOW}
+    assert judge(replace(lost_data(4, 3, 4), rebuilds=True)).broken == []
+
+
 def test_a_shorter_window_from_before_the_loss_is_wrong() -> None:
     case = lost_data(1, 5, 6)
     assert Law.WRONG_VERDICT in {one.law for one in judge(case).broken}

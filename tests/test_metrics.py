@@ -9,9 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.codec.models import ModelRef
 from streams.core.events import Chunk, Source
+from streams.core.recovery import Recovered
+from streams.core.window_cache import CacheFigures
 from streams.metrics import exposition
 from streams.pipeline import Report
-from streams.worker import Worker
+from streams.worker import STUCK_AFTER_S, Worker
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 MODEL = ModelRef("kdd99", "2", "ab" * 32)
@@ -58,6 +60,31 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     assert found["autodeep_stage_cpu_seconds_total", "infer"] == 3.0
     assert found["autodeep_model_info", f"{'ab' * 32},kdd99,2"] == 1
     assert found["process_resident_memory_bytes", ""] > 1e6
+
+
+class Rebuilt:
+    """As much of a pipeline as tells what was rebuilt."""
+
+    cache_figures = CacheFigures(0, 0, 0, 0)
+    recovered = Recovered(rebuilds=2, windows=40)
+
+
+def test_rebuilt_windows_are_counted() -> None:
+    worker = Worker()
+    assert scraped(worker)["autodeep_rebuilt_windows_total", ""] == 0
+    worker.serve(Rebuilt())  # type: ignore[arg-type]
+    assert scraped(worker)["autodeep_window_rebuilds_total", ""] == 2
+    assert scraped(worker)["autodeep_rebuilt_windows_total", ""] == 40
+
+
+def test_a_chunk_that_is_rebuilding_windows_is_progress() -> None:
+    now_s = 0.0
+    worker = Worker(lambda: now_s)
+    worker.take_up(Chunk(SOURCE, (Record(10),), 20))  # type: ignore[arg-type]
+    now_s = STUCK_AFTER_S + 1
+    assert not worker.live
+    worker.progressed()
+    assert worker.live
 
 
 def test_chunks_are_counted_in_buckets_each_with_all_below_it() -> None:

@@ -173,6 +173,13 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
         verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= len(rows))
         decided = order(tested.settings, nonsense(), wait_s=DEADLINE_S)  # read, decided, written
         assert worker.stop() == 0
+        tested.send([(device.encode(), value) for device, value in zip(devices, values, strict=True)])
+        rebuilding = tested.worker(
+            **secured.settings(rebuild_windows_records="1000")
+        )  # nobody marked anything
+        tested.read([tested.topics.classified], lambda found: len(found) >= 2 * len(rows))
+        assert rebuilding.stop() == 0
+    assert "reading back offsets 0 to 199" in tested.logs()
     assert (decided.outcome, decided.kind) == ("refused", "decision")
     assert {decode_alert(message.value()).offset for message in verdicts} == set(range(len(rows)))
     assert "away" not in tested.logs()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from streams.core.events import Source
 from streams.core.features import ROW
-from streams.core.ports import Saved, WindowStore
+from streams.core.ports import Mark, Reach, Saved, WindowStore
 from streams.core.windows import WIDTH, WINDOW, Windows, blank, in_order, unpack
 from streams.errors import SettingsError, WindowStoreUnavailable
 from streams.windows_redis import RedisWindows
@@ -124,6 +126,100 @@ def test_another_life_of_the_topic_begins_anew(store: WindowStore) -> None:
     value = stored(store, reborn)
     assert value is not None
     assert np.frombuffer(value, WINDOW)["head"]["offset"].tolist() == [0]
+
+
+def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_another(
+    store: WindowStore,
+) -> None:
+    """One worker's window began anew after a loss, or was rebuilt; the other's has all its rows."""
+    full = grown(blank(1, SOURCE), 20, 19)
+    for rows in (1, 4, 16):  # 4: its next row has the place that the full one's has
+        short = grown(blank(1, SOURCE), rows, 19)
+        for held, other in ((full, short), (short, full)):
+            source = replace(SOURCE, topic=uuid.uuid4().hex)
+            save(store, blank(1, SOURCE), held, 16, source)
+            after = grown(other, 2, 21)
+            assert save(store, other, after, 2, source) == Saved.DONE
+            assert same_window(stored(store, source), after)
+            beside = grown(held, 2, 21)
+            assert save(store, held, beside, 2, source) == Saved.DONE
+            assert same_window(stored(store, source), beside)
+
+
+def reach_saved(store: WindowStore, follows: int, last: int, source: Source = SOURCE) -> Mark | None:
+    """The mark after a save of no windows with that reach."""
+    none = np.zeros(0, np.int64)
+    store.save(source, [], none, blank(0, source), none, Reach(follows, last))
+    return store.mark(source)
+
+
+def test_a_mark_goes_on_from_where_it_stood_and_never_back(store: WindowStore) -> None:
+    far = 2**50
+    assert reach_saved(store, -1, 9) is None, "a save makes no mark: it may be the first after a loss"
+    store.put_mark(SOURCE, Mark(3, 9))
+    assert reach_saved(store, 9, 14) == Mark(3, 14)
+    assert reach_saved(store, 15, 20) == Mark(3, 14), "something between was not saved"
+    assert reach_saved(store, 4, 8) == Mark(3, 14), "read again"
+    assert reach_saved(store, 12, far) == Mark(3, far)
+    assert reach_saved(store, far, far + 1) == Mark(3, far + 1)
+
+
+def test_windows_that_need_their_mark_are_not_stored_without_it(store: WindowStore) -> None:
+    after = grown(blank(1, SOURCE), 3, 3)
+    arguments = (SOURCE, ["a"], np.array([-1]), after, np.array([3]))
+    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
+    store.put_mark(SOURCE, Mark(0, 2))
+    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
+    assert store.load(SOURCE, ["a"]) == [None]
+    assert store.mark(SOURCE) == Mark(0, 2)
+    assert store.save(*arguments, Reach(2, 5, only_with_mark=True)).tolist() == [Saved.DONE]
+    assert store.load(SOURCE, ["a"]) == [after.tobytes()]
+    assert store.mark(SOURCE) == Mark(0, 5)
+
+
+def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStore) -> None:
+    store.put_mark(SOURCE, Mark(0, -1))
+    after = grown(blank(1, SOURCE), 3, 2)
+    store.save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), Reach(-1, 4))
+    lost = grown(after, 1, 5)
+    store.save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5))  # at the second go
+    assert store.mark(SOURCE) == Mark(0, 5)
+    assert same_window(stored(store), after)
+    assert same_window(store.load(SOURCE, ["b"])[0], lost)
+
+
+class CutOff(RedisWindows):
+    """Dies between the two calls of a save whose first one finds that windows were lost."""
+
+    calls = 0
+
+    def _write(self, *args: Any) -> npt.NDArray[np.uint8]:
+        self.calls += 1
+        if self.calls == 2:
+            raise WindowStoreUnavailable("cut off")
+        return super()._write(*args)
+
+
+@pytest.mark.redis
+def test_a_mark_does_not_go_on_before_all_windows_are_written(redis_url: str) -> None:
+    with CutOff(redis_url, uuid.uuid4().hex, 3600, 5) as windows:
+        windows.put_mark(SOURCE, Mark(0, 8))
+        after = grown(grown(blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
+        with pytest.raises(WindowStoreUnavailable):
+            windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+        assert windows.mark(SOURCE) == Mark(0, 8)
+        windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+        assert windows.mark(SOURCE) == Mark(0, 9)
+
+
+def test_a_mark_is_of_one_life_and_no_device_has_its_key(store: WindowStore) -> None:
+    store.put_mark(SOURCE, Mark(0, 9))
+    assert store.load(SOURCE, ["", ":", "}"]) == [None, None, None]
+    reborn = replace(SOURCE, topic_id=uuid.UUID(int=8))
+    assert store.mark(reborn) is None
+    assert store.mark(replace(SOURCE, partition=4)) is None
+    assert reach_saved(store, -1, 20, reborn) is None
+    assert store.mark(SOURCE) == Mark(0, 9)
 
 
 def test_partitions_do_not_see_each_other(store: WindowStore) -> None:

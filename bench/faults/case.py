@@ -88,10 +88,16 @@ class Case:
     stored: Mapping[tuple[int, str], Stored | None]
     """Partition and device to the window under their key."""
     alert_topic: Callable[[str], str]
+    rebuilds: bool = False
+    """Whether workers rebuild windows after a loss, from all that the topic holds."""
 
     def seen(self, event: Event) -> int:
         """How many events the verdict on this one looks at, with its whole window there."""
         return min(len(event.history), self.width)
+
+    def is_rebuilt(self, event: Event) -> bool:
+        """Of a topic that is gone nothing can be read back."""
+        return self.rebuilds and event.place.life == len(self.lives) - 1
 
     def id_of(self, place: Place) -> str:
         name = f"{self.lives[place.life]}/{place.partition}/{place.offset}"

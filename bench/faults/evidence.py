@@ -48,6 +48,7 @@ def gather(servers: Servers, flow: Flow, diary: Diary) -> Case:
         letters=[_letter(message, lives) for message in to_the_end(servers, [topics.dead_letters])],
         stored=_stored(servers, events, len(lives) - 1),
         alert_topic=topics.alerts,
+        rebuilds=servers.settings.rebuild_windows_records > 0,
     )
 
 

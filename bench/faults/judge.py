@@ -3,6 +3,7 @@
 What is allowed: repeats of the same content; another of the alike models once it was ordered; and, where
 Redis lost its data, a shorter window from the moment of the loss on, with the verdict that just this window
 gives (counted as `cold`). It may be no shorter than what the device was judged for after the last loss.
+Where workers rebuild windows none may be shorter, but for a topic that is gone.
 
 The life of a topic that was deleted: nothing can be read of it any more, so its input is what the producer
 was told. Judged must be all that was committed just before the deletion, and nothing may be skipped: in a
@@ -137,7 +138,7 @@ class _Hearing:
     def _least_fill(self, event: Event, alert: Alert) -> int:
         """The full window; after a loss, as many of its events as were judged wholly after the last loss."""
         past = [after for before, after in self._case.losses if before <= alert.detected_at_us]
-        if not past:
+        if not past or self._case.is_rebuilt(event):
             return event.full
         since_us, least = max(past), 1
         for number in reversed(event.history[:-1]):

@@ -44,7 +44,7 @@ def _wrong(case: Case, event: Event, stored: Stored | None, fills: Set[int]) -> 
     told = fills or {case.seen(event)}
     if min(count, case.width) not in told or count > event.full:
         return f"it holds {count} of {event.full} events, and the verdict looked at {sorted(told)}"
-    if not case.losses and count != event.full:
-        return f"it holds {count} of {event.full} events, and nothing was lost"
+    if (not case.losses or case.is_rebuilt(event)) and count != event.full:
+        return f"it holds {count} of {event.full} events, and nothing was lost for good"
     rows = tuple(case.row(case.events[number]) for number in event.history[-count:])
     return None if rows == stored.rows else "its rows are not the device's last"

@@ -40,19 +40,24 @@ _ASK_S: Final = 0.5
 Say = Callable[[str], None]
 
 
-def run_all(schedules: Sequence[Schedule], data: Path | None, say: Say) -> list[Outcome]:
+def run_all(
+    schedules: Sequence[Schedule], data: Path | None, say: Say, *, rebuild: bool = False
+) -> list[Outcome]:
     outcomes = []
     for schedule in schedules:
         say(f"schedule {schedule.number} (seed {schedule.seed}): {schedule}")
-        outcomes.append(run(schedule, data))
+        outcomes.append(run(schedule, data, rebuild=rebuild))
         say(f"schedule {schedule.number}: {in_words(outcomes[-1])}")
     return outcomes
 
 
-def run(schedule: Schedule, data: Path | None) -> Outcome:
+def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outcome:
     """One schedule, from its servers' start to its judgement."""
     events = feed(data, int(schedule.flow_s * EVENTS_PER_S), schedule.seed * 1000 + schedule.number)
-    with serving(schedule.nodes) as servers, Fleet(servers.environment, servers.logs) as fleet:
+    with (
+        serving(schedule.nodes, rebuild=rebuild) as servers,
+        Fleet(servers.environment, servers.logs) as fleet,
+    ):
         fleet.start(schedule.workers, PARTITIONS)
         flow = Flow(servers.settings, events, EVENTS_PER_S)
         stage = Stage(servers, fleet, flow, Diary())

@@ -57,7 +57,7 @@ class Servers:
 
 
 @contextmanager
-def serving(nodes: int) -> Iterator[Servers]:
+def serving(nodes: int, *, rebuild: bool = False) -> Iterator[Servers]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-bench-")))
         digests = dict(zip(VERSIONS, alike(str(folder / "store"), len(VERSIONS)), strict=True))
@@ -68,7 +68,7 @@ def serving(nodes: int) -> Iterator[Servers]:
             front.target_port = port
         redis = stack.enter_context(RedisServer(_APPEND_ONLY))
         before_redis = stack.enter_context(Proxy(redis.port))
-        environment = _environment(kafka, before_redis, folder / "store")
+        environment = _environment(kafka, before_redis, folder / "store", rebuild)
         direct = replace(
             Settings.from_environment(environment),
             kafka_servers=kafka.bootstrap_servers,
@@ -81,7 +81,7 @@ def serving(nodes: int) -> Iterator[Servers]:
         yield Servers(direct, environment, logs, kafka, redis, fronts, before_redis, digests, *locks)
 
 
-def _environment(kafka: ApacheKafka, before_redis: Proxy, store: Path) -> dict[str, str]:
+def _environment(kafka: ApacheKafka, before_redis: Proxy, store: Path, rebuild: bool) -> dict[str, str]:
     settings = {
         "kafka_servers": kafka.fronted_servers,
         "redis_url": f"redis://127.0.0.1:{before_redis.port}/0",
@@ -91,5 +91,6 @@ def _environment(kafka: ApacheKafka, before_redis: Proxy, store: Path) -> dict[s
         "model_latency_ratio": "10",  # the models are alike, and this machine is busy
         "window_cache_mib": "16",
         "chunk_max_records": "512",
+        "rebuild_windows_records": "1000000" if rebuild else "0",  # more than a schedule has
     }
     return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}

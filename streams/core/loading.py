@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.core import windows as sequence
-from streams.core.events import Chunk, Events, Rejected, Source
+from streams.core.events import Chunk, Events, Rejected
 from streams.core.newcomers import Mask, Newcomers
 from streams.core.patience import Patience
 from streams.core.ports import WindowStore
+from streams.core.recovery import Recovery, trusted
 from streams.core.window_cache import WindowCache
 from streams.core.windows import Index, Windows
 
@@ -44,9 +45,15 @@ class Loading:
     """One worker's; its `cache` and `newcomers` are changed on the way."""
 
     def __init__(
-        self, store: WindowStore, patience: Patience, cache: WindowCache, newcomers: Newcomers
+        self,
+        store: WindowStore,
+        recovery: Recovery | None,
+        patience: Patience,
+        cache: WindowCache,
+        newcomers: Newcomers,
     ) -> None:
         self._store = store
+        self._recovery = recovery
         self._patience = patience
         self._cache = cache
         self._newcomers = newcomers
@@ -54,7 +61,7 @@ class Loading:
     def __call__(self, chunk: Chunk, events: Events) -> Loaded:
         """Raises Unavailable when the patience ends while the store is away."""
         source = chunk.source
-        found = self._find(source, events)
+        found = self._find(chunk, events)
         admitted = self._newcomers.admit(chunk, events, found.device, found.is_new)  # (N,)
         refused = self._newcomers.refused(events, admitted)
         if refused:  # before they take a place in memory: a flood drives nobody out
@@ -72,18 +79,27 @@ class Loading:
 
     def forget(self, partition: int) -> None:
         """It was revoked: its next owner will change its windows."""
+        if self._recovery is not None:
+            self._recovery.drop_partition(partition)
         self._cache.drop_partition(partition)
         self._newcomers.forget(partition)
 
-    def _find(self, source: Source, events: Events) -> _Found:
-        devices, device = _numbered(events.device_id)
+    def _find(self, chunk: Chunk, events: Events) -> _Found:
+        source = chunk.source
+        devices, device = sequence.numbered(events.device_id)
         slots = self._cache.find(source.partition, devices)
         missing = np.flatnonzero(slots < 0)  # (M,)
         absent = [devices[i] for i in missing.tolist()]
-        values = self._patience(lambda: self._store.load(source, absent)) if absent else []
+        values, since = self._patience(lambda: self._stored(chunk, absent)) if absent else ([], 0)
         is_new = np.zeros(len(devices), bool)
         is_new[missing] = [value is None for value in values]
-        return _Found(devices, device, slots, sequence.unpack(values, source), is_new)
+        return _Found(devices, device, slots, trusted(sequence.unpack(values, source), since), is_new)
+
+    def _stored(self, chunk: Chunk, devices: Sequence[str]) -> tuple[list[bytes | None], int]:
+        """Their values, and the offset before which the rows of a window do not count."""
+        if self._recovery is None:
+            return self._store.load(chunk.source, devices), 0
+        return self._recovery.load(chunk, devices)
 
 
 def _without(found: _Found, admitted: Mask) -> _Found:
@@ -97,12 +113,3 @@ def _without(found: _Found, admitted: Mask) -> _Found:
         found.stored[np.isin(missing, kept)],
         found.is_new[kept],
     )
-
-
-def _numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
-    """The distinct devices (D), in order of appearance, and each event's place (N,) among them."""
-    number: dict[str, int] = {}
-    place = np.fromiter(
-        (number.setdefault(device_id, len(number)) for device_id in device_ids), np.int64, len(device_ids)
-    )
-    return list(number), place

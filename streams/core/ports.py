@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
@@ -19,6 +20,30 @@ class Saved(IntEnum):
     DONE = 0
     NEWER_STORED = 1
     """A window with a later offset stands there: another worker owns the device by now."""
+    NO_MARK = 3
+    """Nothing was written, as the reach asks for a mark: the partition's windows were lost meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a partition's stored windows are complete; it stands beside them, and is lost with them.
+
+    A stored window whose last offset is `since` or later lacks none of its device's events up to the offset
+    `through` that came after the window's own first. What one that ends before `since` lacks nobody knows.
+    """
+
+    since: int
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A chunk among the chunks of its partition: it goes on after the offset `follows`, to `last`."""
+
+    follows: int
+    last: int
+    only_with_mark: bool = False
+    """A rebuild's piece: without those before it, its windows would be short and look whole."""
 
 
 class WindowStore(Protocol):
@@ -33,12 +58,23 @@ class WindowStore(Protocol):
         based_on: Index,
         windows: Windows,
         added: Index,
+        reach: Reach | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Store windows (D,), of which the last `added` (D,) rows are new; answers Saved (D,).
 
         `based_on` (D,) is the last offset of the window that each grew from, -1 for a blank one. A stored
-        window of this life of the topic with a later offset than the given one stays as it is.
+        window of this life of the topic with a later offset than the given one stays as it is. With a
+        `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
+        Where that is asked for and it did not, nothing is stored and every answer is NO_MARK.
         """
+        ...
+
+    def mark(self, source: Source) -> Mark | None:
+        """None where there is none of this life of the partition and this layout of windows."""
+        ...
+
+    def put_mark(self, source: Source, mark: Mark) -> None:
+        """Whatever stood there before; it does not expire."""
         ...
 
 
@@ -50,3 +86,15 @@ class Publisher(Protocol):
 
 class Decoder(Protocol):
     def decode(self, records: Sequence[RawRecord]) -> Decoded: ...
+
+
+class History(Protocol):
+    """What a partition still keeps of its past. Raises BrokerUnavailable; every call may be repeated."""
+
+    def first_offset(self, source: Source) -> int:
+        """The first offset still kept; beyond every offset where this life of the topic is over."""
+        ...
+
+    def read(self, source: Source, first: int, end: int) -> Generator[Sequence[RawRecord], None, None]:
+        """The records of offsets `first` <= offset < `end`, ascending, some at a time."""
+        ...

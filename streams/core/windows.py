@@ -15,6 +15,7 @@ longer than `idle_us` starts the window anew; so does another life of the topic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +93,15 @@ def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArr
     if source.topic_id == NO_TOPIC_ID:
         same &= head["offset"] < end_offset
     return np.asarray(same)
+
+
+def numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
+    """The distinct devices (D), in order of appearance, and each event's place (N,) among them."""
+    number: dict[str, int] = {}
+    place = np.fromiter(
+        (number.setdefault(device_id, len(number)) for device_id in device_ids), np.int64, len(device_ids)
+    )
+    return list(number), place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
