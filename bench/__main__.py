@@ -173,6 +173,27 @@ def scaling(
         raise typer.Exit(1)
 
 
+@app.command()
+def soak(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    minutes: int = typer.Option(30, min=1, help="How long; each minute has a fault."),
+    share: float = typer.Option(0.7, min=0.01, max=1.0, help="Of the capacity, which is measured first."),
+    seed: int = typer.Option(1, help="What the faults are drawn from."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """A steady load with a fault each minute: events lost, and how the memory of a worker grows.
+
+    Exit code 1 where an event was lost.
+    """
+    from bench.soak import Plan, measure
+
+    plan = Plan(minutes, share, seed)
+    result = measure(data, plan, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(result, as_json)
+    if result["lost"]:
+        raise typer.Exit(1)
+
+
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from streams.core.topics import Topics
 from streams.kafka.client import LOG, client_config
 from streams.settings import Settings
 
@@ -18,6 +19,11 @@ STALLED_S: Final = 60.0
 class Configured(Protocol):
     @property
     def settings(self) -> Settings: ...
+
+
+class Topical(Configured, Protocol):
+    @property
+    def topics(self) -> Topics: ...
 
 
 def until_stalled(parts: Configured, topics: Sequence[str], enough: Callable[[], bool]) -> Iterator[Message]:

@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bench.output import to_the_end
-from bench.parts import Parts
+from bench.output import Topical, to_the_end
 from streams.codec.alerts import decode_alert
 
 Times = npt.NDArray[np.int64]
@@ -51,7 +50,7 @@ class Verdicts:
         return len(self.sent_us)
 
 
-def read_verdicts(parts: Parts) -> Verdicts:
+def read_verdicts(parts: Topical) -> Verdicts:
     """By partition and offset of their events: millions fit into memory."""
     seen, places = set[int](), dict[str, int]()
     sent_us, appended_us, model = array("q"), array("q"), array("q")

@@ -69,7 +69,7 @@ def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outc
         flow.finish()  # poison that came after the last event
         wait_done(servers)
         fleet.stop()
-        return _judged(schedule, stage)
+        return _judged(schedule, stage, flow)
 
 
 def wait_done(servers: Servers) -> None:
@@ -87,9 +87,9 @@ def wait_done(servers: Servers) -> None:
         time.sleep(_ASK_S)
 
 
-def _judged(schedule: Schedule, stage: Stage) -> Outcome:
+def _judged(schedule: Schedule, stage: Stage, flow: Flow) -> Outcome:
     diary, fleet = stage.diary, stage.fleet
-    case = gather(stage.servers, stage.flow, diary)
+    case = gather(stage.servers, flow, diary)
     judgement = judge(case)
     by_partition = times(case, judgement)
     pairs = [pair for of_one in by_partition.values() for pair in of_one]

@@ -95,11 +95,12 @@ def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Sched
     for _ in range(rng.randint(2, 4)):
         left = [kind for kind in possible if kind not in _ONCE or kind not in chosen]
         chosen += [rng.choice(left)] if left else []
-    faults = sorted((_fault(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
+    faults = sorted((fault_of(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
     return Schedule(number, seed, nodes, rng.randint(2, 4), tuple(faults))
 
 
-def _fault(rng: random.Random, kind: Kind) -> Fault:
+def fault_of(rng: random.Random, kind: Kind) -> Fault:
+    """One of that kind; when, how long, whom and how is drawn."""
     at_s, which = round(rng.uniform(1.0, FLOW_S - 6.0), 1), rng.randrange(12)
     if kind is Kind.ZOMBIE:
         return Fault(kind, at_s, round(rng.uniform(*BEYOND_SESSION_S), 1), which)
