@@ -110,6 +110,7 @@ def kills(
 def faults(  # noqa: PLR0917  # options are arguments
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     schedules: int = typer.Option(10, min=1, help="Schedules, drawn one by one from the seed."),
+    first: int = typer.Option(1, min=1, help="The number to begin with, where many are run in parts."),
     seed: int = typer.Option(1, help="What they are drawn from."),
     only: int = typer.Option(0, min=0, help="The number of the one schedule to run; 0: all."),
     kinds: str = typer.Option("", help="Only these kinds of fault, comma-separated; empty: all."),
@@ -130,7 +131,7 @@ def faults(  # noqa: PLR0917  # options are arguments
     from bench.faults.schedules import draw, kinds_named
 
     chosen = kinds_named(kinds)
-    numbers = [only] if only else range(1, schedules + 1)
+    numbers = [only] if only else range(first, schedules + 1)
     drawn = [draw(seed, number, chosen) for number in numbers]
 
     def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""`python -m streams.embedded`: Apache Kafka and Redis for development, until Ctrl-C."""
+"""`python -m streams.embedded`: Apache Kafka and Redis for development, until Ctrl-C or a closed terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from streams.errors import AutodeepError
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, signal.default_int_handler)
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         try:
             kafka, redis = stack.enter_context(ApacheKafka()), stack.enter_context(RedisServer())
