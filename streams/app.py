@@ -159,6 +159,7 @@ def create_app(
     app = faust.App(settings.group, **app_settings(settings))
     patience, topic_ids = BackOff(worker.wait, _noting(worker)), TopicIds(settings)
     app.ask_topic_id = lambda topic: patience(lambda: topic_ids(topic))
+    app.note_read = worker.note_read
     _add_agent(app, telemetry, worker)
     if models is not None:
         _add_models(app, settings, models, worker)

@@ -88,6 +88,7 @@ class Worker:
         self._under_way = 0
         self._progress_s = clock_s()
         self._turned_s: float | None = None
+        self._read_s = clock_s()
 
     def serve(self, pipeline: Pipeline, entry: Entry | None = None) -> None:
         """`entry` is None where changes of model are not followed."""
@@ -133,6 +134,7 @@ class Worker:
 
     def assigned(self, partitions: frozenset[int]) -> None:
         self.partitions = partitions
+        self.note_read()
         self.lag = dict.fromkeys(sorted(partitions), 0)
         if self._entry is not None:
             self._entry.assigned()
@@ -151,7 +153,11 @@ class Worker:
 
     def note_away(self, problem: Unavailable | None) -> None:
         self.away = None if problem is None else str(problem)
-        self._progress_s = self._clock_s()  # every attempt that fails tells of it anew
+        self._progress_s = self._read_s = self._clock_s()  # every attempt that fails tells of it anew
+
+    def note_read(self) -> None:
+        """Its partitions were asked for records, and there were some or none."""
+        self._read_s = self._clock_s()
 
     async def turn(self) -> None:
         """For the event loop: while it turns, this says so."""
@@ -168,15 +174,19 @@ class Worker:
 
     @property
     def standstill_s(self) -> float:
-        """For how long nothing has moved: chunks are under way and none is done, or the event loop hangs.
+        """For how long nothing has moved.
+
+        Chunks are under way and none is done; or partitions are held and nobody asks for their records; or
+        the event loop hangs.
 
         To wait for what is away is no standstill as long as it is tried again; to wait for an answer that
         never comes is one. A chunk that is held back, or waits for its model, is not under way yet.
         """
         now_s = self._clock_s()
         chunks_s = now_s - self._progress_s if self._under_way else 0.0
+        read_s = now_s - self._read_s if self.partitions else 0.0
         loop_s = now_s - self._turned_s if self._turned_s is not None else 0.0
-        return max(chunks_s, loop_s)
+        return max(chunks_s, read_s, loop_s)
 
     @property
     def under_way(self) -> int:

@@ -126,7 +126,7 @@ class Broker:
         self._fetcher = self._subscriptions = self
         self._max_poll_records = None
         self.thread.consumer = self  # type: ignore[assignment]
-        self.thread.app = SimpleNamespace(ask_topic_id=self.ask)
+        self.thread.app = SimpleNamespace(ask_topic_id=self.ask, consumer_generation_id=7)
 
     def ask(self, topic: str) -> uuid.UUID:
         self.asked += 1
@@ -181,6 +181,31 @@ def test_nothing_is_delivered_where_a_rebalance_began_while_the_broker_was_asked
     broker = Broker(LIFE)
     broker.flow_active = False
     assert broker.fetch() == {}
+
+
+def test_nothing_is_delivered_where_a_rebalance_passed_while_the_broker_was_asked() -> None:
+    """What was fetched before it may lie beyond what was committed and not delivered."""
+    broker = Broker(LIFE)
+
+    def ask(topic: str) -> uuid.UUID:
+        broker.thread.app.consumer_generation_id += 1
+        return LIFE
+
+    broker.thread.app.ask_topic_id = ask
+    assert broker.fetch() == {}
+
+
+def test_a_seek_that_comes_after_the_next_rebalance_moves_nothing() -> None:
+    broker = Broker(LIFE)
+
+    def ask(topic: str) -> uuid.UUID:
+        broker.thread.app.consumer_generation_id += 1
+        return LIFE
+
+    broker.thread.app.ask_topic_id = ask
+    broker.thread._ensure_consumer = lambda: broker
+    assert asyncio.run(broker.thread._seek_to_committed()) == {}
+    assert broker.sought == {}
 
 
 def test_while_fetches_go_well_nothing_is_asked() -> None:

@@ -115,6 +115,25 @@ def test_an_event_loop_that_hangs_ends_the_worker_even_between_chunks() -> None:
     assert 895 < ended_s <= 910
 
 
+def holds(worker: Clocked) -> None:
+    worker.assigned(frozenset({1}))
+
+
+def test_one_that_holds_partitions_and_does_not_read_them_ends() -> None:
+    ended_s = end_of((100.0, holds), *every(10, 1_000, Clocked.note_read))
+    assert ended_s is not None
+    assert 1_290 < ended_s <= 1_300
+
+
+def test_one_that_reads_nothing_because_there_is_nothing_goes_on() -> None:
+    assert end_of((100.0, holds), *every(10, 5_000, Clocked.note_read), (5_000.0, stops)) is None
+
+
+def test_without_partitions_there_is_nothing_to_read() -> None:
+    released = (200.0, lambda worker: asyncio.run(worker.revoked()))
+    assert end_of((100.0, holds), released, (5_000.0, stops)) is None
+
+
 def test_a_process_that_was_suspended_goes_on_where_it_stood() -> None:
     def sleeps(worker: Clocked) -> None:
         worker.now_s += 3_600

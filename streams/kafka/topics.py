@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Patience
 from streams.core.topics import Topics
-from streams.errors import AccessDenied, BrokerUnavailable, SettingsError
+from streams.errors import AccessDenied, AutodeepError, BrokerUnavailable, SettingsError
 from streams.kafka.client import LOG, Refusals, client_config, where
 from streams.settings import Settings
 
@@ -221,7 +221,10 @@ def topic_id(settings: Settings, topic: str) -> uuid.UUID:
 
 
 class TopicIds:
-    """Asks for the id of a topic's present life, over one connection."""
+    """Asks for the id of a topic's present life, over one connection for as long as it gives answers.
+
+    It asks the broker that its first answer named as the controller, also while that one is away.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -238,7 +241,11 @@ class TopicIds:
         if not self._gives_ids:
             return NO_TOPIC_ID
         asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
-        given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
+        try:
+            given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
+        except AutodeepError:
+            self._admin = None
+            raise
         if given is None:
             return NO_TOPIC_ID
         mask = (1 << 64) - 1

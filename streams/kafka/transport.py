@@ -159,15 +159,15 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
         Nothing of it where a rebalance began meanwhile, after which all is read from what was committed.
         """
-        topics = {tp.topic for tp in fetched}
+        topics, generation = {tp.topic for tp in fetched}, self._generation()
         known = {topic: self._topic_ids.get(topic) for topic in topics}
         await self._learn_topic_ids(topics)
+        if not self.consumer.flow_active or self._generation() != generation:
+            return {}
         changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
         if changed:
             places = {tp for tp in consumer.assignment() if tp.topic in changed}
             await seek_to_committed(consumer, self._topic_ids, places)
-        if not self.consumer.flow_active:
-            return {}
         return {tp: records for tp, records in fetched.items() if tp.topic not in changed}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
@@ -176,9 +176,15 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     async def _seek_to_committed(self) -> Mapping[TP, int | None]:
         consumer = self._ensure_consumer()
-        places = consumer.assignment()
+        places, generation = consumer.assignment(), self._generation()
         await self._learn_topic_ids({tp.topic for tp in places})
+        if self._generation() != generation:
+            return {}  # there is another assignment by now, for which this is done again
         return await seek_to_committed(consumer, self._topic_ids, places)
+
+    def _generation(self) -> int:
+        """Of the group: it changes with every rebalance."""
+        return int(self.app.consumer_generation_id)
 
     async def _learn_topic_ids(self, topics: Iterable[str]) -> None:
         """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more."""
@@ -271,6 +277,8 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         self._of_former_life: WeakSet[ConsumerMessage] = WeakSet()
         self._life: dict[TP, uuid.UUID] = {}  # of what was delivered last
         super().__init__(*args, **kwargs)
+        self._note_read: Callable[[], None] = getattr(self.app, "note_read", lambda: None)
+        """Told at least each second while reading goes on, whether there is anything or not."""
         self.app.sensors.add(_Processed(self))
 
     def _new_consumer_thread(self) -> ChunkedConsumerThread:
@@ -355,8 +363,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         if self.flow_active and len(self._under_way) >= BUFFERED_POLLS:
             self._processed.clear()
             await self.wait_first(self._processed.wait(), self.suspend_flow.wait(), timeout=_WAIT_S)
+            self._note_read()
             return {}, self._get_active_partitions()
         result: tuple[RecordMap | None, set[TP] | None] = await super()._wait_next_records(timeout)
+        self._note_read()
         return result
 
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
