@@ -58,6 +58,7 @@ KINDS: Final = (
 SAMPLE_S: Final = 10.0
 WARM_S: Final = 300.0
 """Of each worker's life: its caches fill."""
+_SPAN_S: Final = 300.0
 _STALLED_S: Final = 120.0
 _ASK_S: Final = 0.2
 
@@ -180,7 +181,7 @@ class Memory:
 
 
 def rss_figures(samples: Samples) -> dict[str, Any]:
-    """Of the worker that lived longest, once warm: its growth by least squares, its first and last MiB."""
+    """Of the worker that lived longest, once warm: growth by least squares, and the MiB of each 5 minutes."""
     if not samples:
         return {"rss_slope_mib_per_hour": None}
     longest = max(samples.values(), key=lambda of_one: of_one[-1][0] - of_one[0][0])
@@ -189,8 +190,10 @@ def rss_figures(samples: Samples) -> dict[str, Any]:
     if warm.sum() < 2:
         return {"rss_slope_mib_per_hour": None}
     slope = float(np.polyfit(at_s[warm], mib[warm], 1)[0])  # MiB a second
+    since_s = at_s[warm] - at_s[warm][0]
+    spans = [(since_s >= start) & (since_s < start + _SPAN_S) for start in np.arange(0, since_s[-1], _SPAN_S)]
     return {
         "rss_slope_mib_per_hour": round(slope * 3600, 1),
-        "rss_mib": {"first": round(float(mib[warm][0])), "last": round(float(mib[-1]))},
-        "measured_minutes": round(float(at_s[warm][-1] - at_s[warm][0]) / 60, 1),
+        "rss_mib": [round(float(np.median(mib[warm][span]))) for span in spans if span.any()],
+        "measured_minutes": round(float(since_s[-1]) / 60, 1),
     }

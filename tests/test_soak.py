@@ -29,7 +29,7 @@ def test_the_slope_is_that_of_the_worker_that_lived_longest_once_it_was_warm() -
     young = [(1000.0 + 10.0 * i, 50.0 * i) for i in range(20)]
     figures = rss_figures({1: young, 2: old})
     assert figures["rss_slope_mib_per_hour"] == 10.0
-    assert figures["rss_mib"] == {"first": 401, "last": 405}
+    assert figures["rss_mib"] == [401, 402, 403, 404, 405]
     assert figures["measured_minutes"] == 25.0
 
 
