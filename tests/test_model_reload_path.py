@@ -98,6 +98,13 @@ class Flow:
         finally:
             self.end()
 
+    def reach(self, events: int) -> None:
+        """Return once so many were sent."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.sent < events:
+            assert time.monotonic() < deadline_s, f"{self.sent} of {events} were sent"
+            time.sleep(0.05)
+
     def end(self) -> None:
         self._stop.set()
         self._thread.join()
@@ -202,6 +209,7 @@ def test_promote_and_roll_back_while_events_flow(
             switched = flow.sent + DEVICES
             refusals(tested)
             assert [model(worker)["digest"] for worker in workers] == [new, new]
+            flow.reach(switched + 10 * DEVICES)
             until = flow.sent
 
             workers[1].stop()  # the model agent's, or not: its partition goes on elsewhere
@@ -212,10 +220,7 @@ def test_promote_and_roll_back_while_events_flow(
             assert (rolled_back.outcome, rolled_back.digest) == ("rolled_back", old)
             all_serve(tested, 2, 2)
             back = flow.sent + DEVICES
-            deadline_s = time.monotonic() + DEADLINE_S
-            while flow.sent < back + 10 * DEVICES:
-                assert time.monotonic() < deadline_s
-                time.sleep(0.05)
+            flow.reach(back + 10 * DEVICES)
         found = verdicts(tested, flow.sent)
         digests = [found[START_US + i].model_digest for i in range(flow.sent)]
         assert len(found) == flow.sent
