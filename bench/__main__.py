@@ -1,5 +1,4 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults |
-scaling | explain`.
+"""`python -m bench parity | pipeline | devices | reload | kills | faults | scaling | soak | explain`.
 
 `--help` on each says what it measures.
 """
@@ -7,6 +6,7 @@ scaling | explain`.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,14 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     Console().print(table)
 
 
+def _stop_what_was_started_when_told() -> None:
+    """Also by SIGTERM, and by Ctrl-C where a shell starts us in the background: Kafka would run on."""
+    for told in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, signal.default_int_handler)
+
+
 if __name__ == "__main__":
+    _stop_what_was_started_when_told()
     try:
         app()
     except AutodeepError as exc:

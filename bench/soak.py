@@ -96,15 +96,15 @@ def measure(data: Path, plan: Plan, say: Say) -> dict[str, Any]:
         rate = plan.share * capacity
         say(f"{capacity:,.0f} events a second at most; now {rate:,.0f} a second for {plan.minutes} minutes")
         stage, flow = Stage(servers, fleet, None, Diary()), Flow(servers.settings, feed, rate)
-        strikes = Strikes(stage)
-        with memory.sampled(fleet), flowing(flow):
-            strikes.begin(faults_of(plan))
-            for minute in range(plan.minutes):
-                time.sleep(60.0)
-                flow.check()
-                say(f"minute {minute + 1}: {flow.sent:,} events, {_faults(stage.diary)}")
-        ended_s = time.monotonic()
-        strikes.wait()
+        with Strikes(stage) as strikes:
+            with memory.sampled(fleet), flowing(flow):
+                strikes.begin(faults_of(plan))
+                for minute in range(plan.minutes):
+                    time.sleep(60.0)
+                    flow.check()
+                    say(f"minute {minute + 1}: {flow.sent:,} events, {_faults(stage.diary)}")
+            ended_s = time.monotonic()
+            strikes.wait()
         wait_done(servers)
         settled_s = time.monotonic() - ended_s
         fleet.stop()

@@ -62,10 +62,10 @@ def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outc
         flow = Flow(servers.settings, events, EVENTS_PER_S)
         stage = Stage(servers, fleet, flow, Diary())
         stage.diary.topic_ids.append(topic_id(servers.settings, servers.topics.telemetry))
-        strikes = Strikes(stage)
-        with flowing(flow):
-            strikes.begin(schedule.faults)
-        strikes.wait()
+        with Strikes(stage) as strikes:
+            with flowing(flow):
+                strikes.begin(schedule.faults)
+            strikes.wait()
         flow.finish()  # poison that came after the last event
         wait_done(servers)
         fleet.stop()
