@@ -18,12 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streams.core.detector import Detector
-from streams.core.explanation import usual_event
+from streams.core.explanation import KEY_COLUMNS, usual_event
 from streams.core.features import Rows
 from streams.core.model import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty
 
 STEPS = 32
-_KEY_COLUMNS = [39, 40, 1, 2]  # service, flag, bytes sent and received, in the order of the columns
 
 
 def integrated_gradients(
@@ -73,7 +72,7 @@ def _present(
     )
     odd = novelty(score, parameters.score_floor, parameters.score_threshold)
     hidden = F.relu(network.numbers(scaled) + _layer(network.symbols, columns, here, there))
-    along = columns[:, None, _KEY_COLUMNS]  # (S, 1, K)
+    along = columns[:, None, KEY_COLUMNS]  # (S, 1, K)
     keys = earlier[:, -KEYS:]
     shared = torch.lerp((keys == usual.keys).float(), (keys == own.keys).float(), along)
     ones = torch.ones(len(columns), KEYS)

@@ -18,7 +18,17 @@ from torch import Tensor
 
 from streams.core.decision import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
 from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
-from streams.core.model import KEYS, SERVICE_KEY, Architecture, Features, Network, features, min_max, smoothed
+from streams.core.model import (
+    KEYS,
+    SERVICE_KEY,
+    Architecture,
+    Features,
+    Network,
+    alike,
+    features,
+    min_max,
+    smoothed,
+)
 from streams.core.usual import Usual
 from streams.errors import SettingsError
 
@@ -193,7 +203,7 @@ class Detector:
             window = events.index_select(0, places.reshape(-1)).view(*places.shape, -1)  # -> (B, W, L)
             count = block.stop - block.start
             posterior[block] = self._posterior(window, mask)[:count].numpy()
-            novelty[block] = self._novelty(window, mask)[:count].numpy()
+            novelty[block] = torch.maximum(*self.novelties(window, mask))[:count].numpy()
 
         _in_blocks(len(index), work)
         verdict, closest = self.decide(posterior, novelty)
@@ -212,12 +222,16 @@ class Detector:
         scores = self.network.classifier(window, mask)
         return torch.softmax(scores / self.parameters.temperature - self._log_prior, 1)
 
-    def _novelty(self, window: Tensor, mask: Tensor) -> Tensor:
-        """(N, W, L), (N, W) -> (N,)."""
+    def novelties(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """How odd the present event is, and how odd its burst: (N, W, L), (N, W) -> (N,), (N,)."""
         service = window[:, :, SERVICE_KEY - KEYS]  # (N, W)
         mask = torch.cat((mask[:, :-1], torch.ones_like(mask[:, -1:])), 1)  # padding rows too have a present
         each = window[:, :, self.parameters.shape.latent]
-        return smoothed(each, service == service[:, -1:], mask, self.parameters.score_decay)
+        odd = smoothed(each, service == service[:, -1:], mask, self.parameters.score_decay)
+        if not self.parameters.shape.repetition:
+            return odd, torch.zeros_like(odd)
+        count = alike(window[:, :, -KEYS:], mask).sum(1)  # (N,)
+        return odd, self.network.repetition[service[:, -1].long(), count]
 
     @classmethod
     def random(cls, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
@@ -228,9 +242,11 @@ class Detector:
             classes=len(CONTEST_CLASSES),
             window=window,
             embedding=embedding,
+            repetition=True,
         )
         network = Network.random(shape, seed)
         with torch.no_grad():
+            network.repetition[:] = torch.linspace(0.0, 3.0, window)
             network.edges[:] = torch.linspace(0.05, 0.95, 19)
             for weight in (*network.classifier.parameters(), *network.vae.mean.parameters()):
                 weight.mul_(4.0)  # untrained outputs are all alike otherwise: nothing to compare

@@ -10,7 +10,8 @@ Integrated gradients (Sundararajan, Taly and Yan 2017) along the straight line f
 history, to the window as it is agree with it and cost more: docs/explain.md has the figures.
 
 `novel` needs no occlusion, since the novelty is a sum: of the present event, whose part its columns share by
-how badly the VAE explains them, and, with falling weights, of the earlier events of its service.
+how badly the VAE explains them, and, with falling weights, of the earlier events of its service. The novelty
+of a burst is every event's alike; the present one's part is shared by the columns that make them alike.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 
 from streams.core.detector import Detector, Verdicts
 from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC_NAMES, Rows, pack_rows
-from streams.core.model import KEYS, SERVICE_KEY
+from streams.core.model import KEYS, SERVICE_KEY, alike
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -34,6 +35,8 @@ COLUMNS = (*NUMERIC_NAMES, *SYMBOLIC_NAMES)
 AT_ONCE = 256
 """Verdicts that are explained together: about 50 windows each, so that a flood does not fill the memory."""
 _NUMBERS = len(NUMERIC)
+KEY_COLUMNS = [_NUMBERS + 1, _NUMBERS + 2, 1, 2]
+"""Service, flag, bytes sent and received: the columns by which events are alike."""
 _LEAST_CHANCE = float(np.finfo(np.float32).tiny)
 
 
@@ -105,7 +108,7 @@ class Explainer:
         return columns, events * together[:, None]
 
     def _by_novelty(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
-        """The terms of the novelty's sum, (N, 41) and (N, W - 1)."""
+        """The terms of the novelty's sum, or of a burst, where that is odder. (N, 41) and (N, W - 1)."""
         parameters, width = self._detector.parameters, rows.shape[1]
         encoded = self._detector.encode(rows.reshape(-1)).reshape(*rows.shape, -1)  # (N, W, L)
         service = encoded[:, :, SERVICE_KEY - KEYS]
@@ -114,7 +117,14 @@ class Explainer:
         each[:, :-1] *= valid[:, :-1] & (service[:, :-1] == service[:, -1:])
         surprise = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, 41)
         total = _in_order(surprise)
-        return surprise * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
+        columns, events = surprise * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
+        window, there = torch.from_numpy(encoded), torch.from_numpy(valid)
+        odd, burst = self._detector.novelties(window, there)
+        of = (burst > odd).numpy()  # (N,)
+        columns[of] = 0.0
+        columns[np.flatnonzero(of)[:, None], KEY_COLUMNS] = 1.0 / len(KEY_COLUMNS)
+        events[of] = alike(window[of, :, -KEYS:], there[of]).numpy()
+        return columns, events
 
     def _differing(self, present: Rows) -> Mask:
         """Where an event is not as usual, (N,) -> (N, 41): nothing else can have a share."""

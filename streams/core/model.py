@@ -13,6 +13,8 @@ To the VAE a number is Gaussian with the column's scale and a symbol is categori
 usual is not surprising, even if it never occurred. To the dense encoding every column is categorical as
 well: counts and bytes have values that stand for something (0, 1, 105 bytes). A number's bin and a symbol's
 code are both a place in one table of T places, 41 of which are set for an event.
+What is odd about a burst is no event in it, but that there are so many alike: how many of a service's events
+ordinarily follow their like stands in a table, learnt from normal rows beside the VAE.
 Everything here is deterministic but `VAE.loss`, which draws eps.
 """
 
@@ -29,6 +31,8 @@ from torch.nn import functional as F
 KEYS: Final = 4
 """K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
 SERVICE_KEY: Final = 0
+ALIKE: Final = 0.005
+"""Scaled bytes of events that are alike are no further apart: a tenth, where the most ever sent is 1e9."""
 NO_EDGE: Final = 2.0
 """Fills a column's row of edges behind the last one; no scaled number reaches it."""
 _SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
@@ -50,6 +54,7 @@ class Architecture:
     embedding: int = 16  # E; 0: the BiGRU sees the VAE's latent and score only, as in the paper
     embedding_hidden: int = 64
     gru_hidden: int = 48  # H
+    repetition: bool = False  # whether normal bursts were learnt; older models have not
 
     @property
     def numbers(self) -> int:
@@ -288,15 +293,27 @@ def smoothed(novelty: Tensor, same_service: Tensor, valid: Tensor, decay: float)
     return total / weights
 
 
+def alike(keys: Tensor, valid: Tensor) -> Tensor:
+    """Which earlier events of a window are like the present one. (N, W, K), (N, W) bool -> (N, W - 1) bool.
+
+    Alike: the same service and flag, and about as many bytes in both directions.
+    """
+    apart = (keys[:, :-1] - keys[:, -1:]).abs()  # (N, W - 1, K)
+    return (apart[:, :, :2] == 0).all(2) & (apart[:, :, 2:] <= ALIKE).all(2) & valid[:, :-1]
+
+
 class Network(nn.Module):
-    """All trained tensors: the bins, the VAE, the events' dense encoding and the classifier."""
+    """All trained tensors: the bins, the VAE, repetition, the events' dense encoding and the classifier."""
 
     edges: Tensor
+    repetition: Tensor  # (services, W): the novelty of a service's event by how many earlier ones are like it
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         self.shape = shape
         self.register_buffer("edges", torch.full((shape.numbers, max(*shape.bins, 2) - 1), NO_EDGE))
+        if shape.repetition:
+            self.register_buffer("repetition", torch.zeros(shape.symbols[1], shape.window))
         self.vae = VAE(shape)
         if shape.embedding:
             self.numbers = nn.Linear(shape.numbers, shape.embedding_hidden)

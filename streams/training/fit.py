@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from streams.core.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
 from streams.core.features import SYMBOLIC
-from streams.core.model import Architecture, Features, Network, min_max
+from streams.core.model import SERVICE_KEY, Architecture, Features, Network, alike, min_max
 from streams.errors import AutodeepError
 from streams.training import checkpoint
 from streams.training.binning import bin_edges, table
@@ -33,6 +33,7 @@ from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.folds import Fold, folds
 from streams.training.log import Log, Validation
 from streams.training.plan import Plan
+from streams.training.repetition import repetition_table
 from streams.training.sampling import (
     Drawing,
     sample,
@@ -107,6 +108,8 @@ def _trained(run: Run, resume: bool) -> Detector:
             checkpoint.restore_network(network, tensors)
         vectors = Detector(_NOBODY, parameters, network).features(run.data.rows[run.data.first])
         network.requires_grad_(True).to(run.device)
+        if parameters.shape.repetition:
+            network.repetition.copy_(_repetition(run, vectors))
         vectors = vectors.to(run.device)
         if at.phase == VAE_PHASE:
             _train_vae(run, network, vectors, at, tensors)
@@ -128,14 +131,15 @@ def _start(run: Run) -> tuple[Parameters, Network]:
     distinct = np.unique(data.vector[run.learn])
     vectors = data.rows["numbers"][data.first[distinct]]
     scaled = min_max(torch.from_numpy(vectors), torch.from_numpy(low), torch.from_numpy(high)).numpy()
-    repeats = np.bincount(data.vector[run.learn])[distinct]
-    edges = bin_edges(scaled, np.sqrt(repeats), plan.quantile_bins, plan.common_bins)
+    often = np.bincount(data.vector[run.learn])[distinct]
+    edges = bin_edges(scaled, np.sqrt(often), plan.quantile_bins, plan.common_bins)
     shape = Architecture(
         bins=tuple(len(of) + 1 for of in edges),
         symbols=tuple(column.size for column in SYMBOLIC),
         classes=len(taxonomy.classes),
         window=plan.window,
         embedding=plan.embedding,
+        repetition=plan.window > 1,
     )
     parameters = Parameters(
         shape=shape,
@@ -167,8 +171,8 @@ def _train_vae(
 ) -> None:
     """Eq. 8 on distinct vectors, each weighted by the square root of its repeats."""
     learn = run.learn & (run.data.target == NORMAL) if run.plan.vae_on == "normal" else run.learn
-    repeats = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
-    draw = Drawing(np.sqrt(repeats))
+    often = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
+    draw = Drawing(np.sqrt(often))
     held = sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan.seed)
 
     def loss(rng: np.random.Generator) -> Tensor:
@@ -185,12 +189,29 @@ def _train_vae(
 def _calibrate(run: Run, network: Network, vectors: Features) -> tuple[float, float]:
     """Floor and threshold of the novelty, from the scores of normal rows that nothing was learnt from."""
     chosen = run.validate & (run.data.target == NORMAL)
-    places, repeats = np.unique(run.data.vector[chosen], return_counts=True)
+    places, often = np.unique(run.data.vector[chosen], return_counts=True)
     with torch.inference_mode():
         score = network.vae(vectors.take(places))[1].cpu().numpy().astype(np.float64)
-    score = np.repeat(score, repeats)
+    score = np.repeat(score, often)
     floor = float(score.min())
     return floor, float(np.log1p(np.quantile(score, run.plan.novelty_quantile) - floor))
+
+
+def _repetition(run: Run, vectors: Features) -> Tensor:
+    """Of normal rows in the order of capture, as if rows that are not learnt from had never been. (services, W)."""
+    plan, rows = run.plan, np.flatnonzero(run.learn)
+    normal = np.flatnonzero(run.data.target[rows] == NORMAL)  # places in `rows`
+    vector, counts = run.data.vector[rows], []
+    for places in np.array_split(normal, max(1, len(normal) // 4096)):
+        index, valid = windows(places, np.zeros(1, np.int64), plan.window)
+        keys = vectors.keys[torch.from_numpy(vector[index])]  # (P, W, K)
+        counts.append(alike(keys, torch.from_numpy(valid)).sum(1).numpy())
+    service = vectors.keys[:, SERVICE_KEY].numpy().astype(np.int64)[vector[normal]]
+    shape = (SYMBOLIC[1].size, plan.window)
+    found = repetition_table(
+        service, np.concatenate(counts), shape, plan.repetition_smoothing, plan.novelty_quantile
+    )
+    return torch.from_numpy(found.astype(np.float32))
 
 
 def _train_classifier(

@@ -28,6 +28,7 @@ class Plan:
     unknown_symbol_share: float = 0.01  # columns replaced by their unknown place, so that it means something
     novelty_quantile: float = 0.995  # of held-out normals
     score_decay: float = 0.3
+    repetition_smoothing: float = 3.0  # events by which a service's repetition is drawn towards all services'
     prior_exponent: float = 0.5  # of the sampling prior that the posterior is divided by
     unknown_odds: float = 0.5  # of unknown attacks to normals, where the novelty is calibrated
     folds: int = 3  # two at least; each leaves attack types and kinds of normals out, to calibrate decisions
