@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import struct
@@ -18,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from streams.core.artifact import CARD, MANIFEST, TENSORS
 from streams.core.detector import Detector, Identity
 from streams.core.features import NUMERIC_NAMES, SYMBOLIC_NAMES
+from streams.core.model import Network
 from streams.errors import ModelRejected, SettingsError
 from streams.store import ModelStore, open_store
 
@@ -196,6 +198,7 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("architecture", "latent", value=10**9), "latent is 1000000000"),
         (set_path("architecture", "latent", value="16"), "latent is '16'"),
         (set_path("architecture", "surprise", value=1), "surprise"),
+        (set_path("architecture", "repetition", value=1), "repetition is neither true nor false"),
         (set_path("architecture", "bins", value=[3]), "feature table"),
         (set_path("architecture", "window", value=0), "too small"),
         (set_path("classes", value=["normal", "dos"]), "cost matrix"),
@@ -224,6 +227,24 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name(
     with pytest.raises(ModelRejected, match=says) as refused:
         store.load("toy/1")
     assert str(folder) in str(refused.value)
+
+
+def test_a_model_from_before_repetition_loads_and_finds_no_burst_odd(tmp_path: Path) -> None:
+    made = Detector.random(1)
+    shape = dataclasses.replace(made.parameters.shape, repetition=False)
+    before = Detector(
+        made.identity, dataclasses.replace(made.parameters, shape=shape), Network.random(shape, 1)
+    )
+    store = open_store(str(tmp_path))
+    store.save(before, "toy", "1", {}, "card")
+
+    def older(manifest: dict[str, Any]) -> None:
+        del manifest["architecture"]["repetition"]
+
+    resign(tmp_path / "toy" / "1", older)
+    loaded = store.load("toy/1")
+    window = torch.zeros(1, loaded.width, loaded.latent_size)
+    assert loaded.novelties(window, torch.ones(1, loaded.width, dtype=torch.bool))[1].tolist() == [0.0]
 
 
 def test_what_is_usual_may_be_missing_or_of_some_classes_alone(store: ModelStore, folder: Path) -> None:

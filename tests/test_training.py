@@ -358,6 +358,17 @@ def test_a_trained_model_says_what_is_usual_in_its_classes_after_the_store_too(
     assert store.load("m/1").parameters == detector.parameters
 
 
+def test_repetition_is_learnt_from_no_row_that_is_left_out(data: TrainingSet) -> None:
+    run, rows = run_of(data), data.rows.copy()
+    rows["numbers"][run.validate] *= 3.0
+    rows["codes"][run.validate] = 2
+    first, vector = distinct_vectors(rows)
+    other = dataclasses.replace(data, rows=rows, first=first, vector=vector)
+    one, same = (fit(dataclasses.replace(run, data=of)).network.repetition for of in (data, other))
+    assert one.any()
+    assert torch.equal(one, same)
+
+
 def test_the_novelty_threshold_lets_about_half_a_percent_of_held_out_normals_pass(data: TrainingSet) -> None:
     run = run_of(data)
     detector = fit(run)

@@ -230,8 +230,9 @@ class Detector:
         odd = smoothed(each, service == service[:, -1:], mask, self.parameters.score_decay)
         if not self.parameters.shape.repetition:
             return odd, torch.zeros_like(odd)
-        count = alike(window[:, :, -KEYS:], mask).sum(1)  # (N,)
-        return odd, self.network.repetition[service[:, -1].long(), count]
+        table = self.network.repetition
+        code = service[:, -1].nan_to_num().clamp(0, len(table) - 1).long()  # padding rows may hold anything
+        return odd, table[code, alike(window[:, :, -KEYS:], mask).sum(1)]
 
     @classmethod
     def random(cls, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:

@@ -198,7 +198,7 @@ def _calibrate(run: Run, network: Network, vectors: Features) -> tuple[float, fl
 
 
 def _repetition(run: Run, vectors: Features) -> Tensor:
-    """Of normal rows in the order of capture, as if rows that are not learnt from had never been. (services, W)."""
+    """Of normal rows, as captured if what is not learnt from had never been. (services, W)."""
     plan, rows = run.plan, np.flatnonzero(run.learn)
     normal = np.flatnonzero(run.data.target[rows] == NORMAL)  # places in `rows`
     vector, counts = run.data.vector[rows], []
