@@ -6,16 +6,19 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
 
+import pytest
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.events import NO_TOPIC_ID
+from streams.kafka import transport
 from streams.kafka.transport import ChunkedConsumer, ChunkedConsumerThread, Poll, committed_in_life
 
 PLACE = TP("t", 0)
@@ -109,6 +112,60 @@ def test_an_offset_is_believed_where_it_is_of_this_life_or_does_not_say(
 ) -> None:
     found = committed_in_life(offset, metadata, LIFE)
     assert found == (offset if offset >= 0 and metadata in ("", None, str(LIFE)) else None)
+
+
+class NeverCommits:
+    """The consumer's thread, where a commit ends in time or does not; meanwhile something may happen."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.meanwhile = meanwhile
+
+    async def commit_of_lives(self, offsets: object, topic_ids: object) -> bool:
+        self.meanwhile()
+        raise TimeoutError
+
+
+def committed_next(made: Any, meanwhile: Callable[[], object]) -> int | None:
+    """What the next commit would be of, after one of all that was read has failed."""
+    made.ack(read(made, 100, 199, FORMER))
+    offset = committable(made)
+    assert offset == 200
+    made._committed_offset[PLACE] = None
+    made._thread = NeverCommits(meanwhile)
+    assert not asyncio.run(made._commit({PLACE: offset}))
+    return committable(made)
+
+
+def test_what_was_not_committed_in_time_is_committed_next() -> None:
+    assert committed_next(consumer(), lambda: None) == 200
+
+
+def test_what_was_not_committed_in_time_never_is_of_the_topics_next_life() -> None:
+    made = consumer()
+    assert committed_next(made, lambda: read(made, 0, 9, LIFE)) == 0
+    cut = consumer()
+    assert committed_next(cut, lambda: read(cut, 0, 9, FORMER)) == 0
+
+
+def test_what_was_not_committed_in_time_is_not_committed_after_a_rebalance() -> None:
+    made = consumer()
+    assert committed_next(made, lambda: setattr(made.app, "consumer_generation_id", 2)) is None
+
+
+def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "COMMIT_S", 0.0)
+    thread: Any = Broker(LIFE).thread
+
+    async def call_thread(method: Callable[[], Awaitable[bool]]) -> bool:
+        return await method()
+
+    async def retried_for_ever(offsets: object) -> bool:
+        await asyncio.get_running_loop().create_future()
+        return True
+
+    thread.call_thread, thread._commit = call_thread, retried_for_ever
+    with pytest.raises(TimeoutError):
+        asyncio.run(thread.commit_of_lives({PLACE: 1}, {}))
 
 
 class Broker:

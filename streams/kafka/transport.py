@@ -47,6 +47,9 @@ up to a second for the others, however idle they are."""
 UNWATCHED_S: Final = 0.25
 """A topic that was deleted and made again in less, between two fetches, passes unnoticed if it has also
 grown beyond where the former one was read."""
+COMMIT_S: Final = 5.0
+"""How long one commit may take. aiokafka tries for ever, also to commit of partitions that a topic made again
+no longer has; and while it does, no rebalance goes on, in which they would be taken away."""
 _WAIT_S: Final = 1.0
 AskTopicId = Callable[[str], uuid.UUID]
 """`ask_topic_id` of the app: blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
@@ -115,11 +118,11 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         return with_metadata
 
     async def commit_of_lives(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
-        """Commit, each offset with the id of the topic's life that it is of."""
+        """Commit, each offset with the id of the topic's life that it is of. Raises TimeoutError."""
 
         async def commit() -> bool:
             self._committing = topic_ids
-            done: bool = await self._commit(offsets)
+            done: bool = await asyncio.wait_for(self._commit(offsets), COMMIT_S)
             return done
 
         done: bool = await self.call_thread(commit)
@@ -328,8 +331,22 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         return int(last) + 1
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """What was not committed in time is tried again with the next commit, as if acknowledged just now.
+
+        Unless it is no longer to be: after a rebalance, and where the partition began anew meanwhile.
+        """
         of = {tp: str(self._life[tp]) for tp in offsets if tp in self._life}
-        done: bool = await self._thread.commit_of_lives(offsets, of)
+        generation = self.app.consumer_generation_id
+        try:
+            done: bool = await self._thread.commit_of_lives(offsets, of)
+        except TimeoutError:
+            for tp, offset in offsets.items():
+                same_life = (
+                    of.get(tp) == str(self._life.get(tp)) and offset <= (self._read_offset[tp] or 0) + 1
+                )
+                if same_life and self.app.consumer_generation_id == generation:
+                    self._acked[tp].append(offset - 1)
+            return False
         return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
