@@ -81,7 +81,9 @@ of the shape were taken over from earlier explorations, which had read it 28 tim
   own history is another distribution; for that reason history was hidden or shortened in a share of the
   training windows, and mixed with other events in others.
 - snmpgetattack looks like normal SNMP connections record by record (98 % of its vectors also occur as
-  normal): a model of this kind cannot find it. snmpguess and mailbomb are made of ordinary records too.
+  normal): a model of this kind cannot find it. snmpguess is made of ordinary records too.
+- A burst of ordinary records, such as mailbomb or guessed passwords, is told by how many in a window are
+  alike: not where it is slower than a device's other events, or where normal events come in such bursts.
 - u2r has 52 training rows: its recall is down to luck.
 - Normals of other weeks and other networks are flagged more often than those held out of the training file;
   how often normals of a kind that was left out are, the operating points say. Train on your own traffic.
