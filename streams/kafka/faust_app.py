@@ -13,6 +13,7 @@ import faust
 from faust.types.auth import CredentialsT
 
 from streams.errors import SettingsError
+from streams.kafka.assignor import PresentPartitionAssignor
 from streams.kafka.client import WORKER
 from streams.kafka.tables import Tables
 from streams.kafka.transport import QUEUE_NEVER_FULL, PollSchema
@@ -47,6 +48,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "stream_buffer_maxsize": QUEUE_NEVER_FULL,
         "topic_allow_declare": False,  # topics are made by `autodeep topics create`
         "topic_disable_leader": True,
+        "PartitionAssignor": PresentPartitionAssignor,
         "TableManager": Tables,
         "table_standby_replicas": 1,  # keeps the sticky assignor, which leaves devices where they were
         "web_bind": settings.web_bind,
