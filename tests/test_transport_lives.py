@@ -173,6 +173,7 @@ class Broker:
 
     def __init__(self, life: uuid.UUID) -> None:
         self.life, self.asked, self.flow_active = life, 0, True
+        self.rebalances_when_asked = False
         self.sought: dict[TP, int] = {}
         self._coordinator = self
         self.thread = object.__new__(ChunkedConsumerThread)
@@ -187,6 +188,7 @@ class Broker:
 
     def ask(self, topic: str) -> uuid.UUID:
         self.asked += 1
+        self.thread.app.consumer_generation_id += self.rebalances_when_asked
         return self.life
 
     def assignment(self) -> set[TP]:
@@ -243,23 +245,13 @@ def test_nothing_is_delivered_where_a_rebalance_began_while_the_broker_was_asked
 def test_nothing_is_delivered_where_a_rebalance_passed_while_the_broker_was_asked() -> None:
     """What was fetched before it may lie beyond what was committed and not delivered."""
     broker = Broker(LIFE)
-
-    def ask(topic: str) -> uuid.UUID:
-        broker.thread.app.consumer_generation_id += 1
-        return LIFE
-
-    broker.thread.app.ask_topic_id = ask
+    broker.rebalances_when_asked = True
     assert broker.fetch() == {}
 
 
 def test_a_seek_that_comes_after_the_next_rebalance_moves_nothing() -> None:
     broker = Broker(LIFE)
-
-    def ask(topic: str) -> uuid.UUID:
-        broker.thread.app.consumer_generation_id += 1
-        return LIFE
-
-    broker.thread.app.ask_topic_id = ask
+    broker.rebalances_when_asked = True
     broker.thread._ensure_consumer = lambda: broker
     assert asyncio.run(broker.thread._seek_to_committed()) == {}
     assert broker.sought == {}

@@ -35,8 +35,8 @@ COLUMNS = (*NUMERIC_NAMES, *SYMBOLIC_NAMES)
 AT_ONCE = 256
 """Verdicts that are explained together: about 50 windows each, so that a flood does not fill the memory."""
 _NUMBERS = len(NUMERIC)
-KEY_COLUMNS = [_NUMBERS + 1, _NUMBERS + 2, 1, 2]
-"""Service, flag, bytes sent and received: the columns by which events are alike."""
+KEY_COLUMNS = [COLUMNS.index(name) for name in ("service", "flag", "src_bytes", "dst_bytes")]
+"""Of the model's keys, in their order: the columns by which events are alike."""
 _LEAST_CHANCE = float(np.finfo(np.float32).tiny)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from faust.assignor.client_assignment import ClientMetadata
 from faust.assignor.partition_assignor import PartitionAssignor
 
-_log = logging.getLogger("autodeep")
+log: Final = logging.getLogger("autodeep")
 
 
 class PresentPartitionAssignor(PartitionAssignor):  # type: ignore[misc, unused-ignore]
@@ -27,7 +27,7 @@ class PresentPartitionAssignor(PartitionAssignor):  # type: ignore[misc, unused-
         try:
             return super()._perform_assignment(cluster, member_metadata)
         except Exception:
-            _log.exception("the partitions could not be assigned")
+            log.exception("the partitions could not be assigned")
             raise
 
     def _get_client_metadata(self, metadata: Any) -> ClientMetadata:

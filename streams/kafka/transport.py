@@ -340,12 +340,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         try:
             done: bool = await self._thread.commit_of_lives(offsets, of)
         except TimeoutError:
-            for tp, offset in offsets.items():
-                same_life = (
-                    of.get(tp) == str(self._life.get(tp)) and offset <= (self._read_offset[tp] or 0) + 1
-                )
-                if same_life and self.app.consumer_generation_id == generation:
-                    self._acked[tp].append(offset - 1)
+            if self.app.consumer_generation_id == generation:
+                for tp, offset in offsets.items():
+                    if of.get(tp) == str(self._life.get(tp)) and offset - 1 <= (self._read_offset[tp] or 0):
+                        self._acked[tp].append(offset - 1)
             return False
         return done
 

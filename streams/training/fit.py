@@ -131,8 +131,8 @@ def _start(run: Run) -> tuple[Parameters, Network]:
     distinct = np.unique(data.vector[run.learn])
     vectors = data.rows["numbers"][data.first[distinct]]
     scaled = min_max(torch.from_numpy(vectors), torch.from_numpy(low), torch.from_numpy(high)).numpy()
-    often = np.bincount(data.vector[run.learn])[distinct]
-    edges = bin_edges(scaled, np.sqrt(often), plan.quantile_bins, plan.common_bins)
+    repeats = np.bincount(data.vector[run.learn])[distinct]
+    edges = bin_edges(scaled, np.sqrt(repeats), plan.quantile_bins, plan.common_bins)
     shape = Architecture(
         bins=tuple(len(of) + 1 for of in edges),
         symbols=tuple(column.size for column in SYMBOLIC),
@@ -171,8 +171,8 @@ def _train_vae(
 ) -> None:
     """Eq. 8 on distinct vectors, each weighted by the square root of its repeats."""
     learn = run.learn & (run.data.target == NORMAL) if run.plan.vae_on == "normal" else run.learn
-    often = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
-    draw = Drawing(np.sqrt(often))
+    repeats = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
+    draw = Drawing(np.sqrt(repeats))
     held = sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan.seed)
 
     def loss(rng: np.random.Generator) -> Tensor:
@@ -189,10 +189,10 @@ def _train_vae(
 def _calibrate(run: Run, network: Network, vectors: Features) -> tuple[float, float]:
     """Floor and threshold of the novelty, from the scores of normal rows that nothing was learnt from."""
     chosen = run.validate & (run.data.target == NORMAL)
-    places, often = np.unique(run.data.vector[chosen], return_counts=True)
+    places, repeats = np.unique(run.data.vector[chosen], return_counts=True)
     with torch.inference_mode():
         score = network.vae(vectors.take(places))[1].cpu().numpy().astype(np.float64)
-    score = np.repeat(score, often)
+    score = np.repeat(score, repeats)
     floor = float(score.min())
     return floor, float(np.log1p(np.quantile(score, run.plan.novelty_quantile) - floor))
 
@@ -201,16 +201,12 @@ def _repetition(run: Run, vectors: Features) -> Tensor:
     """Of normal rows, as captured if what is not learnt from had never been. (services, W)."""
     plan, rows = run.plan, np.flatnonzero(run.learn)
     normal = np.flatnonzero(run.data.target[rows] == NORMAL)  # places in `rows`
-    vector, counts = run.data.vector[rows], []
-    for places in np.array_split(normal, max(1, len(normal) // 4096)):
-        index, valid = windows(places, np.zeros(1, np.int64), plan.window)
-        keys = vectors.keys[torch.from_numpy(vector[index])]  # (P, W, K)
-        counts.append(alike(keys, torch.from_numpy(valid)).sum(1).numpy())
-    service = vectors.keys[:, SERVICE_KEY].numpy().astype(np.int64)[vector[normal]]
+    index, valid = windows(normal, np.zeros(1, np.int64), plan.window)
+    keys = vectors.keys[torch.from_numpy(run.data.vector[rows[index]])]  # (N, W, K)
+    counts = alike(keys, torch.from_numpy(valid)).sum(1).numpy()
+    service = keys[:, -1, SERVICE_KEY].numpy().astype(np.int64)
     shape = (SYMBOLIC[1].size, plan.window)
-    found = repetition_table(
-        service, np.concatenate(counts), shape, plan.repetition_smoothing, plan.novelty_quantile
-    )
+    found = repetition_table(service, counts, shape, plan.repetition_smoothing, plan.novelty_quantile)
     return torch.from_numpy(found.astype(np.float32))
 
 
