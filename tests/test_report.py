@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from streams.codec.kdd import KddRows
 from streams.core.detector import Detector, Identity
@@ -20,6 +22,7 @@ from streams.core.features import NUMERIC, pack_rows
 from streams.errors import DataError, SettingsError
 from streams.training.report import baselines, curves, measure, pictures, splits, study, written
 from streams.training.report.page import page
+from streams.training.report.printed import print_study
 from streams.training.report.protocols import parsed_seeds
 from streams.training.report.splits import Split, Trial
 from streams.training.report.spread import mean_and_spread
@@ -291,6 +294,28 @@ def test_a_report_without_a_training_log_says_so(found: dict[str, Any]) -> None:
     bare = {**found, "training_logs": [{"seed": 3, "records": []}]}
     assert "No log.jsonl" in page(bare, {})
     assert pictures.training(bare) is None
+
+
+def test_a_terminal_of_80_columns_shows_every_figure_with_its_spread(found: dict[str, Any]) -> None:
+    """The widest that there are: a class as large as the official test file's dos, a spread everywhere."""
+    wide = {
+        name: {"sd": 0.263, "low": 0.0, "high": 1.0} for name in ("precision", "recall", "flagged", "auc")
+    }
+    points = {
+        name: {
+            **of,
+            "per_class": {
+                label: {**it, "support": 229_853, "spread": wide} for label, it in of["per_class"].items()
+            },
+        }
+        for name, of in found["operating_points"].items()
+    }
+    text = io.StringIO()
+    print_study(Console(file=text, width=80), {**found, "operating_points": points})
+    assert "…" not in text.getvalue()
+    assert max(map(len, text.getvalue().splitlines())) <= 80
+    assert text.getvalue().count("229,853 ") == len(points) * len(DETECTOR.classes)
+    assert "0.263" in text.getvalue()
 
 
 def test_what_a_file_is_called_cannot_become_markup(found: dict[str, Any]) -> None:

@@ -59,7 +59,8 @@ def list_models(
         ]
         typer.echo(json.dumps({"models": found}))
         return
-    table = Table("model", "aliases", "classes", "window", "test accuracy", "test cost", "problem")
+    head = ("model", "aliases", "classes", "window", "test accuracy", "test cost", "problem")
+    table = Table(*head, box=None, pad_edge=False, header_style="dim")
     for entry in entries:
         test = entry.manifest.get("metrics", {}).get("test", {}).get("all_rows", {})
         table.add_row(

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from streams.training.report.tables import count, decimal, percent
+from streams.training.report.tables import count, decimal, figure, percent
 
 Json = Mapping[str, Any]
 
@@ -17,7 +17,7 @@ def print_study(console: Console, found: Json) -> None:
     """Operating points, classes, attack types and notes; the studies beside it after that."""
     split = found["split"]
     console.print(
-        f"[bold]{split['name']}[/bold]: {found['rows']:,} rows, {found['distinct_rows']:,} distinct"
+        f"[bold]{split['name']}[/bold]: {found['rows']:,} rows, {found['distinct_rows']:,} distinct\n"
     )
     for name, of in found["operating_points"].items():
         _print_point(console, name, of)
@@ -29,20 +29,21 @@ def print_study(console: Console, found: Json) -> None:
 
 
 def _print_point(console: Console, name: str, of: Json) -> None:
+    """Ratios in the table are in percent, with a digit less than in the report: 80 columns hold a spread."""
     table = _table(
-        ("class", "rows", "precision", "recall", "F1", "specificity", "AUC", "flagged"),
-        f"Operating point {name}",
+        ("class", "rows", "precision", "recall", "specificity", "flagged", "AUC"),
+        f"Operating point {name}, %",
     )
     for label, it in of["per_class"].items():
-        ratios = (percent(it, key) for key in ("precision", "recall", "f1", "specificity"))
-        table.add_row(label, count(it, "support"), *ratios, decimal(it, "auc"), percent(it, "flagged"))
+        ratios = (_tenths(it, key) for key in ("precision", "recall", "specificity", "flagged"))
+        table.add_row(label, count(it, "support"), *ratios, figure(it, "auc", 1.0, 3))
     console.print(table)
     console.print(
         f"all rows: accuracy {percent(of, 'accuracy')}, contest cost {decimal(of, 'cost')}, "
         f"false positives on normals {percent(of, 'false_positive_rate')}, "
         f"attacks flagged {percent(of, 'attacks_flagged')}, novel types {percent(of, 'novel_flagged')}\n"
         f"distinct rows: accuracy {percent(of['distinct'], 'accuracy')}, "
-        f"contest cost {decimal(of['distinct'], 'cost')}",
+        f"contest cost {decimal(of['distinct'], 'cost')}\n",
         highlight=False,
     )
 
@@ -50,15 +51,22 @@ def _print_point(console: Console, name: str, of: Json) -> None:
 def _print_types(console: Console, name: str, types: Json) -> None:
     if not types:
         return
-    table = _table(("attack type", "in training", "rows", "flagged", "own class"), f"Attack types, {name}")
+    title = f"Attack types, {name}, %"
+    table = _table(("attack type", "in training", "rows", "flagged", "own class"), title)
     for label, it in sorted(types.items(), key=lambda item: (not item[1]["known"], -item[1]["rows"])):
         known = "yes" if it["known"] else "novel"
-        table.add_row(label, known, count(it, "rows"), percent(it, "flagged"), percent(it, "recall"))
+        table.add_row(label, known, count(it, "rows"), _tenths(it, "flagged"), _tenths(it, "recall"))
     console.print(table)
+    console.print()
+
+
+def _tenths(of: Json, name: str) -> str:
+    """98.0 ± 0.1, in percent."""
+    return figure(of, name, 100.0, 1)
 
 
 def _table(head: tuple[str, ...], title: str) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     for place, name in enumerate(head):
-        table.add_column(name, justify="right" if place else "left")
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
     return table

@@ -20,21 +20,23 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "")
 
 def percent(of: Json, name: str) -> str:
     """98.01 % ± 0.05 (standard deviation over seeds, in points)."""
-    return _with_spread(of, name, 100.0, 2, " %")
+    return figure(of, name, 100.0, 2, " %")
 
 
 def decimal(of: Json, name: str) -> str:
-    return _with_spread(of, name, 1.0, 4, "")
+    return figure(of, name, 1.0, 4)
 
 
 def count(of: Json, name: str) -> str:
-    return _with_spread(of, name, 1.0, 0, "")
+    return figure(of, name, 1.0, 0)
 
 
-def _with_spread(of: Json, name: str, scale: float, digits: int, unit: str) -> str:
+def figure(of: Json, name: str, scale: float, digits: int, unit: str = "") -> str:
+    """A figure with its standard deviation over several seeds; a count's only where it differs."""
     value = of.get(name)
     if value is None:
         return UNDEFINED
     text = f"{scale * value:,.{digits}f}{unit}"
     spread = of.get("spread", {}).get(name)
-    return f"{text} ± {scale * spread['sd']:,.{digits}f}" if spread else text
+    told = spread and (digits or spread["sd"])
+    return f"{text} ± {scale * spread['sd']:,.{digits}f}" if told else text
