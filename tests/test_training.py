@@ -413,6 +413,15 @@ def test_shares_are_of_normals_and_of_types_each_alike() -> None:
     assert (shares.held_out, shares.unseen, shares.types) == (0.25, 0.5, 0.5)
 
 
+def test_how_many_rows_a_kind_or_a_type_has_changes_no_share_of_the_unknown() -> None:
+    rows = held(np.random.default_rng(1))
+    often = np.where(rows.held_out, 1, 1 + 9 * (rows.label == 3))  # (N,) how often each row stands there
+    more = Scored(*(np.repeat(getattr(rows, of.name), often, 0) for of in dataclasses.fields(Scored)))
+    once, again = (with_points(Detector.random(), [of], QUICK).parameters for of in (rows, more))
+    assert again.unknown_offset == pytest.approx(once.unknown_offset, rel=1e-3)
+    assert again.unknown_slope == pytest.approx(once.unknown_slope, rel=1e-3)
+
+
 def test_the_share_of_unknown_attacks_grows_with_novelty() -> None:
     found = with_points(Detector.random(), [held(np.random.default_rng(1))], QUICK).parameters
     share = unknown_share(np.array([0.2, 1.0, 3.0]), found.unknown_offset, found.unknown_slope)

@@ -34,7 +34,7 @@ class Scored:
 
     posterior: Floats  # (N, C), calibrated
     novelty: Floats  # (N,)
-    label: npt.NDArray[np.int64]  # (N,) the type of an attack
+    label: npt.NDArray[np.int64]  # (N,) the type of an attack, the kind of an unseen normal
     held_out: Mask  # (N,) normals, from between those that were learnt from
     unseen: Mask  # (N,) normals of kinds that were left out; all others are attacks of types left out
 
@@ -64,7 +64,7 @@ def scored(detector: Detector, data: TrainingSet, validate: Mask, fold: Fold, pl
     return Scored(
         found.posterior.astype(np.float64),
         found.novelty.astype(np.float64),
-        data.label[places],
+        np.where(part == 1, fold.kind[places], data.label[places]),
         part == 0,
         part == 1,
     )
@@ -94,19 +94,21 @@ def _changed(detector: Detector, **values: Any) -> Detector:
 def _unknown_curve(folds: Sequence[Scored], plan: Plan) -> tuple[float, float]:
     """Offset and slope of the share of unknown attacks over novelty.
 
-    Normals against attack types, each type alike; held-out normals and those of kinds left out alike, too.
+    Normals against attack types, each type alike. Most normals are more of the same; the others are of kinds
+    that were left out, each kind alike: a large one says no more of what another network brings than a small.
     """
-    novelty = np.concatenate([of.novelty for of in folds])
-    held_out = np.concatenate([of.held_out for of in folds])
-    unseen = np.concatenate([of.unseen for of in folds])
+    novelty, held_out, unseen, label = (
+        np.concatenate([getattr(of, name) for of in folds])
+        for name in ("novelty", "held_out", "unseen", "label")
+    )
     attack = ~held_out & ~unseen
     weight = np.zeros(len(novelty))
-    for normals in (held_out, unseen):
-        weight[normals] = 0.5 / max(int(normals.sum()), 1)
-    if attack.any():
-        _, types = np.unique(np.concatenate([of.label for of in folds])[attack], return_inverse=True)
-        each = 1.0 / np.bincount(types)[types]
-        weight[attack] = plan.unknown_odds * each / each.sum()
+    weight[held_out] = (1.0 - plan.unseen_share) / max(int(held_out.sum()), 1)
+    for rows, together in ((unseen, plan.unseen_share), (attack, plan.unknown_odds)):
+        if rows.any():
+            _, group = np.unique(label[rows], return_inverse=True)
+            each = 1.0 / np.bincount(group)[group]
+            weight[rows] = together * each / each.sum()
     return logistic(novelty, attack, len(novelty) * weight / weight.sum())
 
 

@@ -29,6 +29,7 @@ class Fold:
 
     attacks: Mask  # of the types left out
     normals: Mask  # of the kinds left out
+    kind: npt.NDArray[np.int64]  # of each normal row, -1 elsewhere
 
     @property
     def left_out(self) -> Mask:
@@ -38,14 +39,14 @@ class Fold:
 def folds(data: TrainingSet, plan: Plan) -> Iterator[Fold]:
     """Each attack type and each kind of normal event is left out by exactly one of `plan.folds`."""
     types = _dealt_types(data, plan.folds)  # (labels,)
-    kinds = _dealt_kinds(data, plan)  # (V,), -1 where no row is normal
+    dealt, kind = _dealt_kinds(data, plan)  # (V,), -1 where no row is normal
     for number in range(plan.folds):
         of_type = (data.target > NORMAL) & (types[data.label] == number)
         vectors = np.zeros(len(data.first), bool)
         vectors[data.vector[of_type]] = True
         attacks = vectors[data.vector] & (data.target != NORMAL)
-        normals = (kinds[data.vector] == number) & (data.target == NORMAL)
-        yield Fold(attacks, normals)
+        normals = (dealt[data.vector] == number) & (data.target == NORMAL)
+        yield Fold(attacks, normals, np.where(data.target == NORMAL, kind[data.vector], -1))
 
 
 def _dealt_types(data: TrainingSet, count: int) -> npt.NDArray[np.int64]:
@@ -60,8 +61,11 @@ def _dealt_types(data: TrainingSet, count: int) -> npt.NDArray[np.int64]:
     return dealt
 
 
-def _dealt_kinds(data: TrainingSet, plan: Plan) -> npt.NDArray[np.int64]:
-    """The fold of each vector of normal rows: clusters, dealt so that folds hold about as many rows. (V,)."""
+def _dealt_kinds(data: TrainingSet, plan: Plan) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The fold and the kind of each vector of normal rows, (V,) and (V,).
+
+    Kinds are clusters, dealt so that folds hold about as many rows.
+    """
     normal = data.vector[data.target == NORMAL]
     vectors, repeats = np.unique(normal, return_counts=True)
     clusters = MiniBatchKMeans(
@@ -73,9 +77,9 @@ def _dealt_kinds(data: TrainingSet, plan: Plan) -> npt.NDArray[np.int64]:
     for place in np.argsort(-sizes, kind="stable").tolist():
         dealt[place] = load.argmin()
         load[dealt[place]] += sizes[place]
-    found = np.full(len(data.first), -1, np.int64)
-    found[vectors] = dealt[kind]
-    return found
+    fold_of, kind_of = np.full((2, len(data.first)), -1, np.int64)
+    fold_of[vectors], kind_of[vectors] = dealt[kind], kind
+    return fold_of, kind_of
 
 
 def _spread(rows: Rows) -> npt.NDArray[np.float32]:

@@ -31,6 +31,7 @@ class Plan:
     repetition_smoothing: float = 3.0  # events by which a service's repetition is drawn towards all services'
     prior_exponent: float = 0.5  # of the sampling prior that the posterior is divided by
     unknown_odds: float = 0.5  # of unknown attacks to normals, where the novelty is calibrated
+    unseen_share: float = 0.1  # of these normals that are of kinds left out; the others are held out
     folds: int = 3  # two at least; each leaves attack types and kinds of normals out, to calibrate decisions
     normal_kinds: int = 90  # clusters of normal events
     operator_types_flagged: float = 0.8  # of the attack types left out, at the operator's point
