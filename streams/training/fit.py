@@ -31,6 +31,7 @@ from streams.training.binning import bin_edges, table
 from streams.training.calibrate import Scored, scored, with_points, with_temperature
 from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.folds import Fold, folds
+from streams.training.kinds import kinds_of_normals
 from streams.training.log import Log, Validation
 from streams.training.plan import Plan
 from streams.training.repetition import repetition_table
@@ -39,6 +40,7 @@ from streams.training.sampling import (
     sample,
     sampling_prior,
     sampling_weights,
+    vae_weights,
     with_unknown_symbols,
 )
 from streams.training.usual import usual_values
@@ -169,10 +171,9 @@ def _start(run: Run) -> tuple[Parameters, Network]:
 def _train_vae(
     run: Run, network: Network, vectors: Features, at: checkpoint.Progress, tensors: dict[str, Tensor]
 ) -> None:
-    """Eq. 8 on distinct vectors, each weighted by the square root of its repeats."""
+    """Eq. 8 on distinct vectors, drawn by `vae_weights`."""
     learn = run.learn & (run.data.target == NORMAL) if run.plan.vae_on == "normal" else run.learn
-    repeats = np.bincount(run.data.vector[learn], minlength=len(run.data.first))
-    draw = Drawing(np.sqrt(repeats))
+    draw = Drawing(vae_weights(run.data, learn, kinds_of_normals(run.data, run.plan)))
     held = sample(np.unique(run.data.vector[run.validate & (run.data.target == NORMAL)]), run.plan.seed)
 
     def loss(rng: np.random.Generator) -> Tensor:

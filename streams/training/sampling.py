@@ -40,6 +40,17 @@ def sampling_prior(data: TrainingSet, learn: Mask) -> npt.NDArray[np.float64]:
     return np.asarray(mass / mass.sum())
 
 
+def vae_weights(data: TrainingSet, learn: Mask, kind: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of every vector: the square root of its rows, over the square root of what its kind has of these. (V,).
+
+    So that a kind with ten times the events is drawn three times as often, and rare ones are learnt too.
+    What is of no kind (-1) is one kind.
+    """
+    weights = np.sqrt(np.bincount(data.vector[learn], minlength=len(data.first)))
+    mass = np.bincount(kind + 1, weights)
+    return np.asarray(weights / np.sqrt(np.maximum(mass, 1.0))[kind + 1])
+
+
 def sample(places: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """At most VALIDATION_ROWS of these, the same ones throughout a run."""
     return np.sort(np.random.default_rng(seed).permutation(places)[:VALIDATION_ROWS])
