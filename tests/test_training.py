@@ -37,6 +37,7 @@ from streams.training.evaluate import evaluate_rows
 from streams.training.fit import Run, fit
 from streams.training.folds import folds
 from streams.training.plan import Plan
+from streams.training.sampling import vae_weights
 from streams.training.usual import usual_values
 from streams.training.windows import hide_history, interleave, windows
 
@@ -446,6 +447,20 @@ def test_each_attack_type_and_each_kind_of_normal_is_left_out_by_one_fold_and_no
         for label in np.unique(data.label[data.target > 0]):
             of_type = fold.attacks[(data.label == label) & (data.target > 0)]
             assert of_type.all() or not of_type.any()
+
+
+def test_a_kind_with_a_hundred_times_the_events_is_drawn_ten_times_as_often(data: TrainingSet) -> None:
+    kind = np.arange(505) % 101 // 100  # one vector in 101 is of the second kind
+    once_each = dataclasses.replace(data, vector=np.arange(505), first=np.arange(505))
+    drawn = vae_weights(once_each, np.ones(505, bool), kind)
+    assert drawn[kind == 0].sum() == pytest.approx(10 * drawn[kind == 1].sum())
+    assert not vae_weights(once_each, kind == 1, kind)[kind == 0].any()
+
+
+def test_within_a_kind_a_vector_is_drawn_by_the_square_root_of_its_rows(data: TrainingSet) -> None:
+    drawn = vae_weights(data, np.ones(len(data.rows), bool), np.zeros(len(data.first), np.int64))
+    repeats = np.bincount(data.vector)
+    assert np.allclose(drawn / drawn[0], np.sqrt(repeats / repeats[0]))
 
 
 def test_a_plan_is_plain_json() -> None:
