@@ -172,7 +172,7 @@ def test_surprise_is_what_the_negative_elbo_has_beyond_its_least_and_the_diverge
     np.testing.assert_allclose(surprise.sum(1) + float(least), (score - divergence).numpy(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("version", ["kdd99/4", "kdd99/5"])
+@pytest.mark.parametrize("version", ["kdd99/6", "kdd99/7"])
 def test_the_usual_event_of_a_shipped_model_is_normal(version: str) -> None:
     detector = open_store().load(version)
     reference = usual_event(detector)

@@ -60,9 +60,9 @@ were fitted on {plan.get("folds", 0)} further models, each of which had left out
 and of the kinds of normal events (clusters), so that each was left out once. Every choice of the run is in
 `manifest.json` under `training.plan`.
 
-Choices were made on the training file: by how many of the attack types that a fold leaves out are flagged at
-1 % of the normals whose kinds it leaves out, and before that by the costs of held-out normals, known attacks
-and types left out (`docs/detection.md`, which also says how often the test file had been read before). Parts
+Choices were made on the training file, by what models that had left attack types and kinds of normals out
+flag of both and of held-out normals, and before that by the costs of held-out normals, known attacks and
+types left out (`docs/detection.md`, which also says how often the test file had been read before). Parts
 of the shape were taken over from earlier explorations, which had read it 28 times for orientation.
 
 ## Figures on held-out rows of the training file
