@@ -33,6 +33,8 @@ KEYS: Final = 4
 SERVICE_KEY: Final = 0
 ALIKE: Final = 0.005
 """Scaled bytes of events that are alike are no further apart: a tenth, where the most ever sent is 1e9."""
+OUTPUTS: Final = 16
+"""Fewer, and a product's rows may be computed unlike (`wide_linear`)."""
 NO_EDGE: Final = 2.0
 """Fills a column's row of edges behind the last one; no scaled number reaches it."""
 _SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
@@ -256,7 +258,19 @@ class Classifier(nn.Module):
         ahead = self.forwards(events, mask, steps)  # (N, H)
         back = self.backwards(events, mask, steps[::-1])  # (N, H)
         seen = torch.cat((ahead, back, events[:, -1]), 1)  # (N, 2H + L)
-        return self.output(F.dropout(seen, dropout, training=dropout > 0))  # type: ignore[no-any-return]
+        return wide_linear(F.dropout(seen, dropout, training=dropout > 0), self.output)
+
+
+def wide_linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """The layer with outputs added up to a multiple of OUTPUTS, and taken off again. (N, I) -> (N, O).
+
+    Of a narrow product some processors compute rows at some places of a batch by other kernels, so that the
+    last bits of a row would depend on where it stands.
+    """
+    outputs = layer.out_features
+    missing = -outputs % OUTPUTS
+    weight, bias = F.pad(layer.weight, (0, 0, 0, missing)), F.pad(layer.bias, (0, missing))
+    return F.linear(x, weight, bias)[:, :outputs]
 
 
 def related(events: Tensor) -> Tensor:
