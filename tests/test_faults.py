@@ -1,4 +1,4 @@
-"""The fault bench, three short schedules of it: what dies in the middle costs nothing but repeats."""
+"""The fault bench, short schedules of it with each kind of fault: what dies costs nothing but repeats."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from streams.embedded.kafka import ApacheKafka, Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
+SHORT_S, UNTIL_A_WORKER_IS_UP_S = 4.0, 20.0
 SCHEDULES = {
     "a worker and Redis killed, and poison": (
         Fault(Kind.KILL, 0.5, 0.0),
@@ -29,7 +30,31 @@ SCHEDULES = {
         Fault(Kind.REDIS_LOSS, 1.5, 0.5),
         Fault(Kind.KILL, 2.0, 0.0),
     ),
+    "a worker told to end, and Kafka behind a proxy that resets": (
+        Fault(Kind.TERM, 0.5, 0.0),
+        Fault(Kind.KAFKA_CUT, 1.0, 2.0, manner=Manner.RESET),
+    ),
+    "a leader of three nodes killed, and another model promoted": (
+        Fault(Kind.PROMOTE, 0.5),
+        Fault(Kind.LEADER, 1.0, 0.5),
+    ),
+    "Redis full, and the partitions doubled": (
+        Fault(Kind.REDIS_FULL, 0.5, 2.0),
+        Fault(Kind.PARTITIONS, 1.5),
+    ),
+    "the topic deleted and made again, and a worker killed": (
+        Fault(Kind.TOPIC_ANEW, 1.5),
+        Fault(Kind.KILL, 2.5, 0.0),
+    ),
+    "a worker that meets what nobody foresaw, and one that joins": (
+        Fault(Kind.EXCEPTION, 0.2),
+        Fault(Kind.JOIN, 0.5),
+    ),
 }
+
+
+def test_every_kind_of_fault_is_among_them() -> None:
+    assert {fault.kind for faults in SCHEDULES.values() for fault in faults} == set(Kind)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -37,12 +62,21 @@ def test_nothing_is_lost_or_wrong_whatever_dies(name: str, kafka: Broker, redis_
     """Every law of the judge, on real servers."""
     if not isinstance(kafka, ApacheKafka):
         pytest.skip("kills a Kafka of its own")
-    schedule = Schedule(1, 1, 1, 2, SCHEDULES[name], flow_s=4.0)
+    faults = SCHEDULES[name]
+    kinds = sorted(fault.kind for fault in faults)
+    schedule = Schedule(
+        1,
+        1,
+        nodes=3 if Kind.LEADER in kinds else 1,
+        workers=2,
+        faults=faults,
+        flow_s=UNTIL_A_WORKER_IS_UP_S if Kind.EXCEPTION in kinds else SHORT_S,
+    )
     rebuild = "rebuilt" in name
     (outcome,) = run_all([schedule], None, print, rebuild=rebuild)
     assert outcome.broken == []
     assert not (rebuild and outcome.cold)
-    assert outcome.ended_by_themselves == 0
-    assert sorted(one.kind for one in outcome.struck) == sorted(fault.kind for fault in schedule.faults)
+    assert outcome.ended_by_themselves == kinds.count(Kind.EXCEPTION)
+    assert sorted(one.kind for one in outcome.struck) == kinds
     assert outcome.events >= 800
     assert summary([outcome], 1)["failed"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,11 +15,13 @@ from streams.core.model import (
     GRU,
     KEYS,
     NO_EDGE,
+    TERM_NATS,
     VAE,
     Architecture,
     Features,
     Network,
     OneHotLinear,
+    bounded,
     features,
     min_max,
     novelty,
@@ -109,7 +112,31 @@ def test_the_score_is_the_negative_elbo_at_the_mean() -> None:
     vae, of = Network.random(SHAPE, 1).vae, some_features(6)
     mean, score = vae(of)
     expected = vae.reconstruction(of, mean).sum(1) + vae.divergence(mean, vae.encode(of)[1])
-    assert torch.equal(score, expected)
+    assert torch.allclose(score, expected, atol=1e-5)
+    assert torch.allclose(vae.surprise(of), vae.reconstruction(of, mean) - vae.least, atol=1e-5)
+
+
+def test_where_the_terms_are_weighed_the_score_is_the_sum_of_what_each_adds() -> None:
+    vae, of = Network.random(dataclasses.replace(SHAPE, weighed=True), 1).vae, some_features(6)
+    vae.weights.copy_(torch.linspace(0.0, 2.0, 7))
+    mean, score = vae(of)
+    log_variance = vae.encode(of)[1]
+    columns = (vae.reconstruction(of, mean) - vae.least) * 1.0
+    for column in range(6):
+        by_hand = vae.weights[column] * columns[:, column] / (1 + columns[:, column] / TERM_NATS)
+        assert torch.allclose(vae.surprise(of)[:, column], by_hand, atol=1e-5)
+    divergence = VAE.divergence(mean, log_variance)
+    expected = vae.surprise(of).sum(1) + vae.weights[6] * divergence / (1 + divergence / TERM_NATS)
+    assert torch.allclose(score, expected, atol=1e-5)
+
+
+def test_a_bounded_term_grows_with_the_term_and_never_beyond_its_bound() -> None:
+    terms = torch.tensor([0.0, 0.01, 1.0, TERM_NATS, 1e6, 1e30])
+    found = bounded(terms)
+    assert found.tolist() == sorted(found.tolist())
+    assert found[1] == pytest.approx(0.01, rel=1e-3)
+    assert found[3] == TERM_NATS / 2
+    assert found[-1] <= TERM_NATS
 
 
 def test_a_gru_step_is_equations_9_to_12() -> None:

@@ -199,6 +199,7 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("architecture", "latent", value="16"), "latent is '16'"),
         (set_path("architecture", "surprise", value=1), "surprise"),
         (set_path("architecture", "repetition", value=1), "repetition is neither true nor false"),
+        (set_path("architecture", "weighed", value=1), "weighed is neither true nor false"),
         (set_path("architecture", "bins", value=[3]), "feature table"),
         (set_path("architecture", "window", value=0), "too small"),
         (set_path("classes", value=["normal", "dos"]), "cost matrix"),
@@ -229,9 +230,11 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name(
     assert str(folder) in str(refused.value)
 
 
-def test_a_model_from_before_repetition_loads_and_finds_no_burst_odd(tmp_path: Path) -> None:
+def test_a_model_from_before_repetition_and_weights_loads_and_is_scored_by_its_negative_elbo(
+    tmp_path: Path,
+) -> None:
     made = Detector.random(1)
-    shape = dataclasses.replace(made.parameters.shape, repetition=False)
+    shape = dataclasses.replace(made.parameters.shape, repetition=False, weighed=False)
     before = Detector(
         made.identity, dataclasses.replace(made.parameters, shape=shape), Network.random(shape, 1)
     )
@@ -240,11 +243,13 @@ def test_a_model_from_before_repetition_loads_and_finds_no_burst_odd(tmp_path: P
 
     def older(manifest: dict[str, Any]) -> None:
         del manifest["architecture"]["repetition"]
+        del manifest["architecture"]["weighed"]
 
     resign(tmp_path / "toy" / "1", older)
     loaded = store.load("toy/1")
     window = torch.zeros(1, loaded.width, loaded.latent_size)
     assert loaded.novelties(window, torch.ones(1, loaded.width, dtype=torch.bool))[1].tolist() == [0.0]
+    assert not loaded.network.vae.weighed
 
 
 def test_what_is_usual_may_be_missing_or_of_some_classes_alone(store: ModelStore, folder: Path) -> None:

@@ -32,6 +32,8 @@ FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
 """Between kinds of CPU the last bits differ; a wrong tensor or table moves scores by far more."""
 _LARGEST_SIZE: Final = 4096
+_FLAGS: Final = ("repetition", "weighed")
+"""Of the architecture: true or false."""
 
 
 def pack(
@@ -141,14 +143,15 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         raise ValueError(f"architecture: bins are not whole numbers of 1 to {_LARGEST_SIZE}")
     for field in dataclasses.fields(shape):
         value = getattr(shape, field.name)
-        if field.name not in ("bins", "symbols", "repetition") and not (
+        if field.name in _FLAGS:
+            if type(value) is not bool:
+                raise ValueError(f"architecture: {field.name} is neither true nor false")
+        elif field.name not in ("bins", "symbols") and not (
             type(value) is int and 0 <= value <= _LARGEST_SIZE
         ):
             raise ValueError(
                 f"architecture: {field.name} is {value!r}, not a whole number up to {_LARGEST_SIZE}"
             )
-    if type(shape.repetition) is not bool:
-        raise ValueError("architecture: repetition is neither true nor false")
     if shape.numbers != len(NUMERIC) or shape.symbols != tuple(column.size for column in SYMBOLIC):
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:

@@ -72,7 +72,7 @@ class Parameters:
     high: tuple[float, ...]
     seen_codes: tuple[tuple[int, ...], ...]  # of each symbolic column; the others are mapped to unknown
     cost: tuple[tuple[float, ...], ...]  # (C true, C verdict)
-    score_floor: float  # negative ELBO that counts as nothing unusual
+    score_floor: float  # score that counts as nothing unusual
     score_threshold: float  # log(1 + score - floor) above which an event is like nothing in training
     score_decay: float  # weight of an event's novelty against the next one's of its service
     unknown_offset: float  # of the logistic curve from novelty to the share of unknown attacks
@@ -175,7 +175,7 @@ class Detector:
         return out
 
     def surprise(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """How badly the VAE explains each column, numbers first, 0 at best: (N,) -> (N, columns)."""
+        """What each column adds to the novelty's score, numbers first, 0 at least: (N,) -> (N, columns)."""
         out = np.empty((len(rows), len(self.parameters.shape.columns)), np.float32)
 
         def work(block: slice) -> None:
@@ -244,9 +244,11 @@ class Detector:
             window=window,
             embedding=embedding,
             repetition=True,
+            weighed=True,
         )
         network = Network.random(shape, seed)
         with torch.no_grad():
+            network.vae.weights[:] = torch.linspace(0.5, 2.0, len(network.vae.weights))
             network.repetition[:] = torch.linspace(0.0, 3.0, window)
             network.edges[:] = torch.linspace(0.05, 0.95, 19)
             for weight in (*network.classifier.parameters(), *network.vae.mean.parameters()):

@@ -3,16 +3,17 @@
 Read it from top to bottom; an event goes the same way:
 
     row of 41 columns ── eq. 1 ──> numbers in 0..1, each in a bin of its column     (N, 38), (N, 41)
-                      ── eq. 2-8 ─> latent mean, negative ELBO                     (N, Z), (N,)
+                      ── eq. 2-8 ─> latent mean, score by the negative ELBO        (N, Z), (N,)
                       ───────────> a small dense encoding, and what it can share   (N, E), (N, K)
     the last W events ── eq. 9-12 > one GRU state in each direction                (N, H), (N, H)
                       ── eq. 13 ──> class scores                                   (N, C)
 
 L = Z + 1 + E + K numbers stand for an event in every window that it is part of, so they are computed once.
 To the VAE a number is Gaussian with the column's scale and a symbol is categorical: what is near to the
-usual is not surprising, even if it never occurred. To the dense encoding every column is categorical as
-well: counts and bytes have values that stand for something (0, 1, 105 bytes). A number's bin and a symbol's
-code are both a place in one table of T places, 41 of which are set for an event.
+usual is not surprising, even if it never occurred. An event is scored by the terms of its negative ELBO,
+each bounded, and weighed by what it says of attacks rather than of rarity. To the dense encoding every column
+is categorical as well: counts and bytes have values that stand for something (0, 1, 105 bytes). A number's
+bin and a symbol's code are both a place in one table of T places, 41 of which are set for an event.
 What is odd about a burst is no event in it, but that there are so many alike: how many of a service's events
 ordinarily follow their like stands in a table, learnt from normal rows beside the VAE.
 Everything here is deterministic but `VAE.loss`, which draws eps.
@@ -33,6 +34,8 @@ KEYS: Final = 4
 SERVICE_KEY: Final = 0
 ALIKE: Final = 0.005
 """Scaled bytes of events that are alike are no further apart: a tenth, where the most ever sent is 1e9."""
+TERM_NATS: Final = 30.0
+"""No term of the score exceeds it: one column alone, however far off it is, is not yet an attack."""
 OUTPUTS: Final = 16
 """Fewer, and a product's rows may be computed unlike (`wide_linear`)."""
 NO_EDGE: Final = 2.0
@@ -57,6 +60,7 @@ class Architecture:
     embedding_hidden: int = 64
     gru_hidden: int = 48  # H
     repetition: bool = False  # whether normal bursts were learnt; older models have not
+    weighed: bool = False  # whether the score's terms are; that of older models is the negative ELBO as it is
 
     @property
     def numbers(self) -> int:
@@ -140,6 +144,7 @@ class VAE(nn.Module):
     """The feature extractor: q(z|x) = N(mu, sigma^2) (eq. 2-4), p(x|z) (eq. 5-6), its ELBO (eq. 7-8)."""
 
     starts: Tensor  # (symbols,) place of each symbol's first code
+    weights: Tensor  # (columns + 1,) of the score's terms
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -147,6 +152,9 @@ class VAE(nn.Module):
         self.sizes = (shape.numbers, *shape.symbols)
         starts = [shape.first_symbol + sum(shape.symbols[:i]) for i in range(len(shape.symbols))]
         self.register_buffer("starts", torch.tensor(starts), persistent=False)
+        self.weighed = shape.weighed
+        if shape.weighed:
+            self.register_buffer("weights", torch.ones(len(shape.columns) + 1))
         self.numbers = nn.Linear(shape.numbers, hidden)
         self.symbols = OneHotLinear(codes, hidden, len(shape.symbols))
         self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
@@ -182,11 +190,27 @@ class VAE(nn.Module):
         """log sigma of p(x|z) for each number. (numbers,)."""
         return self.log_scale.clamp(min=_LEAST_LOG_SCALE)
 
-    def surprise(self, of: Features) -> Tensor:
-        """How badly each column is explained at z = mu: -log p(x|z) beyond its least. N -> (N, columns)."""
+    @property
+    def least(self) -> Tensor:
+        """-log p(x|z) of each column where z explains it perfectly. (columns,)."""
         numbers = self.bounded_log_scale + _HALF_LOG_2PI
-        least = torch.cat((numbers, numbers.new_zeros(len(self.sizes) - 1)))
-        return self.reconstruction(of, self.encode(of)[0]) - least
+        return torch.cat((numbers, numbers.new_zeros(len(self.sizes) - 1)))
+
+    def terms(self, of: Features, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """The negative ELBO at z = mu in parts: each column beyond its least, and the divergence.
+
+        N events, (N, Z), (N, Z) -> (N, columns + 1), none below 0.
+        """
+        columns = self.reconstruction(of, mean) - self.least
+        return torch.cat((columns, self.divergence(mean, log_variance).unsqueeze(1)), 1)
+
+    def weigh(self, terms: Tensor) -> Tensor:
+        """What each term adds to the score. (N, columns + 1) -> the same."""
+        return self.weights * bounded(terms) if self.weighed else terms
+
+    def surprise(self, of: Features) -> Tensor:
+        """What each column adds to the score. N events -> (N, columns)."""
+        return self.weigh(self.terms(of, *self.encode(of)))[:, :-1]
 
     @staticmethod
     def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -200,9 +224,16 @@ class VAE(nn.Module):
         return self.reconstruction(of, z).sum(1) + divergence_weight * self.divergence(mean, log_variance)
 
     def forward(self, of: Features) -> tuple[Tensor, Tensor]:
-        """The features of each event, mu, and its negative ELBO at z = mu (eq. 8). N -> (N, Z), (N,)."""
+        """The features of each event, mu, and its score: the negative ELBO (eq. 8) at z = mu, or what its
+        terms weigh. N -> (N, Z), (N,)."""
         mean, log_variance = self.encode(of)
-        return mean, self.reconstruction(of, mean).sum(1) + self.divergence(mean, log_variance)
+        score = self.weigh(self.terms(of, mean, log_variance)).sum(1)
+        return mean, score if self.weighed else score + self.least.sum()
+
+
+def bounded(terms: Tensor) -> Tensor:
+    """Each as it is where it is small, and never beyond TERM_NATS."""
+    return terms / (1.0 + terms / TERM_NATS)
 
 
 class GRU(nn.Module):
@@ -283,7 +314,7 @@ def related(events: Tensor) -> Tensor:
 
 
 def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
-    """The negative ELBO as a ratio that is above 1 where nothing in training looked like it. (N,).
+    """The score as a ratio that is above 1 where nothing in training looked like it. (N,).
 
     Scores span orders of magnitude: hence the logarithm of what exceeds `floor`, over `threshold`, which is a
     quantile of the same logarithm on held-out normal rows.

@@ -29,14 +29,24 @@ _FACTORS = np.round(np.geomspace(0.5, 512.0, 61), 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """What a model makes of rows that it never learnt from."""
+class Unseen:
+    """Rows that a fold's model never learns from."""
 
-    posterior: Floats  # (N, C), calibrated
-    novelty: Floats  # (N,)
+    places: npt.NDArray[np.int64]  # (N,) in the training set
     label: npt.NDArray[np.int64]  # (N,) the type of an attack, the kind of an unseen normal
     held_out: Mask  # (N,) normals, from between those that were learnt from
     unseen: Mask  # (N,) normals of kinds that were left out; all others are attacks of types left out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a model makes of them."""
+
+    posterior: Floats  # (N, C), calibrated
+    novelty: Floats  # (N,)
+    label: npt.NDArray[np.int64]  # (N,) these as in Unseen
+    held_out: Mask  # (N,)
+    unseen: Mask  # (N,)
 
 
 def with_temperature(
@@ -53,21 +63,42 @@ def with_temperature(
     )
 
 
-def scored(detector: Detector, data: TrainingSet, validate: Mask, fold: Fold, plan: Plan) -> Scored:
-    """A fold's model on the run's held-out normals, and on the normals and attacks that it never saw."""
+def unseen_by(fold: Fold, data: TrainingSet, validate: Mask, plan: Plan) -> Unseen:
+    """What shows how the fold's model does: held-out normals, and what the fold left out."""
     held_out = np.flatnonzero(validate & (data.target == NORMAL))
     unseen = np.flatnonzero(fold.normals)
     attacks = _some_of_each_type(data, np.flatnonzero(fold.attacks & (data.target > NORMAL)), plan.seed)
     places = np.concatenate((held_out, unseen, attacks))
     part = np.repeat((0, 1, 2), (len(held_out), len(unseen), len(attacks)))
-    found = _verdicts(detector, data, places)
+    return Unseen(places, np.where(part == 1, fold.kind[places], data.label[places]), part == 0, part == 1)
+
+
+def scored(detector: Detector, data: TrainingSet, rows: Unseen) -> Scored:
+    found = _verdicts(detector, data, rows.places)
     return Scored(
         found.posterior.astype(np.float64),
         found.novelty.astype(np.float64),
-        np.where(part == 1, fold.kind[places], data.label[places]),
-        part == 0,
-        part == 1,
+        rows.label,
+        rows.held_out,
+        rows.unseen,
     )
+
+
+def row_weights(label: npt.NDArray[np.int64], held_out: Mask, unseen: Mask, plan: Plan) -> Floats:
+    """Of normals against attack types, each type alike. (N,), summing to N.
+
+    Most normals are more of the same; the others are of kinds that were left out, each kind alike: a large
+    one says no more of what another network brings than a small.
+    """
+    weight = np.zeros(len(label))
+    weight[held_out] = (1.0 - plan.unseen_share) / max(int(held_out.sum()), 1)
+    for rows, together in ((unseen, plan.unseen_share), (~held_out & ~unseen, plan.unknown_odds)):
+        if rows.any():
+            _, group = np.unique(label[rows], return_inverse=True)
+            each = 1.0 / np.bincount(group)[group]
+            weight[rows] = together * each / each.sum()
+    found: Floats = len(label) * weight / weight.sum()
+    return found
 
 
 def with_points(detector: Detector, folds: Sequence[Scored], plan: Plan) -> Detector:
@@ -92,24 +123,12 @@ def _changed(detector: Detector, **values: Any) -> Detector:
 
 
 def _unknown_curve(folds: Sequence[Scored], plan: Plan) -> tuple[float, float]:
-    """Offset and slope of the share of unknown attacks over novelty.
-
-    Normals against attack types, each type alike. Most normals are more of the same; the others are of kinds
-    that were left out, each kind alike: a large one says no more of what another network brings than a small.
-    """
+    """Offset and slope of the share of unknown attacks over novelty."""
     novelty, held_out, unseen, label = (
         np.concatenate([getattr(of, name) for of in folds])
         for name in ("novelty", "held_out", "unseen", "label")
     )
-    attack = ~held_out & ~unseen
-    weight = np.zeros(len(novelty))
-    weight[held_out] = (1.0 - plan.unseen_share) / max(int(held_out.sum()), 1)
-    for rows, together in ((unseen, plan.unseen_share), (attack, plan.unknown_odds)):
-        if rows.any():
-            _, group = np.unique(label[rows], return_inverse=True)
-            each = 1.0 / np.bincount(group)[group]
-            weight[rows] = together * each / each.sum()
-    return logistic(novelty, attack, len(novelty) * weight / weight.sum())
+    return logistic(novelty, ~held_out & ~unseen, row_weights(label, held_out, unseen, plan))
 
 
 def best_temperature(posterior: Floats, truth: npt.NDArray[np.int64]) -> float:

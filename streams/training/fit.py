@@ -28,7 +28,14 @@ from streams.core.model import SERVICE_KEY, Architecture, Features, Network, ali
 from streams.errors import AutodeepError
 from streams.training import checkpoint
 from streams.training.binning import bin_edges, table
-from streams.training.calibrate import Scored, scored, with_points, with_temperature
+from streams.training.calibrate import (
+    Unseen,
+    row_weights,
+    scored,
+    unseen_by,
+    with_points,
+    with_temperature,
+)
 from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.folds import Fold, folds
 from streams.training.kinds import kinds_of_normals
@@ -44,6 +51,7 @@ from streams.training.sampling import (
     with_unknown_symbols,
 )
 from streams.training.usual import usual_values
+from streams.training.weighing import Unexplained, cross_fitted, learnt_weights
 from streams.training.windows import hide_history, interleave, windows
 
 VAE_PHASE: Final = "vae"
@@ -75,19 +83,33 @@ class Run:
 
 
 def fit(run: Run, resume: bool = False) -> Detector:
-    """Train a detector, and one for each fold, by which its decisions are calibrated.
+    """Train a detector, and one for each fold, by which its novelty and its decisions are calibrated.
 
     Takes minutes on a core or two; torch's global generator is left as it was.
     Raises AutodeepError where a loss is no longer finite (the last good checkpoint stays), DataError where
     the checkpoint to resume from is another run's.
     """
-    detector = _trained(run, resume)
-    held = [_scored(run, fold, number, resume) for number, fold in enumerate(folds(run.data, run.plan), 1)]
+    parts = [_part(run, fold, number) for number, fold in enumerate(folds(run.data, run.plan), 1)]
+    begun = _begun(run, resume)
+    begun_parts = [_begun(part.run, resume) for part in parts]
+    found = [_unexplained(part, of) for part, of in zip(parts, begun_parts, strict=True)]
+    detector = _finished(run, begun, learnt_weights(found, run.plan), resume)
+    held = [
+        scored(_finished(part.run, of, weights, resume), run.data, part.unseen)
+        for part, of, weights in zip(parts, begun_parts, cross_fitted(found, run.plan), strict=True)
+    ]
     return with_points(detector, held, run.plan)
 
 
-def _scored(run: Run, fold: Fold, number: int, resume: bool) -> Scored:
-    """What a model that never saw the fold's rows makes of them, and of the run's held-out normals."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """The run of a fold's model, and the rows that it never learns from."""
+
+    run: Run
+    unseen: Unseen
+
+
+def _part(run: Run, fold: Fold, number: int) -> _Part:
     part = dataclasses.replace(
         run,
         learn=run.learn & ~fold.left_out,
@@ -96,28 +118,66 @@ def _scored(run: Run, fold: Fold, number: int, resume: bool) -> Scored:
         report=lambda phase, *told: run.report(f"{phase}, fold {number}", *told),
         validated=lambda phase, found: None,
     )
-    return scored(_trained(part, resume), run.data, part.validate, fold, run.plan)
+    return _Part(part, unseen_by(fold, run.data, part.validate, run.plan))
 
 
-def _trained(run: Run, resume: bool) -> Detector:
-    """A detector of this run's rows; its decisions are not calibrated yet."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """A network of which the VAE is trained."""
+
+    parameters: Parameters
+    network: Network
+
+    def vectors(self, run: Run) -> Features:
+        """Each distinct vector of the run's data as the network reads it. (V,)."""
+        return Detector(_NOBODY, self.parameters, self.network).features(run.data.rows[run.data.first])
+
+
+def _begun(run: Run, resume: bool) -> _Begun:
     with torch.random.fork_rng():
-        digest = run.digest()
-        found = checkpoint.read(run.folder, digest) if resume and run.folder else None
-        parameters, network = _start(run)
-        at, tensors = found if found else (checkpoint.Progress(digest, VAE_PHASE, 0), {})
+        at, tensors = _progress(run, resume)
+        begun = _Begun(*_start(run))
+        network, vectors = begun.network, begun.vectors(run)
+        network.requires_grad_(True)
+        if begun.parameters.shape.repetition:
+            network.repetition.copy_(_repetition(run, vectors))
         if tensors:
             checkpoint.restore_network(network, tensors)
-        vectors = Detector(_NOBODY, parameters, network).features(run.data.rows[run.data.first])
-        network.requires_grad_(True).to(run.device)
-        if parameters.shape.repetition:
-            network.repetition.copy_(_repetition(run, vectors))
-        vectors = vectors.to(run.device)
+        network.to(run.device)
         if at.phase == VAE_PHASE:
-            _train_vae(run, network, vectors, at, tensors)
-            at, tensors = checkpoint.Progress(digest, CLASSIFIER_PHASE, 0), {}
+            _train_vae(run, network, vectors.to(run.device), at, tensors)
+    return begun
+
+
+def _progress(run: Run, resume: bool) -> tuple[checkpoint.Progress, dict[str, Tensor]]:
+    """Where the run stands, and its tensors; at the very beginning without any."""
+    digest = run.digest()
+    found = checkpoint.read(run.folder, digest) if resume and run.folder else None
+    return found or (checkpoint.Progress(digest, VAE_PHASE, 0), {})
+
+
+def _unexplained(part: _Part, begun: _Begun) -> Unexplained:
+    run, rows = part.run, part.unseen
+    of = begun.vectors(run).take(run.data.vector[rows.places]).to(run.device)
+    vae = begun.network.vae
+    with torch.inference_mode():
+        terms = torch.cat([vae.terms(block, *vae.encode(block)) for block in of.parts(4096)])
+    weight = row_weights(rows.label, rows.held_out, rows.unseen, run.plan)
+    return Unexplained(terms.cpu(), ~rows.held_out & ~rows.unseen, weight)
+
+
+def _finished(run: Run, begun: _Begun, weights: Tensor, resume: bool) -> Detector:
+    """A detector of this run's rows; its decisions are not calibrated yet."""
+    network = begun.network
+    with torch.random.fork_rng():
+        at, tensors = _progress(run, resume)
+        if at.phase == VAE_PHASE:
+            at, tensors = dataclasses.replace(at, phase=CLASSIFIER_PHASE, step=0), {}
+        vectors = begun.vectors(run).to(run.device)
+        network.requires_grad_(True)
+        network.vae.weights.copy_(weights)
         floor, threshold = _calibrate(run, network, vectors)
-        parameters = dataclasses.replace(parameters, score_floor=floor, score_threshold=threshold)
+        parameters = dataclasses.replace(begun.parameters, score_floor=floor, score_threshold=threshold)
         _train_classifier(run, network, vectors, (floor, threshold), at, tensors)
     detector = Detector(_NOBODY, parameters, network.cpu())
     prior = sampling_prior(run.data, run.learn)
@@ -142,6 +202,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         window=plan.window,
         embedding=plan.embedding,
         repetition=plan.window > 1,
+        weighed=True,
     )
     parameters = Parameters(
         shape=shape,
