@@ -108,9 +108,10 @@ def measure(data: Path, plan: Plan, say: Say) -> dict[str, Any]:
         wait_done(servers)
         settled_s = time.monotonic() - ended_s
         fleet.stop()
-        say("reading every verdict")
+        sent = flat_out + flow.sent
+        say(f"reading the verdicts on {sent:,} events, which takes minutes")
         verdicts = read_verdicts(servers)
-    sent, paced = flat_out + flow.sent, verdicts.sent_us > flow.since_us
+    paced = verdicts.sent_us > flow.since_us
     return {
         "minutes": plan.minutes,
         "workers": WORKERS,

@@ -10,7 +10,7 @@ Integrated gradients (Sundararajan, Taly and Yan 2017) along the straight line f
 history, to the window as it is agree with it and cost more: docs/explain.md has the figures.
 
 `novel` needs no occlusion, since the novelty is a sum: of the present event, whose part its columns share by
-how badly the VAE explains them, and, with falling weights, of the earlier events of its service. The novelty
+what each adds to its score, and, with falling weights, of the earlier events of its service. The novelty
 of a burst is every event's alike; the present one's part is shared by the columns that make them alike.
 """
 
