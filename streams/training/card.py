@@ -56,9 +56,9 @@ Nothing else was used: training never opens the test file. Held out of training,
 figures below: normal rows in blocks of 500, and a tenth of the vectors of every attack type with at least
 100; no vector stands on both sides. Rarer types are all learnt from, so the figures on held-out rows say
 little about r2l and nothing about u2r. What each column weighs in the novelty, how novelty speaks for an
-unknown attack, and the operating points were fitted on {plan.get("folds", 0)} further models, each of which had left out a part of the attack types
-and of the kinds of normal events (clusters), so that each was left out once. Every choice of the run is in
-`manifest.json` under `training.plan`.
+unknown attack, and the operating points were fitted on {plan.get("folds", 0)} further models, each of which
+had left out a part of the attack types and of the kinds of normal events (clusters), so that each was left
+out once. Every choice of the run is in `manifest.json` under `training.plan`.
 
 Choices were made on the training file, by what models that had left attack types and kinds of normals out
 flag of both and of held-out normals, and before that by the costs of held-out normals, known attacks and
