@@ -22,8 +22,8 @@ from streams.core.detector import Detector
 from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.store import open_store
-from streams.training import fit as fitting
 from streams.training import log as run_log
+from streams.training import phases
 from streams.training.binning import bin_edges, table
 from streams.training.calibrate import (
     Scored,
@@ -34,9 +34,10 @@ from streams.training.calibrate import (
 )
 from streams.training.dataset import TAXONOMIES, TrainingSet, cleanse, distinct_vectors, held_out
 from streams.training.evaluate import evaluate_rows
-from streams.training.fit import Run, fit
+from streams.training.fit import fit
 from streams.training.folds import folds
 from streams.training.plan import Plan
+from streams.training.run import Run
 from streams.training.sampling import vae_weights
 from streams.training.usual import usual_values
 from streams.training.windows import hide_history, interleave, windows
@@ -299,7 +300,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
-    original = fitting.F.cross_entropy
+    original = phases.F.cross_entropy
 
     def poisoned(*args: torch.Tensor, **options: float) -> torch.Tensor:
         nonlocal calls
@@ -307,7 +308,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
         calls += of_classifier
         return original(*args, **options) * (float("nan") if of_classifier and calls == 16 else 1.0)
 
-    monkeypatch.setattr(fitting.F, "cross_entropy", poisoned)
+    monkeypatch.setattr(phases.F, "cross_entropy", poisoned)
     with pytest.raises(AutodeepError, match="the loss is nan at step 15 of the classifier"):
         fit(run_of(data, QUICK, tmp_path))
     resumed = fit(run_of(data, QUICK, tmp_path), resume=True)

@@ -124,8 +124,9 @@ def _train(protocol: str, **options: Any) -> None:
     from streams.store import open_store
     from streams.training import curves, log
     from streams.training.card import model_card
-    from streams.training.fit import Run, fit
+    from streams.training.fit import fit
     from streams.training.record import record
+    from streams.training.run import Run
 
     options["name"] = options["name"] or protocol
     options["run_dir"] = options["run_dir"] or Path("runs") / f"{options['name']}-{options['seed']}"

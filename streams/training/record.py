@@ -10,8 +10,8 @@ import torch
 
 from streams.core.detector import Detector
 from streams.training.evaluate import validation_figures
-from streams.training.fit import Run
 from streams.training.metrics import Figures
+from streams.training.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import Any
 from streams.codec.kdd import KddRows
 from streams.core.detector import Detector, Identity
 from streams.training import dataset, log
-from streams.training.fit import Run, fit
+from streams.training.fit import fit
 from streams.training.plan import Plan
 from streams.training.report import splits
 from streams.training.report.splits import Split, Tell, Trial
+from streams.training.run import Run
 
 
 @dataclass(frozen=True, slots=True)
