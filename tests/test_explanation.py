@@ -171,7 +171,7 @@ def test_surprise_and_what_the_divergence_weighs_are_the_score() -> None:
     np.testing.assert_allclose(surprise.sum(1), (score - divergence).numpy(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("version", ["kdd99/6", "kdd99/7"])
+@pytest.mark.parametrize("version", ["kdd99/8", "kdd99/9"])
 def test_the_usual_event_of_a_shipped_model_is_normal(version: str) -> None:
     detector = open_store().load(version)
     reference = usual_event(detector)
