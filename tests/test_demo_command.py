@@ -55,11 +55,11 @@ def assert_exact(summary: dict[str, object]) -> None:
 def test_every_event_is_accounted_for_in_lines_and_in_json(tmp_path: Path) -> None:
     # Both at once, as most of their time is waiting. Settings of a real deployment are around for one, and
     # must not get in the way. One store has two versions of the model, of which one is promoted half-way:
-    # ten seconds are left to examine, load and switch.
+    # fifteen seconds are left to examine, load and switch.
     two_versions(tmp_path)
     with ThreadPoolExecutor() as both:
         asked_json = both.submit(
-            run, "--seconds", "20", "--seed", "7", "--json",
+            run, "--seconds", "30", "--seed", "7", "--json",
             AUTODEEP_KAFKA_SERVERS_FILE="/nowhere", AUTODEEP_KAFKA_SECURITY="SASL_SSL",
             AUTODEEP_TOPIC_PREFIX="production", AUTODEEP_ALERT_FORMAT="json", AUTODEEP_WEB_PORT="6066",
             AUTODEEP_MODEL_STORE=str(tmp_path),
@@ -78,11 +78,11 @@ def two_versions(folder: Path) -> None:
 
 
 def assert_both_judged(summary: dict[str, Any]) -> None:
+    assert summary["promotion"] == "kdd99/2 promoted"
     first, second = summary["models"]
     assert (first["model"], second["model"]) == ("kdd99/1", "kdd99/2")
     assert first["events"] + second["events"] == summary["classified"]
     assert sum(sum(line["alerts"].values()) for line in (first, second)) == summary["alerts"]
-    assert summary["promotion"] == "kdd99/2 promoted"
 
 
 def assert_one_object(done: subprocess.CompletedProcess[str]) -> None:
