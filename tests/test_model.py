@@ -121,13 +121,15 @@ def test_where_the_terms_are_weighed_the_score_is_the_sum_of_what_each_adds() ->
     vae.weights.copy_(torch.linspace(0.0, 2.0, 7))
     mean, score = vae(of)
     log_variance = vae.encode(of)[1]
-    columns = (vae.reconstruction(of, mean) - vae.least) * 1.0
+    columns = vae.reconstruction(of, mean) - vae.least
     for column in range(6):
         by_hand = vae.weights[column] * columns[:, column] / (1 + columns[:, column] / TERM_NATS)
         assert torch.allclose(vae.surprise(of)[:, column], by_hand, atol=1e-5)
     divergence = VAE.divergence(mean, log_variance)
     expected = vae.surprise(of).sum(1) + vae.weights[6] * divergence / (1 + divergence / TERM_NATS)
     assert torch.allclose(score, expected, atol=1e-5)
+    elbo = vae.reconstruction(of, mean).sum(1) + divergence
+    assert torch.allclose(vae.negative_elbo(of), elbo, atol=1e-5), "that is not weighed"
 
 
 def test_a_bounded_term_grows_with_the_term_and_never_beyond_its_bound() -> None:

@@ -204,6 +204,10 @@ class VAE(nn.Module):
         columns = self.reconstruction(of, mean) - self.least
         return torch.cat((columns, self.divergence(mean, log_variance).unsqueeze(1)), 1)
 
+    def negative_elbo(self, of: Features) -> Tensor:
+        """Eq. 8 at z = mu, whatever the score weighs. N events -> (N,)."""
+        return self.terms(of, *self.encode(of)).sum(1) + self.least.sum()
+
     def weigh(self, terms: Tensor) -> Tensor:
         """What each term adds to the score. (N, columns + 1) -> the same."""
         return self.weights * bounded(terms) if self.weighed else terms

@@ -45,7 +45,7 @@ def train_vae(
         return network.vae.loss(of, run.plan.divergence_weight).mean()
 
     def validation() -> Validation:
-        return Validation(float(network.vae(vectors.take(held))[1].mean()))
+        return Validation(float(network.vae.negative_elbo(vectors.take(held)).mean()))
 
     _descend(run, network, (loss, validation), network.vae.parameters(), at, tensors)
 
