@@ -12,13 +12,13 @@ import redis
 from bench.feed import START_US, STEP_US, send
 from bench.parts import Parts, started
 from bench.pipeline import wait_for
-from streams.codec.kdd import read_rows
+from streams.adapters.kafka.topics import topic_id
+from streams.adapters.redis.windows import RedisWindows
+from streams.client.replaying import Feed, device_name
+from streams.codec.ingest.kdd import read_rows
 from streams.core.events import Source
 from streams.core.features import Rows
 from streams.core.windows import WIDTH, in_order, unpack
-from streams.kafka.topics import topic_id
-from streams.replaying import Feed, device_name
-from streams.windows_redis import RedisWindows
 
 
 def measure(data: Path, devices: int, events_each: int, cache_mib: int) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 
 from bench.gradients import integrated_gradients
-from streams.codec.kdd import KddRows, read_rows
-from streams.core.detector import Detector
-from streams.core.explanation import COLUMNS, Explainer, Shares
+from streams.adapters.store.models import open_store
+from streams.codec.ingest.kdd import KddRows, read_rows
 from streams.core.features import Rows
-from streams.store import open_store
+from streams.model.detector import Detector
+from streams.model.explanation import COLUMNS, Explainer, Shares
 from streams.training.windows import windows
 
 TOP: Final = 5

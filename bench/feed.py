@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from streams.kafka.telemetry import TelemetrySender
-from streams.replaying import Feed, device_name
+from streams.adapters.kafka.telemetry import TelemetrySender
+from streams.client.replaying import Feed, device_name
 from streams.settings import Settings
 
 START_US: Final = 1_700_000_000_000_000

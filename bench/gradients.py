@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.detector import Detector
-from streams.core.explanation import KEY_COLUMNS, usual_event
 from streams.core.features import Rows
-from streams.core.model import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty
+from streams.model.detector import Detector
+from streams.model.explanation import KEY_COLUMNS, usual_event
+from streams.model.network import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty
 
 STEPS = 32
 

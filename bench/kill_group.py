@@ -14,10 +14,10 @@ from bench import kill_laws
 from bench.kill_schedules import ABSENT, Order, Schedule
 from bench.model_orders import Orders, promote, rollback
 from bench.parts import Parts
+from streams.adapters.kafka.model_topics import newest_state
 from streams.codec.models import ModelStatus
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
-from streams.kafka.model_topics import newest_state
 
 SETTLED_S: Final = 120.0
 _POLL_S: Final = 0.2

@@ -10,8 +10,8 @@ from confluent_kafka import Message
 
 from bench.output import to_the_end
 from bench.parts import Parts
-from streams.codec.alerts import decode_alert
 from streams.codec.models import ModelState, ModelStatus, decode_state, decode_status
+from streams.codec.output.alerts import decode_alert
 
 
 @dataclass(frozen=True, slots=True)

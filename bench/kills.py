@@ -28,10 +28,10 @@ from bench.model_orders import Orders, alike
 from bench.parts import Parts, started
 from bench.reload_figures import percentiles
 from bench.slow_store import SlowStore, slow_store
+from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
+from streams.client.replaying import Feed
 from streams.embedded.workers import WorkerProcess
-from streams.gate import standard_rows
-from streams.kafka.faust_app import SESSION_TIMEOUT_S
-from streams.replaying import Feed
+from streams.model.gate import standard_rows
 
 EVENTS_PER_S: Final = 300.0
 DEVICES: Final = 100

@@ -11,12 +11,12 @@ from typing import Final, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bench.parts import Parts
+from streams.adapters.kafka.client import LOG, client_config
+from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.store.models import open_store
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.core.events import Message
 from streams.errors import Unavailable
-from streams.kafka.client import LOG, client_config
-from streams.kafka.publisher import KafkaPublisher
-from streams.store import open_store
 
 NAME: Final = "kdd99"
 SWITCH_S: Final = 60.0

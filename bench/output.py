@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from streams.adapters.kafka.client import LOG, client_config
 from streams.core.topics import Topics
-from streams.kafka.client import LOG, client_config
 from streams.settings import Settings
 
 STALLED_S: Final = 60.0

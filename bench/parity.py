@@ -18,12 +18,12 @@ import numpy as np
 from bench.feed import START_US, STEP_US, send
 from bench.output import to_the_end, until_stalled
 from bench.parts import Parts, started
-from streams.codec.alerts import decode_alert
-from streams.codec.kdd import read_rows, segment_starts
+from streams.adapters.store.models import open_store
+from streams.client.replaying import feed_of, interleaved
+from streams.codec.ingest.kdd import read_rows, segment_starts
+from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
 from streams.core.topics import NORMAL, Topics
-from streams.replaying import feed_of, interleaved
-from streams.store import open_store
 from streams.training.evaluate import evaluate_rows
 
 

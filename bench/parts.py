@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from streams.adapters.kafka.topics import TELEMETRY_PARTITIONS, create_topics, topic_specs
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
-from streams.kafka.topics import TELEMETRY_PARTITIONS, create_topics, topic_specs
 from streams.settings import PREFIX, Settings
 
 

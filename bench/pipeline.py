@@ -19,17 +19,17 @@ import torch
 from bench.feed import START_US, STEP_US, send, send_paced
 from bench.output import to_the_end
 from bench.parts import Parts, started
-from streams.codec.alerts import decode_alert
-from streams.codec.kdd import read_rows
+from streams.adapters.store.models import open_store
+from streams.client.replaying import Feed, mix
+from streams.codec.ingest.kdd import read_rows
+from streams.codec.output.alerts import decode_alert
 from streams.core import windows as sequence
-from streams.core.detector import Detector
 from streams.core.events import NO_TOPIC_ID, Events, Source
 from streams.core.topics import NORMAL
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
-from streams.pipeline import STAGES
-from streams.replaying import Feed, mix
-from streams.store import open_store
+from streams.model.detector import Detector
+from streams.pipeline.detection import STAGES
 
 WARM: Final = 0.1
 """Share of the events before the rate is taken: imports, first fetches and cold windows."""

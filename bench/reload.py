@@ -34,9 +34,9 @@ from bench.model_orders import Orders, alike, promote, switched
 from bench.parts import Parts, started
 from bench.pipeline import Load, mixed
 from bench.reload_figures import Reign, Span
+from streams.client.replaying import Feed
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
-from streams.replaying import Feed
 
 WORKERS: Final = 2
 FEED_EVENTS: Final = 20_000

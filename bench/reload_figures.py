@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.output import Topical, to_the_end
-from streams.codec.alerts import decode_alert
+from streams.codec.output.alerts import decode_alert
 
 Times = npt.NDArray[np.int64]
 

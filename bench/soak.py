@@ -34,8 +34,8 @@ from bench.feed import send
 from bench.flow import Flow, flowing
 from bench.pipeline import Load, mixed
 from bench.reload_figures import percentiles, read_verdicts
+from streams.client.replaying import Feed
 from streams.errors import Unavailable
-from streams.replaying import Feed
 
 WORKERS: Final = 2
 LOAD: Final = Load(20_000, 2_000, 0.02)

@@ -7,16 +7,16 @@ import sys
 import typer
 
 from streams import __version__
-from streams.commands.alerts import app as alerts
-from streams.commands.data import app as data
-from streams.commands.demo import demo
-from streams.commands.evaluate import app as evaluate
-from streams.commands.explain import explain
-from streams.commands.models import app as models
-from streams.commands.replay import replay
-from streams.commands.topics import app as topics
-from streams.commands.train import app as train
-from streams.commands.worker import worker
+from streams.cli.alerts import app as alerts
+from streams.cli.data import app as data
+from streams.cli.demo import demo
+from streams.cli.evaluate import app as evaluate
+from streams.cli.explain import explain
+from streams.cli.models import app as models
+from streams.cli.replay import replay
+from streams.cli.topics import app as topics
+from streams.cli.train import app as train
+from streams.cli.worker import worker
 from streams.errors import AutodeepError
 
 app = typer.Typer(

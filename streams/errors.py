@@ -12,7 +12,7 @@
         ├── WindowStoreUnavailable
         └── RegistryUnavailable
 
-Errors of libraries are translated where they enter (kafka/, windows_redis.py, store.py, codec/); none of
+Errors of libraries are translated where they enter (adapters/, codec/); none of
 theirs crosses the pipeline. A bad record is no error at all but a value: `core.events.Rejected`.
 """
 

@@ -11,8 +11,8 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from streams.codec import framing, schemas
-from streams.codec.schemas import Schema
+from streams.codec.avro import framing, schemas
+from streams.codec.avro.schemas import Schema
 from streams.core.events import Decoded, Header
 from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Source
-from streams.core.ports import Mark, Reach, Saved
 from streams.core.windows import WINDOW, Index, Windows
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+from streams.pipeline.ports import Mark, Reach, Saved
 
 
 class FakeWindows:

@@ -14,7 +14,7 @@ from typing import Any
 
 import faust
 
-from streams.kafka.faust_app import app_settings, poll_topic
+from streams.adapters.kafka.faust_app import app_settings, poll_topic
 from streams.settings import Settings
 
 

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
+from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.core.topics import Topics
 from streams.embedded.workers import WorkerProcess
-from streams.kafka.topics import create_topics, topic_specs
 from streams.settings import PREFIX, Settings
 
 DEADLINE_S = 60.0

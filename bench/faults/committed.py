@@ -6,7 +6,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
 
-from streams.kafka.client import LOG, client_config
+from streams.adapters.kafka.client import LOG, client_config
 from streams.settings import Settings
 
 _ASK_S: Final = 10.0

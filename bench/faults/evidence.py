@@ -15,10 +15,10 @@ from bench.faults.offline import Event, Offline, events_of
 from bench.faults.servers import VERSIONS, Servers
 from bench.faults.strikes import Diary
 from bench.output import to_the_end
-from streams.codec.alerts import decode_alert
+from streams.adapters.store.models import open_store
+from streams.codec.output.alerts import decode_alert
 from streams.core.windows import WIDTH, WINDOW
 from streams.errors import DataError
-from streams.store import open_store
 
 Found = Mapping[Place, tuple[Record, int]]
 """Each record of the input where it stands, and when (microseconds) the broker appended it; 0: not known."""

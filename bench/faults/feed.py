@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 
 from bench.feed import START_US
-from streams.codec.connections import encode_connections
-from streams.codec.kdd import read_rows
+from streams.client.replaying import Feed, device_name, mix
+from streams.codec.ingest.connections import encode_connections
+from streams.codec.ingest.kdd import read_rows
 from streams.core.features import NUMERIC, Rows
-from streams.gate import standard_rows
-from streams.replaying import Feed, device_name, mix
+from streams.model.gate import standard_rows
 
 DEVICES: Final = 60
 _ATTACK_SHARE: Final = 0.3

@@ -6,7 +6,7 @@ import sys
 
 from streams.__main__ import main
 from streams.core.events import Chunk
-from streams.pipeline import Computed, Pipeline
+from streams.pipeline.detection import Computed, Pipeline
 
 
 class Unforeseen(Exception):

@@ -16,11 +16,11 @@ from typing import Final
 from confluent_kafka import KafkaError, Message, Producer
 
 from bench.faults.feed import Poison, Record, poisoned, records
+from streams.adapters.kafka.client import LOG, producer_config
+from streams.adapters.kafka.telemetry import PARTITIONER
+from streams.client.replaying import Feed, device_name
 from streams.core.topics import Topics
 from streams.errors import BrokerUnavailable
-from streams.kafka.client import LOG, producer_config
-from streams.kafka.telemetry import PARTITIONER
-from streams.replaying import Feed, device_name
 from streams.settings import Settings
 
 SERIAL: Final = "bench.serial"

@@ -14,8 +14,8 @@ import numpy as np
 from bench.faults.feed import Record
 from bench.faults.flow import Place
 from bench.parity import Said
-from streams.core.detector import Detector, Verdicts
-from streams.replaying import Feed, device_name
+from streams.client.replaying import Feed, device_name
+from streams.model.detector import Detector, Verdicts
 
 
 @dataclass(frozen=True, slots=True)

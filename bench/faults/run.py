@@ -30,7 +30,7 @@ from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
 from bench.faults.strikes import Diary, Stage, Struck
-from streams.kafka.topics import topic_id
+from streams.adapters.kafka.topics import topic_id
 
 EVENTS_PER_S: Final = 200.0
 STANDSTILL_S: Final = 90.0

@@ -26,9 +26,9 @@ from bench.faults.flow import Flow, Place, flowing
 from bench.faults.run import EVENTS_PER_S, wait_done
 from bench.faults.servers import PARTITIONS, Servers, serving
 from bench.output import to_the_end
-from streams.codec.alerts import decode_alert
+from streams.adapters.kafka.topics import topic_id
+from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
-from streams.kafka.topics import topic_id
 
 BETWEEN_JOINS_S: Final = 12.0
 _FIXED: Final = (1, 2, 3, 4)

@@ -41,7 +41,7 @@ class Manner(StrEnum):
 FLOW_S: Final = 24.0
 """How long events flow; every fault begins meanwhile."""
 BEYOND_SESSION_S: Final = (11.5, 16.0)
-"""A worker's session lives 10 s (streams.kafka.faust_app)."""
+"""A worker's session lives 10 s (streams.adapters.kafka.faust_app)."""
 _CUTS: Final = (Kind.REDIS_CUT, Kind.KAFKA_CUT)
 _ONCE: Final = (Kind.PARTITIONS, Kind.TOPIC_ANEW)
 """At most once in a schedule."""

@@ -13,10 +13,10 @@ from typing import Final
 from bench.faults.proxy import Proxy
 from bench.faults.schedules import Manner
 from bench.model_orders import alike
+from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka
 from streams.embedded.redis import RedisServer
-from streams.kafka.topics import create_topics, topic_specs
 from streams.settings import PREFIX, Settings
 
 PARTITIONS: Final = 4

@@ -20,12 +20,12 @@ from bench.faults.flow import Flow
 from bench.faults.schedules import Fault, Kind
 from bench.faults.servers import PARTITIONS, VERSIONS, Servers
 from bench.model_orders import promote
+from streams.adapters.kafka.client import LOG, client_config
+from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.topics import create_topics, topic_id, topic_specs
 from streams.codec.models import encode_command
 from streams.core.events import Message
 from streams.errors import AutodeepError
-from streams.kafka.client import LOG, client_config
-from streams.kafka.publisher import KafkaPublisher
-from streams.kafka.topics import create_topics, topic_id, topic_specs
 
 _ADMIN_S: Final = 60.0
 _FILLER: Final = "bench:filler:"

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 import fastavro
 
-from streams.codec import datum, framing, schemas
+from streams.codec.avro import datum, framing, schemas
 from streams.errors import DataError
 
 MODEL_COMMAND: Final = "ModelCommand"

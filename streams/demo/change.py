@@ -8,11 +8,11 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from streams.adapters.store.models import open_store
+from streams.client.orders import order
 from streams.codec.models import ModelCommand
 from streams.errors import AutodeepError
-from streams.model_orders import order
 from streams.settings import Settings
-from streams.store import open_store
 
 _DECISION_S = 60.0
 

@@ -15,7 +15,10 @@ from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from streams.codec.alerts import decode_alert
+from streams.adapters.kafka.client import LOG, client_config, where
+from streams.adapters.kafka.telemetry import TelemetrySender
+from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
+from streams.codec.output.alerts import decode_alert
 from streams.core.topics import Topics
 from streams.demo.change import Promotion, versions
 from streams.demo.play import Heard
@@ -23,9 +26,6 @@ from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
 from streams.errors import BrokerUnavailable, Unavailable
-from streams.kafka.client import LOG, client_config, where
-from streams.kafka.telemetry import TelemetrySender
-from streams.kafka.topics import create_topics, topic_specs, touch_topics
 from streams.settings import PREFIX, RESERVED, Settings
 
 _BATCH: Final = 1000

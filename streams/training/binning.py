@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.model import NO_EDGE
+from streams.model.network import NO_EDGE
 
 Floats = npt.NDArray[np.float32]
 

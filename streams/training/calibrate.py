@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.decision import decide, unknown_share, with_false_alarms
-from streams.core.detector import CONTEST, OPERATOR, Detector, OperatingPoint, Parameters, Verdicts
+from streams.core.decisions import decide, unknown_share, with_false_alarms
+from streams.model.detector import CONTEST, OPERATOR, Detector, OperatingPoint, Parameters, Verdicts
 from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.folds import Fold
 from streams.training.plan import Plan

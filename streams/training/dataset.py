@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.codec.kdd import CLASS_OF, KddRows, classes_of
-from streams.core.decision import CONTEST_CLASSES, CONTEST_COST
+from streams.codec.ingest.kdd import CLASS_OF, KddRows, classes_of
+from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
 from streams.core.features import ROW, SYMBOLIC, Rows
 from streams.errors import DataError
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.codec.kdd import TRAINING_ATTACKS, KddRows, classes_of, segment_starts
-from streams.core.detector import Detector, Verdicts
+from streams.codec.ingest.kdd import TRAINING_ATTACKS, KddRows, classes_of, segment_starts
 from streams.core.features import Rows
 from streams.errors import DataError
+from streams.model.detector import Detector, Verdicts
 from streams.training.dataset import TrainingSet, distinct_vectors
 from streams.training.metrics import Figures, figures
 from streams.training.windows import windows

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streams.core.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
 from streams.core.features import SYMBOLIC
-from streams.core.model import SERVICE_KEY, Architecture, Features, Network, alike, min_max
+from streams.model.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
+from streams.model.network import SERVICE_KEY, Architecture, Features, Network, alike, min_max
 from streams.training import checkpoint
 from streams.training.binning import bin_edges, table
 from streams.training.calibrate import (

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.model import Features, Network
 from streams.errors import AutodeepError
+from streams.model.network import Features, Network
 from streams.training import checkpoint
 from streams.training.dataset import NORMAL
 from streams.training.kinds import kinds_of_normals

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from streams.core.detector import Detector
+from streams.model.detector import Detector
 from streams.training.evaluate import validation_figures
 from streams.training.metrics import Figures
 from streams.training.run import Run

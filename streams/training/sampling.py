@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.model import Architecture, Features
+from streams.model.network import Architecture, Features
 from streams.training.dataset import TrainingSet
 
 Mask = npt.NDArray[np.bool_]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.model import bounded
+from streams.model.network import bounded
 from streams.training.plan import Plan
 
 _START: Final = (-9.0, 4.0)

@@ -1,0 +1,1 @@
+"""The outside world: Kafka, Redis, model stores, the schema registry; one package each."""

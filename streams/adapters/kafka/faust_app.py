@@ -1,0 +1,97 @@
+"""Our settings as Faust's. Why each is what it is: docs/decisions and the comments here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from faust.types.auth import CredentialsT
+
+from streams.adapters.kafka.assignor import PresentPartitionAssignor
+from streams.adapters.kafka.client import WORKER
+from streams.adapters.kafka.tables import Tables
+from streams.adapters.kafka.transport import QUEUE_NEVER_FULL, PollSchema
+from streams.errors import SettingsError
+from streams.settings import Settings
+
+SCHEME: Final = "chunked://"
+MAX_PARTITION_FETCH_BYTES: Final = 256 * 1024
+"""Compressed, per partition and fetch. A larger record still comes, as the first of its fetch."""
+SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
+HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
+METADATA_MAX_AGE_MS: Final = 10_000  # how soon partitions that were added are read; aiokafka's is 5 minutes
+
+
+def app_settings(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `faust.App` beside its id. Raises SettingsError for a CA file that is none."""
+    return {
+        "broker": [SCHEME + server for server in server_list(settings)],
+        "broker_credentials": credentials(settings),
+        "broker_max_poll_records": settings.chunk_max_records,
+        "broker_commit_interval": settings.commit_interval_s,
+        "broker_session_timeout": SESSION_TIMEOUT_S,
+        "broker_heartbeat_interval": HEARTBEAT_S,
+        "broker_request_timeout": max(settings.network_timeout_s, SESSION_TIMEOUT_S) + 5.0,
+        "broker_client_id": WORKER,  # the model agent asks the group who its members are
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
+        "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        "processing_guarantee": "at_least_once",
+        "store": "memory://",
+        "datadir": str(Path(tempfile.gettempdir(), f"autodeep-id-{os.getuid()}")),  # stays empty; not the cwd
+        "stream_wait_empty": True,  # the running chunk is finished before a stop or a rebalance
+        "stream_buffer_maxsize": QUEUE_NEVER_FULL,
+        "topic_allow_declare": False,  # topics are made by `autodeep topics create`
+        "topic_disable_leader": True,
+        "PartitionAssignor": PresentPartitionAssignor,
+        "TableManager": Tables,
+        "table_standby_replicas": 1,  # keeps the sticky assignor, which leaves devices where they were
+        "web_bind": settings.web_bind,
+        "web_port": settings.web_port or _free_port(settings.web_bind),
+        "web_tables_enabled": False,
+        "web_router_enabled": False,
+        "autodiscover": False,
+    }
+
+
+def poll_topic(app: faust.App, name: str) -> Any:
+    """A topic whose agents receive `transport.Poll`s."""
+    return app.topic(name, schema=PollSchema(), internal=False)
+
+
+def server_list(settings: Settings) -> list[str]:
+    return [server.strip() for server in settings.kafka_servers.split(",") if server.strip()]
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def credentials(settings: Settings) -> CredentialsT | None:
+    """None for plain text. A SASL user over plain text is what was asked for, and is done."""
+    if settings.kafka_security == "PLAINTEXT":
+        return None
+    context = _ssl_context(settings) if settings.kafka_security.endswith("SSL") else None
+    if settings.kafka_security == "SSL":
+        return faust.SSLCredentials(context=context)
+    return faust.SASLCredentials(
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password,
+        ssl_context=context,
+    )
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.kafka_ca_file or None)
+    except OSError as exc:  # SSLError is one too
+        raise SettingsError(
+            f"AUTODEEP_KAFKA_CA_FILE: {settings.kafka_ca_file} cannot be used as a PEM file: {exc}"
+        ) from exc

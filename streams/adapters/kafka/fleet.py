@@ -1,0 +1,166 @@
+"""The workers as Kafka knows them: who owns telemetry, what each has told, where the partitions end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupState,
+    IsolationLevel,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams.adapters.kafka.client import LOG, client_config, where
+from streams.adapters.kafka.topics import topic_id
+from streams.codec import models
+from streams.codec.models import ModelMessageUnreadable
+from streams.core.topics import Topics
+from streams.errors import BrokerUnavailable
+from streams.settings import Settings
+
+_DRAIN_S: Final = 0.05
+_MOST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Of the workers that own telemetry: why one cannot prepare, and who is still to be waited for."""
+
+    failed: Mapping[str, str]
+    waiting_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where the telemetry partitions (decimal text) end now, in this life of the topic."""
+
+    topic_id: str
+    offsets: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Told:
+    """What workers have told of one revision: those that are prepared, and why others cannot be."""
+
+    revision: int
+    prepared: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def take(self, value: bytes | None) -> None:
+        try:
+            status = models.decode_status(value)
+        except ModelMessageUnreadable:
+            return
+        if status.kind != "worker" or status.revision != self.revision:
+            return
+        if status.outcome == "prepared":
+            self.prepared.add(status.worker)
+            self.failed.pop(status.worker, None)  # it tried again, while no agent looked
+        elif status.outcome == "load_failed":
+            self.failed[status.worker] = status.detail
+
+
+class GroupWatch:
+    """Who of the group's owners of telemetry has not told yet; None while the group is being rebalanced."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = AdminClient(client_config(settings), logger=LOG)
+        self._telemetry = Topics(settings.topic_prefix).telemetry
+
+    def owners(self) -> tuple[str, ...] | None:
+        """The client ids of the members that own telemetry partitions. Raises BrokerUnavailable."""
+        settings = self._settings
+        try:
+            asked = self._admin.describe_consumer_groups(
+                [settings.group], request_timeout=settings.network_timeout_s
+            )
+            group = asked[settings.group].result()
+        except KafkaException as exc:
+            raise _trouble(settings, exc) from exc
+        if group.state != ConsumerGroupState.STABLE:
+            return None
+        owning = (
+            member.client_id
+            for member in group.members
+            if any(place.topic == self._telemetry for place in member.assignment.topic_partitions)
+        )
+        return tuple(sorted(owning))
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaFleet:
+    """What the model agent asks about the other workers."""
+
+    settings: Settings
+
+    @contextmanager
+    def watch(self, revision: int) -> Iterator[Callable[[], Readiness]]:
+        """A look, to be repeated. Both raise BrokerUnavailable."""
+        told, group = Told(revision), GroupWatch(self.settings)
+        consumer = self._reader()
+
+        def look() -> Readiness:
+            while messages := consumer.consume(_MOST, _DRAIN_S):
+                for message in messages:
+                    if message.error() is None:
+                        told.take(message.value())
+            owners = group.owners()
+            if owners is None:
+                return Readiness(told.failed, ("the group, which is being rebalanced",))
+            return Readiness(told.failed, tuple(owner for owner in owners if owner not in told.prepared))
+
+        try:
+            yield look
+        finally:
+            consumer.close()
+
+    def ends(self) -> Ends:
+        """For who reads uncommitted records, too, as the workers do. Raises BrokerUnavailable."""
+        settings = self.settings
+        telemetry = Topics(settings.topic_prefix).telemetry
+        admin = AdminClient(client_config(settings), logger=LOG)
+        try:
+            known = admin.list_topics(telemetry, timeout=settings.network_timeout_s).topics[telemetry]
+            asked = admin.list_offsets(
+                {TopicPartition(telemetry, number): OffsetSpec.latest() for number in known.partitions},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=settings.network_timeout_s,
+            )
+            ends = {str(place.partition): found.result().offset for place, found in asked.items()}
+        except KafkaException as exc:
+            raise _trouble(settings, exc) from exc
+        return Ends(str(topic_id(settings, telemetry)), ends)
+
+    def _reader(self) -> Consumer:
+        """From the topic's beginning: an agent that takes over must know what was told before."""
+        settings = self.settings
+        topic = Topics(settings.topic_prefix).model_status
+        config = {
+            **client_config(settings),
+            "group.id": "autodeep-models",  # asked for by librdkafka; nothing is joined or committed
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 20,
+        }
+        consumer = Consumer(config, logger=LOG)
+        try:
+            partitions = (
+                consumer.list_topics(topic, timeout=settings.network_timeout_s).topics[topic].partitions
+            )
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        except KafkaException as exc:
+            consumer.close()
+            raise _trouble(settings, exc) from exc
+        return consumer
+
+
+def _trouble(settings: Settings, exc: KafkaException) -> BrokerUnavailable:
+    return BrokerUnavailable(f"asking Kafka at {where(settings)} about the workers: {exc.args[0].str()}")

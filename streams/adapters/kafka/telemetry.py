@@ -1,0 +1,73 @@
+"""Sending telemetry in bulk, for replay and the benches: many records under way, every delivery counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import numpy.typing as npt
+from confluent_kafka import KafkaError, Message, Producer
+
+from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.codec.ingest.connections import encode_connections
+from streams.core.features import Rows
+from streams.core.topics import Topics
+from streams.errors import BrokerUnavailable
+from streams.settings import Settings
+
+PARTITIONER: Final = "murmur2_random"
+"""As Java producers partition by key: a device stays on the partition that they would give it."""
+
+_LAST_WAIT_S: Final = 60.0
+
+
+class TelemetrySender:
+    """A context manager; leaving it waits for what is under way. Not to be shared between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = Topics(settings.topic_prefix).telemetry
+        self._producer = Producer({**producer_config(settings), "partitioner": PARTITIONER}, logger=LOG)
+        self._error: KafkaError | None = None
+        self.delivered = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if exc is None:
+            self.finish()
+
+    def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:
+        """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
+        for device, value in zip(devices, encode_connections(devices, event_times_us, rows), strict=True):
+            while True:
+                try:
+                    self._producer.produce(self._topic, value, device.encode(), on_delivery=self._told)
+                except BufferError:
+                    self._producer.poll(0.1)
+                else:
+                    break
+        self._producer.poll(0)
+        self._check(0)
+
+    def finish(self) -> None:
+        """Wait until every record is on the broker. Raises BrokerUnavailable where one is not."""
+        self._check(self._producer.flush(_LAST_WAIT_S))
+
+    def _told(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.delivered += 1
+        else:
+            self._error = error
+
+    def _check(self, left: int) -> None:
+        if self._error is not None or left:
+            problem = self._error.str() if self._error is not None else f"{left} were not taken in time"
+            raise BrokerUnavailable(
+                f"sending to {self._topic} on {where(self._settings)}: {problem}; "
+                "`autodeep topics create` makes the topics"
+            )

@@ -1,0 +1,377 @@
+"""The topics: what each is for and how it is kept, making them, and asking the broker about them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from streams.adapters.kafka.client import LOG, Refusals, client_config, where
+from streams.core.events import NO_TOPIC_ID
+from streams.core.patience import Patience
+from streams.core.topics import Topics
+from streams.errors import AccessDenied, AutodeepError, BrokerUnavailable, SettingsError
+from streams.settings import Settings
+
+DAY_MS: Final = 86_400_000
+TELEMETRY_PARTITIONS: Final = 12
+_VISIBLE_POLL_S: Final = 0.05
+_MOCK_CLUSTER: Final = "mockCluster"  # how librdkafka's mock cluster begins its cluster's id
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it should be. `config` holds only what we depend on; the rest is the broker's."""
+
+    name: str
+    partitions: int
+    config: tuple[tuple[str, str], ...]
+
+
+class State(StrEnum):
+    MISSING = "missing"
+    CREATED = "created"
+    SAME = "same"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    what: str
+    wanted: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    spec: TopicSpec
+    replication: int
+    state: State
+    differences: tuple[Difference, ...] = ()
+
+
+def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS) -> tuple[TopicSpec, ...]:
+    """Every topic of ours. A dead letter holds a telemetry record and our headers, so it may be larger."""
+    kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
+    delete = ("cleanup.policy", "delete")
+    large = ("max.message.bytes", str(2 * 1024 * 1024))
+    return (
+        TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days)),
+        *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
+        TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
+        TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
+        TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
+        TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
+        TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
+        TopicSpec(topics.disagreements, 6, (delete, kept_3_days)),
+    )
+
+
+def create_topics(
+    settings: Settings, specs: Sequence[TopicSpec], replication: int | None = None, *, dry_run: bool = False
+) -> list[TopicReport]:
+    """Make what is missing and compare what is there; nothing that exists is changed.
+
+    `replication` None means 3, or as many as there are brokers. Raises BrokerUnavailable, and SettingsError
+    where the brokers refuse a topic as asked for.
+    """
+    admin = AdminClient(client_config(settings), logger=LOG)
+    cluster = _cluster(admin, settings)
+    copies = replication or min(3, len(cluster.brokers))
+    if copies > len(cluster.brokers):
+        raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")
+    wanted = [_with_quorum(spec, copies) for spec in specs]
+    missing = [spec for spec in wanted if spec.name not in cluster.topics]
+    if dry_run:
+        new = {spec.name: State.MISSING for spec in missing}
+    else:
+        new = dict.fromkeys(_create(admin, settings, missing, copies), State.CREATED)
+        # Somebody else may have made one meanwhile, which is then compared.
+        cluster = _cluster_with(admin, settings, {spec.name for spec in missing})
+    found = _configs(admin, settings, [spec.name for spec in wanted if spec.name not in new])
+    reports = []
+    for spec in wanted:
+        if spec.name in new:
+            reports.append(TopicReport(spec, copies, new[spec.name]))
+            continue
+        differences = _differences(spec, copies, cluster.topics[spec.name], found[spec.name])
+        state = State.DIFFERS if differences else State.SAME
+        reports.append(TopicReport(spec, copies, state, differences))
+    return reports
+
+
+def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
+    """Topics whose name begins with the prefix and a dot: name to (partitions, replicas of the first)."""
+    cluster = _cluster(AdminClient(client_config(settings), logger=LOG), settings)
+    return {
+        name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
+        for name, topic in sorted(cluster.topics.items())
+        if name.startswith(f"{prefix}.")
+    }
+
+
+def wait_for_broker(settings: Settings, patience: Patience, needed: Iterable[str] | None = None) -> None:
+    """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
+
+    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused.
+    """
+    topics = Topics(settings.topic_prefix)
+    if needed is None:
+        classified = (topics.classified,) if settings.publish_classified else ()
+        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
+    names = tuple(needed)
+    refusals = Refusals(settings)
+    admin = AdminClient({**client_config(settings), "error_cb": refusals.note}, logger=LOG)
+
+    def check() -> None:
+        try:
+            known = _cluster(admin, settings).topics
+        except BrokerUnavailable:
+            admin.poll(0)  # this is where `error_cb` is called
+            refusals.raise_any()
+            raise
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise BrokerUnavailable(
+                f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
+                f"`autodeep topics create` makes them{_unseen(settings)}"
+            )
+
+    patience(check)
+
+
+def _unseen(settings: Settings) -> str:
+    """A topic that a user may not describe looks like one that is not there."""
+    if not settings.kafka_security.startswith("SASL"):
+        return ""
+    return f"; or user {settings.kafka_username!r} lacks the right to see them (docs/operating.md)"
+
+
+def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
+    """What a worker does with each topic; seeing a topic (DESCRIBE) comes with either."""
+    topics = Topics(settings.topic_prefix)
+    read, write = AclOperation.READ, AclOperation.WRITE
+    classified = {topics.classified: (write,)} if settings.publish_classified else {}
+    return {
+        topics.telemetry: (read,),
+        **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
+        **classified,
+        topics.model_commands: (read,),
+        topics.model_active: (read, write),
+        topics.model_status: (read, write),
+        topics.disagreements: (write,),
+    }
+
+
+def check_rights(settings: Settings) -> None:
+    """Raises AccessDenied with all that the user lacks of a worker's topics and of its group.
+
+    Without an authorizer everything is allowed. librdkafka's mock cluster has none, and is not asked.
+    """
+    admin = AdminClient(client_config(settings), logger=LOG)
+    cluster = _cluster(admin, settings)
+    if (cluster.cluster_id or "").startswith(_MOCK_CLUSTER):
+        return
+    rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
+    limit_s = settings.network_timeout_s
+    asked = admin.describe_topics(
+        TopicCollection(list(rights)), include_authorized_operations=True, request_timeout=limit_s
+    )
+    lacking = []
+    for name, future in asked.items():
+        may = _result(future, settings, f"the rights on topic {name}").authorized_operations or ()
+        lacking += [f"{right.name} on topic {name}" for right in rights[name] if right not in may]
+    groups = admin.describe_consumer_groups(
+        [settings.group], include_authorized_operations=True, request_timeout=limit_s
+    )
+    lacking += [f"READ on group {name}" for name, future in groups.items() if not _may_read(future, settings)]
+    if lacking:
+        raise AccessDenied(
+            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
+            "docs/operating.md lists the rights that a worker needs"
+        )
+
+
+def _may_read(future: Any, settings: Settings) -> bool:
+    described = _result(
+        future,
+        settings,
+        f"the rights on group {settings.group}",
+        allowed=KafkaError.GROUP_AUTHORIZATION_FAILED,
+    )
+    return described is not _ALLOWED and AclOperation.READ in (described.authorized_operations or ())
+
+
+def topic_id(settings: Settings, topic: str) -> uuid.UUID:
+    """As of `TopicIds`, asked once."""
+    return TopicIds(settings)(topic)
+
+
+class TopicIds:
+    """Asks for the id of a topic's present life, over one connection for as long as it gives answers.
+
+    It asks the broker that its first answer named as the controller, also while that one is away.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: AdminClient | None = None
+        self._gives_ids = True
+
+    def __call__(self, topic: str) -> uuid.UUID:
+        """NO_TOPIC_ID where the broker gives none (librdkafka's mock cluster).
+
+        Raises BrokerUnavailable where it cannot be learned: a wrong id would make old events pass for new
+        ones.
+        """
+        admin, settings = self._admin or self._connect(), self._settings
+        if not self._gives_ids:
+            return NO_TOPIC_ID
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
+        try:
+            given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
+        except AutodeepError:
+            self._admin = None
+            raise
+        if given is None:
+            return NO_TOPIC_ID
+        mask = (1 << 64) - 1
+        high, low = given.get_most_significant_bits() & mask, given.get_least_significant_bits() & mask
+        return uuid.UUID(int=high << 64 | low)
+
+    def _connect(self) -> AdminClient:
+        admin = AdminClient(client_config(self._settings), logger=LOG)
+        cluster_id = _cluster(admin, self._settings).cluster_id or ""
+        self._gives_ids = not cluster_id.startswith(_MOCK_CLUSTER)  # it would not answer the question
+        self._admin = admin
+        return admin
+
+
+def touch_topics(settings: Settings, names: Iterable[str]) -> None:
+    """Make topics appear on librdkafka's mock cluster, which has no CreateTopics: by asking for each."""
+    admin = AdminClient(client_config(settings), logger=LOG)
+    deadline_s = time.monotonic() + settings.network_timeout_s
+    for name in names:
+        while admin.list_topics(name, timeout=settings.network_timeout_s).topics[name].error is not None:
+            if time.monotonic() > deadline_s:
+                raise BrokerUnavailable(f"topic {name} does not appear on {where(settings)}")
+            time.sleep(_VISIBLE_POLL_S)
+
+
+def _cluster(admin: AdminClient, settings: Settings) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=settings.network_timeout_s)
+    except KafkaException as exc:
+        raise BrokerUnavailable(f"Kafka does not answer at {where(settings)}: {exc.args[0].str()}") from exc
+
+
+def _cluster_with(admin: AdminClient, settings: Settings, names: set[str]) -> ClusterMetadata:
+    """The cluster once the topics that were just made are visible: brokers learn of them a moment later."""
+    deadline_s = time.monotonic() + settings.network_timeout_s
+    while not names <= (cluster := _cluster(admin, settings)).topics.keys():
+        if time.monotonic() > deadline_s:
+            raise BrokerUnavailable(f"topics were made at {where(settings)} and do not appear; ask again")
+        time.sleep(_VISIBLE_POLL_S)
+    return cluster
+
+
+def _with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
+    """With three copies an acknowledged record stands on two brokers at least."""
+    if replication < 3:
+        return spec
+    return TopicSpec(spec.name, spec.partitions, (*spec.config, ("min.insync.replicas", "2")))
+
+
+def _create(admin: AdminClient, settings: Settings, specs: Sequence[TopicSpec], copies: int) -> set[str]:
+    """The names of those made; one that somebody else made meanwhile is not among them."""
+    if not specs:
+        return set()
+    news = [
+        NewTopic(
+            spec.name, num_partitions=spec.partitions, replication_factor=copies, config=dict(spec.config)
+        )
+        for spec in specs
+    ]
+    timeout_s = settings.network_timeout_s
+    made = set()
+    futures = admin.create_topics(news, operation_timeout=timeout_s, request_timeout=timeout_s)
+    for name, future in futures.items():
+        if (
+            _result(future, settings, f"topic {name}", allowed=KafkaError.TOPIC_ALREADY_EXISTS)
+            is not _ALLOWED
+        ):
+            made.add(name)
+    return made
+
+
+def _configs(admin: AdminClient, settings: Settings, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    asked = admin.describe_configs(resources, request_timeout=settings.network_timeout_s)
+    return {
+        resource.name: {
+            entry.name: str(entry.value)
+            for entry in _result(future, settings, f"the settings of topic {resource.name}").values()
+        }
+        for resource, future in asked.items()
+    }
+
+
+def _differences(
+    spec: TopicSpec, replication: int, topic: Any, config: dict[str, str]
+) -> tuple[Difference, ...]:
+    wanted = {"partitions": str(spec.partitions), "replication": str(replication), **dict(spec.config)}
+    replicas = {len(partition.replicas) for partition in topic.partitions.values()}
+    found = {
+        **config,
+        "partitions": str(len(topic.partitions)),
+        "replication": ", ".join(map(str, sorted(replicas))),
+    }
+    return tuple(
+        Difference(what, value, found.get(what, "not known"))
+        for what, value in wanted.items()
+        if found.get(what) != value
+    )
+
+
+_ALLOWED: Final = object()
+
+
+def _result(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Any:
+    """A future's result; `_ALLOWED` for the error code that is none here."""
+    try:
+        return future.result(timeout=2 * settings.network_timeout_s + 1)
+    except KafkaException as exc:
+        error = exc.args[0]
+        if allowed is not None and error.code() == allowed:
+            return _ALLOWED
+        if error.code() in _REFUSALS:
+            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {error.str()}") from exc
+        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {error.str()}") from exc
+    except TimeoutError as exc:
+        raise BrokerUnavailable(f"Kafka at {where(settings)} gave no answer about {what}") from exc
+
+
+_REFUSALS: Final = {
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}

@@ -1,0 +1,249 @@
+"""Windows in Redis: one packed value per device, read by MGET and written by one script call a chunk.
+
+Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a chunk's keys share
+a slot of Redis Cluster. A value is exactly `core.windows.WINDOW`. The script compares before it writes:
+
+    stored window is of this life and newer than ours     nothing is written, NEWER_STORED
+    stored window is the one that ours grew from          header and new rows alone, by SETRANGE
+    anything else (missing, lost, another life, older)    the whole value
+
+The one that ours grew from is told by its offset and by its ring: a window that was rebuilt, or begun anew
+after a loss, ends at the same offset, and its rows stand in other places.
+
+The key of a partition's mark is that of its devices without `:<device>`, so no device can have it. Its value:
+the first 28 bytes of the windows' headers, `since` and `through`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from streams.core.events import Source
+from streams.core.features import ROW
+from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
+from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
+from streams.pipeline.ports import Mark, Reach
+
+_LOAD_AT_ONCE: Final = 2048
+_STALE: Final = 2
+_REFUSED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+_ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_CA_FILE and Redis's ACL"
+
+_IDENTITY_BYTES: Final = 28
+_OFFSETS: Final = struct.Struct("<qq")
+
+# The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
+# the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
+# exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
+# the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
+# be written unless it has. Then eight per window:
+# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
+_SAVE: Final = """
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local through = nil
+if ARGV[4] ~= '' then
+  windows = windows - 1
+  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
+  if #mark == 44 and string.sub(mark, 1, 28) == identity then
+    through = struct.unpack('<i8', string.sub(mark, 37, 44))
+    if through < tonumber(ARGV[3]) then through = nil end
+  end
+  if not through and ARGV[5] == '1' then
+    for i = 1, windows do answers[i] = 3 end
+    return answers
+  end
+end
+for i = 1, windows do
+  local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+  local head = redis.call('GETRANGE', key, 0, 39)
+  local stored, grown = nil, false
+  if #head == 40 and string.sub(head, 1, 28) == identity then
+    stored = struct.unpack('<i8', string.sub(head, 33, 40))
+    local place, count = struct.unpack('<I2I2', string.sub(head, 29, 32))
+    grown = stored == based_on and place == tonumber(ARGV[arg + 2]) and count >= tonumber(ARGV[arg + 3])
+  end
+  local answer = 0
+  if stored and stored > ours and stored ~= based_on then
+    answer = 1
+  elseif tonumber(ARGV[arg + 4]) < 0 then
+    redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
+  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
+    redis.call('SETRANGE', key, 0, ARGV[arg + 5])
+    redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
+    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
+    redis.call('PEXPIRE', key, ttl_ms)
+  else
+    answer, stale = 2, true
+  end
+  answers[i] = answer
+  arg = arg + 8
+end
+if through and not stale and through < tonumber(ARGV[4]) then
+  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
+end
+return answers
+"""
+
+
+class RedisWindows:
+    """The window store of a worker. A context manager; safe to call from one thread at a time."""
+
+    def __init__(self, url: str, prefix: str, ttl_s: float, timeout_s: float, ca_file: str = "") -> None:
+        secured = {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
+        try:
+            self._redis = redis.Redis.from_url(
+                url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),  # the pipeline's patience retries, and says so
+                health_check_interval=30,
+                **secured,
+            )
+        except ValueError as exc:
+            raise SettingsError(
+                "AUTODEEP_REDIS_URL: expected redis://[user:password@]host:port/db or rediss://…"
+            ) from exc
+        place = self._redis.connection_pool.connection_kwargs
+        self.address = f"{place.get('host', place.get('path', '?'))}:{place.get('port', '')}".rstrip(":")
+        self._save = self._redis.register_script(_SAVE)
+        self._prefix = prefix
+        self._ttl_ms = int(ttl_s * 1000)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._redis.close()
+
+    def ping(self) -> None:
+        """Raises WindowStoreUnavailable when Redis does not answer, AccessDenied where one refuses the other.
+
+        Every command that the path needs is tried, on a key of its own.
+        """
+        try:
+            self._call(self._redis.ping)
+            self._try_commands(f"{self._prefix}:w:{{ping}}:")
+        except WindowStoreUnavailable as exc:
+            problem = exc.__cause__
+            if isinstance(problem, _REFUSED) or "certificate verify failed" in str(problem):
+                raise AccessDenied(f"{exc}; check {_ABOUT_ACCESS}") from exc
+            raise
+
+    def _try_commands(self, key: str) -> None:
+        self._call(self._redis.mget, [key])
+        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b""])
+        self._call(self._redis.setrange, key, 0, b"0")
+        self._call(self._redis.getrange, key, 0, 0)
+        self._call(self._redis.pexpire, key, 1)
+
+    def key(self, source: Source, device: str) -> str:
+        return f"{self.mark_key(source)}:{device}"
+
+    def mark_key(self, source: Source) -> str:
+        return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}"
+
+    def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
+        keys = [self.key(source, device) for device in devices]
+        values: list[bytes | None] = []
+        for start in range(0, len(keys), _LOAD_AT_ONCE):
+            values += cast(Any, self._call(self._redis.mget, keys[start : start + _LOAD_AT_ONCE]))
+        return values
+
+    def save(
+        self,
+        source: Source,
+        devices: Sequence[str],
+        based_on: Index,
+        windows: Windows,
+        added: Index,
+        reach: Reach | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        keys = [self.key(source, device) for device in devices]
+        whole = (based_on < 0) | (added >= WIDTH)
+        answers = self._write(source, keys, based_on, windows, np.where(whole, WIDTH, added), reach)
+        stale = np.flatnonzero(answers == _STALE)
+        if len(stale):  # Redis lost them or went back in time: what we hold is the truth
+            answers[stale] = self._write(
+                source,
+                [keys[i] for i in stale.tolist()],
+                based_on[stale],
+                windows[stale],
+                np.full(len(stale), WIDTH),
+                reach,
+            )
+        return answers
+
+    def mark(self, source: Source) -> Mark | None:
+        (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
+        if value is None or len(value) != _IDENTITY_BYTES + _OFFSETS.size:
+            return None
+        if value[:_IDENTITY_BYTES] != _identity(source):
+            return None
+        return Mark(*_OFFSETS.unpack(value[_IDENTITY_BYTES:]))
+
+    def put_mark(self, source: Source, mark: Mark) -> None:
+        value = _identity(source) + _OFFSETS.pack(mark.since, mark.through)
+        self._call(self._redis.set, self.mark_key(source), value)
+
+    def _write(
+        self,
+        source: Source,
+        keys: list[str],
+        based_on: Index,
+        windows: Windows,
+        added: Index,
+        reach: Reach | None,
+    ) -> npt.NDArray[np.uint8]:
+        """One script call; `added` (D,) rows of each window are sent, all of it where that is W."""
+        arguments: list[Any] = [_identity(source), self._ttl_ms]
+        arguments += (
+            [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
+        )
+        packed = windows.tobytes()
+        size = windows.dtype.itemsize
+        after, counts = windows["head"]["next"].tolist(), windows["head"]["count"].tolist()
+        offsets = windows["head"]["offset"].tolist()
+        for i, n in enumerate(added.tolist()):
+            value = packed[i * size : (i + 1) * size]
+            grew_from = ((after[i] - n) % WIDTH, counts[i] - n)
+            arguments += (offsets[i], int(based_on[i]), *grew_from, *_parts(value, after[i], n))
+        with_mark = keys if reach is None else [*keys, self.mark_key(source)]
+        return np.array(self._call(self._save, keys=with_mark, args=arguments), np.uint8)
+
+    def _call(self, command: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except redis.RedisError as exc:
+            raise WindowStoreUnavailable(
+                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {type(exc).__name__}: {exc}"
+            ) from exc
+
+
+def _identity(source: Source) -> bytes:
+    """What the headers of this life's windows begin with."""
+    return bytes(blank(1, source).tobytes()[:_IDENTITY_BYTES])
+
+
+def _parts(value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
+    """What the script writes: (-1, whole value), or the first new row's byte, header, rows, wrapped rows.
+
+    The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0.
+    """
+    if added >= WIDTH:
+        return -1, value, b"", b""
+    head, row = HEAD.itemsize, ROW.itemsize
+    first = (after - added) % WIDTH
+    if first + added <= WIDTH:
+        return head + first * row, value[:head], value[head + first * row : head + (first + added) * row], b""
+    return head + first * row, value[:head], value[head + first * row :], value[head : head + after * row]

@@ -1,0 +1,1 @@
+"""Model stores: folders and URLs, checked and signed."""

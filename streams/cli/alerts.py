@@ -1,0 +1,97 @@
+"""`autodeep alerts`: read alerts in the terminal or as lines of JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.core.alerts import Alert
+
+app = typer.Typer(no_args_is_help=True, help="Read alerts.")
+
+_COLOURS = {"dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue"}
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def tail(
+    classes: list[str] = typer.Option(
+        [], "--class", help="Only this class: dos, probe, r2l, u2r or novel. May be given again."
+    ),
+    since: str = typer.Option(
+        "now", help="now, beginning, how long ago (90s, 10m, 2h, 1d), or an ISO 8601 time."
+    ),
+    follow: bool = typer.Option(True, help="Wait for more at the end."),
+    most: int = typer.Option(0, "--max", min=0, help="End after so many alerts; 0: no end."),
+    idle_exit_s: float = typer.Option(
+        0.0, min=0, help="End after so many seconds without an alert; 0: never."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a line."),
+) -> None:
+    """Show alerts as they come, each once, until Ctrl-C.
+
+    Example:
+
+        autodeep alerts tail --class dos --class r2l --since 10m --json | jq .device_id
+
+    Exit codes: 2 no such class or --since, 69 Kafka did not answer, 130 after Ctrl-C.
+    """
+    import itertools
+    import os
+    import sys
+
+    from streams.client.alerts import read_alerts
+    from streams.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    found = read_alerts(
+        settings, classes=classes or None, since=since, follow=follow, idle_s=idle_exit_s or None
+    )
+    show = _json if as_json else _line
+    try:
+        for alert in itertools.islice(found, most or None):
+            typer.echo(show(alert))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough; Python must not complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _json(alert: Alert) -> str:
+    import dataclasses
+    import json
+
+    return json.dumps(dataclasses.asdict(alert), ensure_ascii=False, separators=(",", ":"))
+
+
+def _line(alert: Alert) -> str:
+    """One line for people. What a device calls itself may hold terminal commands: only print is printed."""
+    what = alert.verdict if alert.verdict == alert.closest else f"{alert.verdict} (like {alert.closest})"
+    score = alert.scores.get(alert.closest, 0.0)
+    device = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in alert.device_id
+    )
+    verdict = typer.style(f"{what:<18}", fg=_COLOURS.get(alert.verdict, "white"), bold=True)
+    return (
+        f"{_when(alert.event_time_us)}  {verdict} {device:<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
+        f"window {alert.window_fill}/{alert.window_width}  {alert.topic}-{alert.partition}@{alert.offset}  "
+        f"{alert.model_name}/{alert.model_version}"
+    )
+
+
+def _when(time_us: int) -> str:
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromtimestamp(time_us / 1e6, UTC)
+    except (ValueError, OverflowError):  # a sensor's clock may say anything
+        return f"{time_us} us"
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds") + "Z"

@@ -1,0 +1,24 @@
+"""`autodeep worker`: classify telemetry until told to stop."""
+
+from __future__ import annotations
+
+import typer
+
+
+def worker(
+    log_level: str = typer.Option("INFO", help="DEBUG, INFO, WARNING or ERROR."),
+) -> None:
+    """Run one worker of the group until SIGTERM or Ctrl-C. Start more of them to go faster.
+
+    Settings come from AUTODEEP_* variables. Example:
+
+        AUTODEEP_KAFKA_SERVERS=kafka:9092 AUTODEEP_REDIS_URL=redis://redis:6379/0 autodeep worker
+
+    Exit codes: 2 a setting is wrong, 3 the model was refused, 69 Kafka or Redis did not answer in time.
+    """
+    import os
+
+    from streams.settings import Settings
+    from streams.worker.app import run_worker
+
+    run_worker(Settings.from_environment(os.environ), log_level.upper())

@@ -1,0 +1,1 @@
+"""For users: reading alerts, sending records and orders."""

@@ -1,0 +1,1 @@
+"""Avro: schemas, framings, strict datums, and whole batches as columns."""

@@ -1,0 +1,1 @@
+"""Bytes of senders to columns of events, and back for those who send."""

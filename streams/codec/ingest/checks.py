@@ -1,0 +1,171 @@
+"""What a readable record must still fulfil, checked on whole columns; and its packing into rows.
+
+The first thing wrong with a record is what its dead letter says, in the order of `_CHECKS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streams.codec.avro.columns import Columns
+from streams.core.events import Reason, Rejected
+from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+
+END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
+DETAIL_LIMIT: Final = 200
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_VOCABULARIES: Final = tuple(pl.Enum(column.symbols) for column in SYMBOLIC)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readable records of one writer, and what has been found wrong with them."""
+
+    positions: npt.NDArray[np.int64]  # (N,) places in the chunk
+    keys: list[bytes | None]  # N
+    columns: Columns  # without nulls
+    device_ids: list[str]  # N
+    max_device_id_bytes: int
+    wrong: dict[int, Rejected] = field(default_factory=dict)  # by row
+
+    def reject(self, mask: Mask, reason: Reason, detail: Callable[[int], str]) -> None:
+        """Reject the rows of the mask (N,) that nothing else is wrong with."""
+        for row in np.flatnonzero(mask).tolist():
+            if row not in self.wrong:
+                self.wrong[row] = rejected(int(self.positions[row]), reason, detail(row))
+
+
+def rejected(position: int, reason: Reason, detail: str) -> Rejected:
+    """A Rejected whose detail a hostile value cannot blow up."""
+    cut = detail if len(detail) <= DETAIL_LIMIT else detail[: DETAIL_LIMIT - 3] + "..."
+    return Rejected(position, reason, cut)
+
+
+def shown(value: object) -> str:
+    """A value for a detail, in ASCII and short."""
+    text = ascii(value[:61] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def without_nulls(
+    positions: npt.NDArray[np.int64], columns: Columns
+) -> tuple[npt.NDArray[np.int64], Columns, list[Rejected]]:
+    """The records (N,) -> (M,) that have every value, and a Rejected for each of the others."""
+    faults: dict[int, str] = {}
+    for name, series in columns.items():
+        if series.null_count():
+            for row in series.is_null().arg_true().to_list():
+                faults.setdefault(row, name)
+    if not faults:
+        return positions, columns, []
+    wrong = [
+        rejected(int(positions[row]), Reason.SCHEMA_MISMATCH, f"column {name} is null, and a value is needed")
+        for row, name in faults.items()
+    ]
+    keep = [row not in faults for row in range(len(positions))]
+    kept = {name: series.filter(pl.Series(keep)) for name, series in columns.items()}
+    return positions[np.array(keep)], kept, wrong
+
+
+def check(batch: Batch) -> Rows:
+    """Pack all N records, (N,) of ROW, and note in `batch.wrong` those that must not be used."""
+    _check_devices(batch)
+    _check_keys(batch)
+    _check_times(batch)
+    rows = _pack(batch)
+    _check_numbers(batch, rows["numbers"])
+    return rows
+
+
+def _check_devices(batch: Batch) -> None:
+    ids, limit = batch.device_ids, batch.max_device_id_bytes
+    sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
+    batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
+    batch.reject(
+        sizes > limit,
+        Reason.BAD_DEVICE_ID,
+        lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
+    )
+    if _CONTROL.search("".join(ids)):
+        batch.reject(
+            np.array([_CONTROL.search(one) is not None for one in ids]),
+            Reason.BAD_DEVICE_ID,
+            lambda row: f"device_id has control characters: {shown(ids[row])}",
+        )
+
+
+def _check_keys(batch: Batch) -> None:
+    ids, keys = batch.device_ids, batch.keys
+    if keys == [one.encode() for one in ids]:
+        return
+    batch.reject(
+        np.array([key is None for key in keys]),
+        Reason.KEY_MISSING,
+        lambda row: f"the record has no key; it must be its device_id in UTF-8: {shown(ids[row])}",
+    )
+    batch.reject(
+        np.array([key != one.encode() for key, one in zip(keys, ids, strict=True)]),
+        Reason.KEY_NOT_DEVICE_ID,
+        lambda row: f"the key is {shown(keys[row])}, the device_id {shown(ids[row])}; they must be equal",
+    )
+
+
+def _check_times(batch: Batch) -> None:
+    times = batch.columns["event_time_us"].to_numpy()
+    batch.reject(
+        (times < 0) | (times >= END_OF_YEAR_9999_US),
+        Reason.BAD_EVENT_TIME,
+        lambda row: (
+            f"event_time_us is {times[row]}; it must lie in 1970 to 9999, in microseconds since 1970-01-01"
+        ),
+    )
+
+
+def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
+    finite: Mask = np.isfinite(numbers)  # (N, 38)
+    good: Mask = finite & (numbers >= 0)  # (N, 38)
+    if good.all():
+        return
+    all_finite: Mask = np.all(finite, axis=1)  # (N,)
+    bad: Mask = ~np.all(good, axis=1)  # (N,)
+    # The first column at fault in table order, a NaN before a negative number.
+    fault = np.where(all_finite, (~good).argmax(axis=1), (~finite).argmax(axis=1))
+
+    def detail(row: int) -> str:
+        name = NUMERIC_NAMES[fault[row]]
+        return f"column {name} is {shown(batch.columns[name][row])}; it must be a finite number, 0 or more"
+
+    batch.reject(bad & ~all_finite, Reason.NOT_FINITE, detail)
+    batch.reject(bad, Reason.NEGATIVE_NUMBER, detail)
+
+
+def _pack(batch: Batch) -> Rows:
+    rows = np.zeros(len(batch.positions), ROW)
+    numbers, codes = rows["numbers"], rows["codes"]  # (N, 38), (N, 3)
+    # Counts beyond 2**24 lose their last digits; a double beyond float32 becomes infinite, and is refused.
+    with np.errstate(over="ignore"):
+        for place, name in enumerate(NUMERIC_NAMES):
+            if name in batch.columns:
+                numbers[:, place] = batch.columns[name].to_numpy()
+    for place, column in enumerate(SYMBOLIC):
+        codes[:, place] = _codes(batch.columns[column.name], _VOCABULARIES[place])
+    return rows
+
+
+def _codes(symbols: pl.Series, vocabulary: pl.Enum) -> npt.NDArray[np.uint8]:
+    """A symbol's place in the vocabulary is its code less one; what is not in it is null, and code 0."""
+    found = symbols.cast(vocabulary, strict=False).to_physical()
+    codes: npt.NDArray[Any] = found.to_numpy() + 1
+    if found.null_count():  # then polars hands out floats with NaN
+        codes = np.nan_to_num(codes, nan=UNKNOWN_SYMBOL)
+    return codes.astype(np.uint8)

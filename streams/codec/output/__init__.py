@@ -1,0 +1,1 @@
+"""Values to the bytes that consumers read."""

@@ -1,0 +1,81 @@
+"""Shares in words: which features and which earlier events drove a verdict, as an analyst reads it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.alerts import Driver, Explanation
+from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.usual import UNKNOWN, number_text
+from streams.model.detector import Detector
+from streams.model.explanation import COLUMNS, Explainer
+
+MOST_FEATURES: Final = 5
+_DECIMALS: Final = 3
+"""Of a share: few enough that every kind of CPU gives the same."""
+
+
+def explanations(
+    detector: Detector,
+    windows: tuple[Rows, npt.NDArray[np.bool_]],
+    verdict: npt.NDArray[np.int64],
+    closest: npt.NDArray[np.int64],
+    most: int = MOST_FEATURES,
+) -> list[Explanation]:
+    """Of N verdicts, what `most` features and the earlier events had to do with each.
+
+    `windows` are raw rows (N, W), oldest first, and which of them are there (N, W).
+    """
+    rows, valid = windows
+    if not len(rows):
+        return []
+    shares = Explainer(detector).shares(rows, valid, verdict)
+    columns, events = np.round(shares.columns, _DECIMALS), np.round(shares.events, _DECIMALS)
+    return [
+        Explanation(
+            features=tuple(
+                _driver(detector, rows[i, -1], column, columns[i, column], int(closest[i]))
+                for column in _largest(columns[i], most)
+            ),
+            events=tuple(_plain(share) for share in events[i][valid[i, :-1]]),
+        )
+        for i in range(len(rows))
+    ]
+
+
+def _largest(shares: npt.NDArray[np.float64], most: int) -> list[int]:
+    """The columns of the largest shares, for or against; those of none are left out."""
+    order = np.argsort(-np.abs(shares), kind="stable")[:most]
+    return [column for column in order.tolist() if shares[column]]
+
+
+def _driver(detector: Detector, row: Any, column: int, share: float, closest: int) -> Driver:
+    classes = detector.classes
+    return Driver(
+        feature=COLUMNS[column],
+        value=value_text(row, column),
+        share=_plain(share),
+        usual=_usual(detector, classes[closest], column),
+        normal=_usual(detector, classes[0], column),
+    )
+
+
+def _usual(detector: Detector, of_class: str, column: int) -> str:
+    usual = detector.parameters.usual.get(of_class)
+    return usual.text(column) if usual is not None else ""
+
+
+def value_text(row: Any, column: int) -> str:
+    """A column's value of one packed row, for people."""
+    if column < len(NUMERIC):
+        return number_text(float(row["numbers"][column]))
+    place = column - len(NUMERIC)
+    code = int(row["codes"][place])
+    return UNKNOWN if code == UNKNOWN_SYMBOL else SYMBOLIC[place].symbols[code - 1]
+
+
+def _plain(share: float) -> float:
+    return float(share) + 0.0  # no -0.0

@@ -1,0 +1,135 @@
+"""The windows a worker has touched, in one arena of bounded memory, least recently used out first.
+
+Windows are plain copies of what the store holds, so dropping one costs a load and never a fact. Beside each
+window stand the latents of its rows, computed by one model: another model's are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.core.windows import WIDTH, WINDOW, Index, Windows
+from streams.model.inference import Latents
+
+_BOOKKEEPING_BYTES: Final = 320
+"""About what a device costs beside its arrays: its id as a string, a dictionary's entry, an owner's tuple."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """`hits` and `misses` count devices of chunks since the start."""
+
+    devices: int
+    capacity: int
+    hits: int
+    misses: int
+
+
+class WindowCache:
+    """An arena of `capacity` windows. Not for use by several threads at once: one worker thread owns it."""
+
+    def __init__(self, budget_bytes: int, latent_size: int) -> None:
+        slot_bytes = WINDOW.itemsize + WIDTH * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
+        self.capacity = budget_bytes // slot_bytes
+        self._windows: Windows = np.zeros(self.capacity, WINDOW)
+        self._latents: Latents = np.zeros((self.capacity, WIDTH, latent_size), np.float32)
+        self._model = np.zeros(self.capacity, np.int64)  # whose latents stand in the slot; 0: nobody's
+        self._used = np.zeros(self.capacity, np.int64)  # the tick of the last use; 0: free
+        self._owner: list[tuple[int, str] | None] = [None] * self.capacity
+        self._free = list(range(self.capacity - 1, -1, -1))
+        self._slot: dict[int, dict[str, int]] = {}  # partition -> device -> slot
+        self._tick = 0
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return self.capacity - len(self._free)
+
+    @property
+    def figures(self) -> CacheFigures:
+        return CacheFigures(len(self), self.capacity, self.hits, self.misses)
+
+    def find(self, partition: int, devices: Sequence[str]) -> Index:
+        """The slots (D,) of these devices, -1 where a device is not here. Marks them as just used."""
+        mine = self._slot.setdefault(partition, {})
+        slots = np.fromiter((mine.get(device, -1) for device in devices), np.int64, len(devices))
+        here = slots[slots >= 0]
+        self._tick += 1
+        self._used[here] = self._tick
+        self.hits += len(here)
+        self.misses += len(slots) - len(here)
+        return slots
+
+    def admit(self, partition: int, devices: Sequence[str], windows: Windows) -> Index:
+        """Take in windows (D,) of devices that are not here; their slots (D,). They have no latents yet.
+
+        Raises ValueError if the devices of one chunk are more than the arena holds.
+        """
+        if len(devices) > self.capacity:
+            raise ValueError(
+                f"{len(devices)} devices in one chunk, room for {self.capacity}: raise the cache"
+            )
+        self._evict(len(devices) - len(self._free))
+        mine = self._slot.setdefault(partition, {})
+        slots = np.array([self._free.pop() for _ in devices], np.int64)
+        for device, slot in zip(devices, slots.tolist(), strict=True):
+            mine[device] = slot
+            self._owner[slot] = (partition, device)
+        self._windows[slots] = windows
+        self._used[slots] = self._tick
+        self._model[slots] = 0
+        return slots
+
+    def windows(self, slots: Index) -> Windows:
+        """Copies (D,) of the windows in these slots."""
+        return np.asarray(self._windows[slots])
+
+    def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
+        """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
+        if size != self._latents.shape[2]:
+            return np.zeros((len(slots), WIDTH, size), np.float32), np.zeros(len(slots), bool)
+        return self._latents[slots], np.asarray(self._model[slots] == model)
+
+    def put(self, slots: Index, windows: Windows, latents: Latents, model: int) -> None:
+        """Replace what stands in these slots: windows (D,), latents (D, W, L) of this model."""
+        if latents.shape[2] != self._latents.shape[2]:  # a model with wider or narrower latents took over
+            self._latents = np.zeros((self.capacity, WIDTH, latents.shape[2]), np.float32)
+            self._model[:] = 0
+        self._windows[slots] = windows
+        self._latents[slots] = latents
+        self._model[slots] = model
+
+    def put_windows(self, slots: Index, windows: Windows) -> None:
+        """The same without latents: nobody's are remembered."""
+        self._windows[slots] = windows
+        self._model[slots] = 0
+
+    def drop(self, partition: int, devices: Sequence[str]) -> None:
+        """Forget these devices: the next event of each loads its window anew."""
+        mine = self._slot.get(partition, {})
+        self._release([mine.pop(device) for device in devices if device in mine])
+
+    def drop_partition(self, partition: int) -> None:
+        self._release(list(self._slot.pop(partition, {}).values()))
+
+    def _evict(self, n: int) -> None:
+        if n <= 0:
+            return
+        used = np.flatnonzero(self._used)
+        oldest = used[np.argpartition(self._used[used], n - 1)[:n]]
+        for slot in oldest.tolist():
+            owner = self._owner[slot]
+            if owner is not None:
+                del self._slot[owner[0]][owner[1]]
+        self._release(oldest.tolist())
+
+    def _release(self, slots: list[int]) -> None:
+        self._used[slots] = 0
+        for slot in slots:
+            self._owner[slot] = None
+        self._free.extend(slots)

@@ -1,0 +1,172 @@
+"""What one worker has to do with models, on real adapters: the follower in its thread, and the agent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from streams.adapters.kafka.client import WORKER
+from streams.adapters.kafka.fleet import KafkaFleet
+from streams.adapters.kafka.model_topics import (
+    DecisionLog,
+    missing_model_topics,
+    newest_state,
+    status_message,
+)
+from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.store.models import ModelStore
+from streams.codec.models import Disagreement, ModelRef, ModelState, ModelStatus, encode_disagreement
+from streams.core.events import Message
+from streams.core.patience import BackOff, Patience
+from streams.core.topics import Topics
+from streams.errors import Unavailable
+from streams.model.detector import Detector
+from streams.model.gate import Limits
+from streams.rollout.agent import ModelAgent
+from streams.rollout.challenge import Challenge
+from streams.rollout.entry import Entry, EntryPorts
+from streams.rollout.examiner import Examiner
+from streams.rollout.follower import Follower, FollowerPorts
+from streams.rollout.serving import Serving, load
+from streams.rollout.shadow import Shadow, ShadowPorts
+from streams.rollout.switching import ExactSwitch
+from streams.rollout.turnstile import Turnstile
+from streams.settings import Settings
+
+log: Final = logging.getLogger("autodeep.models")
+
+_JOIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerModels:
+    follower: Follower
+    agent: ModelAgent
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops.
+
+    `turnstile` ends the waiting of what has not begun where a rebalance begins, too.
+    """
+
+    at_start: Patience
+    wait: Callable[[float], bool]
+    turnstile: Turnstile
+
+
+def assemble(
+    settings: Settings,
+    store: ModelStore,
+    serving: Serving,
+    challenge: Challenge,
+    waiting: Waiting,
+    parts: ExitStack,
+) -> WorkerModels | None:
+    """Let the agreed model serve, and follow it from now on; `parts` ends that.
+
+    None, with a line in the log, where the cluster lacks the topics of models: the model of the settings
+    stays. Raises ModelRejected where the agreed model cannot be served: nothing else was agreed on.
+    """
+    missing = waiting.at_start(lambda: missing_model_topics(settings))
+    if missing:
+        log.warning(
+            "changes of model are not followed: Kafka has no topic %s (`autodeep topics create` makes it)",
+            ", ".join(missing),
+        )
+        return None
+    state = waiting.at_start(lambda: newest_state(settings))
+    if state is not None:
+        _serve(state, lambda ref: load(store, ref, settings.operating_point), serving, waiting.at_start)
+    patience = BackOff(waiting.wait, _say_away)
+    publisher = parts.enter_context(KafkaPublisher(settings))
+    topics = Topics(settings.topic_prefix)
+
+    def report(status: ModelStatus) -> None:
+        patience(lambda: publisher.publish([status_message(topics, status)]))
+
+    ports = FollowerPorts(lambda ref: load(store, ref, settings.operating_point), report, _now_us)
+    follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile, challenge)
+    if state is not None:
+        follower.offer(state)
+    _run(follower.follow, follower.stop, "models", parts)
+    entry_ports = EntryPorts(lambda: newest_state(settings), ports.load)
+    entry = Entry(serving, follower, waiting.turnstile, entry_ports)
+    examiner = Examiner(
+        store, serving, Limits(latency_ratio=settings.model_latency_ratio), settings.operating_point
+    )
+    timeout_s = settings.model_switch_timeout_s
+    exactly = ExactSwitch(KafkaFleet(settings), waiting.turnstile.pause, timeout_s, _now_us)
+    agent = ModelAgent(
+        WORKER, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us, exactly=exactly
+    )
+    return WorkerModels(follower, agent, entry)
+
+
+def challenged(settings: Settings, parts: ExitStack) -> tuple[Challenge, Shadow]:
+    """Nobody challenges yet. The scorer has a thread of its own, and gives up where the others wait."""
+    challenge = Challenge()
+    publisher = parts.enter_context(KafkaPublisher(settings))
+    topics = Topics(settings.topic_prefix)
+
+    def disagree(told: Sequence[Disagreement]) -> None:
+        publisher.publish([_told(topics, one) for one in told])
+
+    def report(status: ModelStatus) -> None:
+        publisher.publish([status_message(topics, status)])
+
+    shadow = Shadow(WORKER, challenge, settings.shadow_cpu_share, ShadowPorts(disagree, report))
+    _run(shadow.run, shadow.stop, "shadow", parts)
+    return challenge, shadow
+
+
+def _told(topics: Topics, disagreement: Disagreement) -> Message:
+    return Message(topics.disagreements, disagreement.device_id.encode(), encode_disagreement(disagreement))
+
+
+def _done(state: ModelState | None) -> int:
+    """The revision that is brought about before the start; other models of a state are still to be loaded."""
+    if state is None:
+        return 0
+    alone = state.preparing is None and state.challenger is None
+    return state.revision if alone else state.revision - 1
+
+
+def _serve(
+    state: ModelState, load: Callable[[ModelRef], Detector], serving: Serving, patience: Patience
+) -> None:
+    """Before the first chunk: a worker that starts during a change starts with the right model."""
+    serving.plan(state.revision, state.switches)
+    if serving.ref != state.champion:
+        serving.swap(patience(lambda: load(state.champion)))
+        ref = state.champion
+        log.info(
+            "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision
+        )
+
+
+def _run(body: Callable[[], None], end: Callable[[], None], name: str, parts: ExitStack) -> None:
+    thread = threading.Thread(target=body, name=name, daemon=True)
+
+    def stop() -> None:
+        end()
+        thread.join(_JOIN_S)
+
+    parts.callback(stop)
+    thread.start()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _say_away(problem: Unavailable | None) -> None:
+    if problem is not None:
+        log.warning("%s; trying again", problem)

@@ -1,0 +1,134 @@
+"""The process around a worker: its signals, its log, and how it ends when it must not go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import faust
+
+from streams.core.patience import LONGEST_PAUSE_S
+from streams.errors import SettingsError, Unavailable
+from streams.settings import Settings
+from streams.worker.worker import Worker
+
+log: Final = logging.getLogger("autodeep")
+
+EX_SOFTWARE: Final = 70
+LOOK_S: Final = 5.0
+_LAST_WORDS_S: Final = 2.0
+
+
+class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
+    """Faust's process shell; a signal also ends the waiting for what is away, and the stop has a deadline."""
+
+    def __init__(self, app: faust.App, worker: Worker, stop_timeout_s: float, log_level: str) -> None:
+        super().__init__(
+            app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=log_config(log_level)
+        )
+        self._classifying = worker
+        self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
+        self._deadline.daemon = True
+
+    def _on_sigint(self) -> None:
+        self._stop_soon()
+        super()._on_sigint()
+
+    def _on_sigterm(self) -> None:
+        self._stop_soon()
+        super()._on_sigterm()
+
+    def _stop_soon(self) -> None:
+        if not self._classifying.stopping.is_set():
+            self._classifying.stop_soon()
+            self._deadline.start()
+
+
+def watch_progress(worker: Worker, timeout_s: float, end: Callable[[Worker], None], look_s: float) -> None:
+    """Calls `end` once the worker has stood still for longer; returns when it stops.
+
+    It looks twice: a process that was itself suspended seems to stand still when it wakes, and has a look's
+    time to go on.
+    """
+    stood = False
+    while not worker.wait(look_s):
+        stands = worker.standstill_s > timeout_s
+        if stands and stood:
+            end(worker)
+        stood = stands
+
+
+def start_watch(worker: Worker, settings: Settings, look_s: float = LOOK_S) -> None:
+    """Watch from a thread of its own, since the event loop may be what stands still.
+
+    Raises SettingsError for a time that a call over the network may take.
+    """
+    timeout_s, least_s = settings.stuck_timeout_s, 2 * settings.network_timeout_s + 2 * LONGEST_PAUSE_S
+    if not timeout_s:
+        return
+    if timeout_s < least_s:
+        raise SettingsError(
+            f"AUTODEEP_STUCK_TIMEOUT_S={timeout_s:g} would end workers that only wait for the network "
+            f"(AUTODEEP_NETWORK_TIMEOUT_S={settings.network_timeout_s:g}): "
+            f"take {least_s:g} or more, or 0 for never"
+        )
+    watch = (worker, timeout_s, _end_stuck, look_s)
+    threading.Thread(target=watch_progress, args=watch, name="watch", daemon=True).start()
+
+
+def _end_stuck(worker: Worker) -> NoReturn:
+    silent = threading.Timer(_LAST_WORDS_S, os._exit, (EX_SOFTWARE,))
+    silent.daemon = True
+    silent.start()  # what stands still may hold the lock of the log
+    log.error(
+        "no progress for %.0f s (AUTODEEP_STUCK_TIMEOUT_S), chunks under way: %d; "
+        "ending as it is, and what is not finished will be read again",
+        worker.standstill_s,
+        worker.under_way,
+    )
+    _end(EX_SOFTWARE)
+
+
+def _end_late(stop_timeout_s: float) -> None:
+    log.error("did not stop within %g s (AUTODEEP_STOP_TIMEOUT_S): ending as it is", stop_timeout_s)
+    _end(EX_SOFTWARE)
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Our own lines at the level asked for; Faust's and aiokafka's only where they warn, or all for DEBUG."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {"autodeep": {"level": level}},
+        "root": {"level": "DEBUG" if level == "DEBUG" else "WARNING", "handlers": ["stderr"]},
+    }
+
+
+@contextmanager
+def ending(what: str) -> Iterator[None]:
+    """Nothing is acknowledged that was not finished: whatever goes wrong ends the process."""
+    try:
+        yield
+    except Unavailable as exc:
+        log.warning("stopping with a %s unfinished; it will be read again: %s", what, exc)
+        _end(exc.exit_code)
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        log.exception("unexpected: this worker ends, and the %s will be read again", what)
+        _end(EX_SOFTWARE)
+
+
+def _end(exit_code: int) -> NoReturn:
+    """End the process at once: any gentler way commits the chunk in hand (docs/decisions)."""
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,270 @@
+"""Kafka with TLS, SCRAM and ACLs, Redis with TLS and an ACL user: with the least rights, and with less."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socketserver
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from streams.client.orders import order
+from streams.codec.ingest.connections import encode_connections
+from streams.codec.models import ModelCommand
+from streams.codec.output.alerts import decode_alert
+from streams.core.topics import Topics
+from streams.embedded.kafka import ApacheKafka, Secured
+from streams.embedded.redis import RedisServer
+from streams.embedded.workers import free_port
+from streams.errors import Unavailable
+from tests.certificates import Authority, Issued
+from tests.conftest import NO_KAFKA, NO_REDIS, absent
+from tests.path import DEADLINE_S, TestedPath, path
+from tests.pipeline.test_dead_letters_path import good_rows
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+USER, PASSWORD, REDIS_PASSWORD = "worker", "kafka-5ecret", "redis-5ecret"
+WRONG = "wr0ng-passw0rd"
+LEAST_REDIS = "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha +script|load"
+
+
+@dataclass(frozen=True)
+class SecuredParts:
+    kafka: ApacheKafka
+    authority: Authority
+    redis_port: int
+    admin: AdminClient
+
+    def settings(self, **changed: str) -> dict[str, str]:
+        return {
+            "kafka_servers": self.kafka.secured_servers,
+            "kafka_security": "SASL_SSL",
+            "kafka_username": USER,
+            "kafka_password": PASSWORD,
+            "kafka_ca_file": str(self.authority.ca_file),
+            "redis_url": self.redis_url(REDIS_PASSWORD),
+            "redis_ca_file": str(self.authority.ca_file),
+            **changed,
+        }
+
+    def redis_url(self, password: str) -> str:
+        return f"rediss://{USER}:{password}@localhost:{self.redis_port}/0"
+
+    @contextmanager
+    def tested(self, folder: Path) -> Iterator[TestedPath]:
+        """A path of its own topics, made over the plain listener; its workers come over the other."""
+        with path(self.kafka.bootstrap_servers, "redis://unused", folder) as tested:
+            yield tested
+
+    def grant(self, tested: TestedPath, without: Sequence[AclBinding] = ()) -> None:
+        for future in self.admin.create_acls(
+            [acl for acl in least_rights(tested) if acl not in without]
+        ).values():
+            future.result(DEADLINE_S)
+
+
+def least_rights(tested: TestedPath) -> list[AclBinding]:
+    """docs/operating.md lists these, and only these."""
+    topics, prefix = tested.topics, tested.settings.topic_prefix
+    read, write = AclOperation.READ, AclOperation.WRITE
+    return [
+        allowed(ResourceType.TOPIC, topics.telemetry, read),
+        allowed(ResourceType.TOPIC, topics.model_commands, read),
+        *(allowed(ResourceType.TOPIC, name, write) for name in written(topics)),
+        allowed(ResourceType.TOPIC, topics.model_active, read),
+        allowed(ResourceType.TOPIC, topics.model_active, write),
+        allowed(ResourceType.TOPIC, topics.model_status, read),
+        allowed(ResourceType.TOPIC, topics.model_status, write),
+        allowed(ResourceType.GROUP, tested.settings.group, read),
+        allowed(ResourceType.TRANSACTIONAL_ID, f"{prefix}.models", write),
+    ]
+
+
+def written(topics: Topics) -> tuple[str, ...]:
+    return (*topics.all_alerts(), topics.dead_letters, topics.classified, topics.disagreements)
+
+
+def allowed(kind: ResourceType, name: str, operation: AclOperation) -> AclBinding:
+    return AclBinding(
+        kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
+    )
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredParts]:
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    with ExitStack() as stack:
+        try:
+            users = {USER: PASSWORD}
+            issued = authority.issue("kafka")
+            kafka = stack.enter_context(ApacheKafka(secured=Secured(issued.both_file, users)))
+        except Unavailable as exc:
+            absent(f"{NO_KAFKA}{exc}")
+        port = stack.enter_context(redis_with_tls(authority, "redis", LEAST_REDIS))
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+        yield SecuredParts(kafka, authority, port, admin)
+
+
+@contextmanager
+def redis_with_tls(authority: Authority, name: str, commands: str) -> Iterator[int]:
+    """A Redis with TLS, and a user of just these commands; its port."""
+    port, issued = free_port(), authority.issue(name)
+    arguments = (
+        "--tls-port", str(port), "--tls-cert-file", str(issued.chain_file), "--tls-key-file",
+        str(issued.key_file), "--tls-ca-cert-file", str(authority.ca_file), "--tls-auth-clients", "no",
+    )  # fmt: skip
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(RedisServer(arguments))
+        except Unavailable as exc:
+            absent(f"{NO_REDIS}{exc}")
+        with redis.Redis.from_url(server.url) as client:
+            client.acl_setuser(
+                USER, enabled=True, passwords=[f"+{REDIS_PASSWORD}"], keys=["*:w:*"],
+                commands=commands.split(), reset=True,
+            )  # fmt: skip
+        yield port
+
+
+def ended(tested: TestedPath, settings: Mapping[str, str]) -> tuple[int | None, str]:
+    """Exit code and log of a worker that cannot start."""
+    worker = tested.worker(**{"start_timeout_s": "5", "network_timeout_s": "3", **settings})
+    deadline_s = time.monotonic() + DEADLINE_S
+    while worker.exit_code is None:
+        assert time.monotonic() < deadline_s, worker.log_tail()
+        time.sleep(0.05)
+    log = worker.log_tail(60)
+    for secret in (PASSWORD, REDIS_PASSWORD, WRONG):
+        assert secret not in log
+    assert "Traceback" not in log
+    print(worker.exit_code, log.splitlines()[-1])
+    return worker.exit_code, log
+
+
+def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    rows = good_rows(200)
+    devices = [f"d{i % 8}" for i in range(len(rows))]
+    values = encode_connections(devices, 1_700_000_000_000_000 + np.arange(len(rows)), rows)
+    with secured.tested(tmp_path) as tested:
+        secured.grant(tested)
+        tested.send([(device.encode(), value) for device, value in zip(devices, values, strict=True)])
+        worker = tested.worker(**secured.settings())
+        verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= len(rows))
+        decided = order(tested.settings, nonsense(), wait_s=DEADLINE_S)  # read, decided, written
+        assert worker.stop() == 0
+        tested.send([(device.encode(), value) for device, value in zip(devices, values, strict=True)])
+        rebuilding = tested.worker(
+            **secured.settings(rebuild_windows_records="1000")
+        )  # nobody marked anything
+        tested.read([tested.topics.classified], lambda found: len(found) >= 2 * len(rows))
+        assert rebuilding.stop() == 0
+    assert "reading back offsets 0 to 199" in tested.logs()
+    assert (decided.outcome, decided.kind) == ("refused", "decision")
+    assert {decode_alert(message.value()).offset for message in verdicts} == set(range(len(rows)))
+    assert "away" not in tested.logs()
+    for secret in (PASSWORD, REDIS_PASSWORD):
+        assert secret not in tested.logs()
+
+
+def nonsense() -> ModelCommand:
+    return ModelCommand(str(uuid.uuid4()), "promote", "kdd99", time.time_ns() // 1000, version="none")
+
+
+def test_a_wrong_kafka_password_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:
+    with secured.tested(tmp_path) as tested:
+        code, log = ended(tested, secured.settings(kafka_password=WRONG))
+    assert code == 77
+    assert f"refuses user '{USER}'" in log.splitlines()[-1]
+    assert "AUTODEEP_KAFKA_PASSWORD" in log.splitlines()[-1]
+
+
+def test_a_wrong_redis_password_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:
+    with secured.tested(tmp_path) as tested:
+        code, log = ended(tested, secured.settings(redis_url=secured.redis_url(WRONG)))
+    assert code == 77
+    assert "AUTODEEP_REDIS_URL" in log.splitlines()[-1]
+    assert "invalid username-password" in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "says"),
+    [
+        (lambda t: allowed(ResourceType.TOPIC, t.topics.alerts("dos"), AclOperation.WRITE), "alerts.dos"),
+        (lambda t: allowed(ResourceType.TOPIC, t.topics.model_status, AclOperation.READ), "READ on topic"),
+        (lambda t: allowed(ResourceType.GROUP, t.settings.group, AclOperation.READ), "READ on group"),
+    ],
+)
+def test_a_missing_right_is_one_line_that_names_it(
+    secured: SecuredParts, tmp_path: Path, lacking: object, says: str
+) -> None:
+    with secured.tested(tmp_path) as tested:
+        secured.grant(tested, without=[lacking(tested)])  # type: ignore[operator]
+        code, log = ended(tested, secured.settings())
+    assert code == (69 if says == "alerts.dos" else 77)  # what may not be described is not there
+    assert says in log.splitlines()[-1]
+
+
+def test_a_redis_user_without_a_command_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:
+    fewer = LEAST_REDIS.replace("+setrange ", "")
+    with secured.tested(tmp_path) as tested, redis_with_tls(secured.authority, "less", fewer) as port:
+        url = f"rediss://{USER}:{REDIS_PASSWORD}@localhost:{port}/0"
+        code, log = ended(tested, secured.settings(redis_url=url))
+    assert code == 77
+    assert "setrange" in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("which", ["kafka", "redis"])
+def test_an_expired_certificate_is_one_line(secured: SecuredParts, tmp_path: Path, which: str) -> None:
+    expired = secured.authority.issue(f"expired-{which}", valid_for=-datetime.timedelta(hours=1))
+    with secured.tested(tmp_path) as tested, tls_server(expired) as port:
+        changed = {
+            "kafka": {"kafka_servers": f"localhost:{port}"},
+            "redis": {"redis_url": f"rediss://{USER}:{REDIS_PASSWORD}@localhost:{port}/0"},
+        }
+        code, log = ended(tested, secured.settings(**changed[which]))
+    assert code == 77
+    assert "certificate" in log.splitlines()[-1]
+    assert f"AUTODEEP_{which.upper()}_CA_FILE" in log.splitlines()[-1]
+
+
+@contextmanager
+def tls_server(issued: Issued) -> Iterator[int]:
+    """A server that shakes hands with that certificate, and no more; its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.chain_file, issued.key_file)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(self.request, server_side=True) as shaken:
+                shaken.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,52 @@
+"""Schedules of faults: every kind occurs, the same number is the same schedule, and what is drawn can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.faults.schedules import FLOW_S, Kind, Manner, draw, kinds_named
+from bench.faults.strikes import STRIKES
+from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
+from streams.errors import SettingsError
+
+FIFTY = [draw(1, number) for number in range(1, 51)]
+
+
+def test_every_kind_and_every_manner_of_a_cut_occur_in_fifty_schedules_and_can_be_struck() -> None:
+    faults = [fault for schedule in FIFTY for fault in schedule.faults]
+    assert {fault.kind for fault in faults} == set(Kind) == set(STRIKES)
+    assert {fault.manner for fault in faults if fault.kind is Kind.KAFKA_CUT} == set(Manner)
+    assert {fault.manner for fault in faults if fault.kind is Kind.REDIS_CUT} == set(Manner)
+    assert {schedule.nodes for schedule in FIFTY} == {1, 3}
+    assert {schedule.workers for schedule in FIFTY} == {2, 3, 4}
+
+
+def test_a_number_is_the_same_schedule_whatever_else_is_drawn() -> None:
+    assert [draw(1, number) for number in reversed(range(1, 51))] == FIFTY[::-1]
+    assert str(draw(1, 17)) == str(FIFTY[16])
+    assert draw(2, 17) != FIFTY[16]
+
+
+def test_faults_overlap_and_leaders_are_struck_where_there_are_three_nodes() -> None:
+    for schedule in FIFTY:
+        kinds = [fault.kind for fault in schedule.faults]
+        assert 3 <= len(kinds) <= 5
+        assert Kind.LEADER not in kinds or schedule.nodes == 3
+        assert Kind.BROKER not in kinds or schedule.nodes == 1
+        assert max(kinds.count(Kind.PARTITIONS), kinds.count(Kind.TOPIC_ANEW)) <= 1
+        for fault in schedule.faults:
+            assert 0 < fault.at_s < FLOW_S
+            assert fault.kind is not Kind.ZOMBIE or fault.for_s > SESSION_TIMEOUT_S
+    overlapping = sum(
+        any(a.at_s + a.for_s > b.at_s for a, b in zip(one.faults, one.faults[1:], strict=False))
+        for one in FIFTY
+    )
+    assert overlapping > 30
+
+
+def test_only_the_kinds_asked_for_are_drawn_and_an_unknown_one_is_refused() -> None:
+    kinds = kinds_named("kill, redis")
+    assert kinds == (Kind.KILL, Kind.REDIS)
+    assert {fault.kind for number in range(1, 9) for fault in draw(1, number, kinds).faults} == set(kinds)
+    with pytest.raises(SettingsError, match=r"meteor.*redis-loss"):
+        kinds_named("kill,meteor")

@@ -1,0 +1,230 @@
+"""Alerts as bytes, both formats and framings; and dead letters."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import uuid
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.codec.avro import framing, schemas
+from streams.codec.output.alerts import FIELDS, AlertUnreadable, decode_alert, encode_alert
+from streams.codec.output.dead_letters import dead_letter
+from streams.core.alerts import Alert, Driver, Explanation, in_share, record_id
+from streams.core.events import Reason, Rejected, Source
+from streams.errors import AutodeepError
+from tests.codec_samples import Raw
+
+SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
+LONGS = st.integers(-(2**63), 2**63 - 1)
+INTS = st.integers(-(2**31), 2**31 - 1)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+ALERTS = st.builds(
+    Alert,
+    alert_id=TEXT,
+    device_id=TEXT,
+    event_time_us=LONGS,
+    detected_at_us=LONGS,
+    verdict=TEXT,
+    closest=TEXT,
+    scores=st.dictionaries(TEXT, NUMBERS, max_size=6),
+    novelty=NUMBERS,
+    window_fill=INTS,
+    window_width=INTS,
+    topic=TEXT,
+    topic_id=TEXT,
+    partition=INTS,
+    offset=LONGS,
+    model_name=TEXT,
+    model_version=TEXT,
+    model_digest=TEXT,
+    explanation=st.none()
+    | st.builds(
+        Explanation,
+        features=st.lists(
+            st.builds(Driver, feature=TEXT, value=TEXT, share=NUMBERS, usual=TEXT, normal=TEXT), max_size=5
+        ).map(tuple),
+        events=st.lists(NUMBERS, max_size=7).map(tuple),
+    ),
+)
+ALERT = Alert(
+    alert_id=record_id(SOURCE, 41),
+    device_id="caméra-1",
+    event_time_us=1_700_000_000_000_000,
+    detected_at_us=1_700_000_000_250_000,
+    verdict="novel",
+    closest="dos",
+    scores={"normal": 0.25, "dos": 0.75},
+    novelty=1.5,
+    window_fill=3,
+    window_width=16,
+    topic="ids.telemetry",
+    topic_id=str(SOURCE.topic_id),
+    partition=3,
+    offset=41,
+    model_name="kdd99",
+    model_version="1",
+    model_digest="ab",
+)
+
+
+@given(alert=ALERTS)
+def test_an_alert_comes_back_from_each_form(alert: Alert) -> None:
+    assert decode_alert(encode_alert(alert)) == alert
+    assert decode_alert(encode_alert(alert, "avro", schema_id=9)) == alert
+    assert decode_alert(encode_alert(alert, "json")) == alert
+
+
+@pytest.mark.parametrize("schema_id", [None, 5])
+def test_a_stranger_reads_an_avro_alert_with_fastavro_alone(schema_id: int | None) -> None:
+    value = encode_alert(ALERT, "avro", schema_id)
+    if schema_id is None:
+        assert value[:2] == b"\xc3\x01"
+        size = 10
+    else:
+        assert value[:5] == b"\x00\x00\x00\x00\x05"
+        size = 5
+    schema = fastavro.schema.load_schema(schemas.folder() / "Alert.avsc")
+    read = fastavro.schemaless_reader(io.BytesIO(value[size:]), schema, None)
+    assert read == dataclasses.asdict(ALERT)
+
+
+def test_json_is_flat_with_the_schemas_names_in_their_order() -> None:
+    value = encode_alert(ALERT, "json")
+    assert list(json.loads(value)) == list(FIELDS)
+    assert json.loads(value) == dataclasses.asdict(ALERT)
+    assert value.startswith(b'{"alert_id":"')
+    assert "caméra-1".encode() in value
+
+
+def broken_json(**changed: Any) -> bytes:
+    return json.dumps({**dataclasses.asdict(ALERT), **changed}).encode()
+
+
+AVRO = encode_alert(ALERT)
+EXPLAINED = dataclasses.replace(
+    ALERT, explanation=Explanation((Driver("count", "255", -0.25, "0..511", "1..27"),), (0.5, 0.25))
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b"\xff\xff", "ff ff"),
+        (b"{", "no JSON"),
+        (b"{" + b'"a":{' * 100_000, "no JSON"),
+        (b"{}", "alert_id"),
+        (broken_json(offset="5"), "offset"),
+        (broken_json(offset=True), "offset"),
+        (broken_json(scores=[1]), "scores"),
+        (broken_json(scores={"dos": "x"}), r"scores\.dos"),
+        (broken_json(explanation=5), "explanation is 5"),
+        (broken_json(explanation={"features": 1, "events": []}), r"explanation\.features"),
+        (broken_json(explanation={"features": [{}], "events": []}), r"explanation\.features\.0\.feature"),
+        (broken_json(explanation={"features": [], "events": ["x"]}), r"explanation\.events\.0"),
+        (AVRO[:-1], "column explanation"),
+        (AVRO + b"x", "ends at byte"),
+        (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
+        (b"\xc3\x01ab", "fingerprint 6162"),
+        (b"\x00", "column alert_id"),
+    ],
+)
+def test_what_is_no_alert_says_why(value: bytes | None, says: str) -> None:
+    with pytest.raises(AlertUnreadable, match=says) as caught:
+        decode_alert(value)
+    assert isinstance(caught.value, AutodeepError)
+    assert isinstance(caught.value, ValueError)
+
+
+@given(value=st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: AVRO[:10] + tail))
+def test_arbitrary_bytes_are_an_alert_or_unreadable_and_nothing_else(value: bytes) -> None:
+    with contextlib.suppress(AlertUnreadable):
+        decode_alert(value)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("framed", [True, False])
+def test_an_alert_of_a_schema_before_this_one_is_read_and_explains_nothing(number: int, framed: bool) -> None:
+    writer = schemas.history("Alert")[number - 1]
+    out = io.BytesIO()
+    fields = {name: value for name, value in dataclasses.asdict(ALERT).items() if name != "explanation"}
+    fastavro.schemaless_writer(out, fastavro.parse_schema(dict(writer.source)), fields)
+    header = framing.single_object_header(writer.fingerprint) if framed else framing.confluent_header(7)
+    assert decode_alert(header + out.getvalue()) == ALERT
+
+
+def test_a_reader_of_the_schema_before_reads_an_explained_alert_by_avros_resolution() -> None:
+    new, old = schemas.load("Alert"), schemas.history("Alert")[-1]
+    data = io.BytesIO(encode_alert(EXPLAINED)[10:])
+    read = fastavro.schemaless_reader(data, dict(new.source), dict(old.source))
+    wanted = dataclasses.asdict(ALERT)
+    del wanted["explanation"]
+    assert read == wanted
+
+
+def test_an_explanation_is_plain_json() -> None:
+    read = json.loads(encode_alert(EXPLAINED, "json"))["explanation"]
+    driver = {"feature": "count", "value": "255", "share": -0.25, "usual": "0..511", "normal": "1..27"}
+    assert read == {"features": [driver], "events": [0.5, 0.25]}
+
+
+def test_the_share_that_is_explained_is_about_as_asked_and_the_same_each_time() -> None:
+    ids = [record_id(SOURCE, offset) for offset in range(2000)]
+    chosen = {share: {of for of in ids if in_share(of, share)} for share in (0.0, 0.1, 0.5, 1.0)}
+    assert [len(found) for found in (chosen[0.0], chosen[1.0])] == [0, 2000]
+    assert 150 < len(chosen[0.1]) < 250
+    assert chosen[0.1] < chosen[0.5]
+
+
+def test_a_newer_json_alert_with_a_field_more_is_read() -> None:
+    assert decode_alert(broken_json(colour="red")) == ALERT
+
+
+@given(
+    key=st.none() | st.binary(max_size=20),
+    value=st.none() | st.binary(max_size=50),
+    headers=st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3),
+)
+def test_a_dead_letter_keeps_key_value_and_headers_to_the_byte(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+) -> None:
+    record = Raw(41, key, value, timestamp=1234, headers=tuple(headers))
+    rejected = Rejected(0, Reason.NOT_FINITE, "column count is nan")
+    letter = dead_letter(SOURCE, record, rejected, "ids.dead-letters", "0.1.0")
+    assert (letter.topic, letter.key, letter.value) == ("ids.dead-letters", key, value)
+    assert list(letter.headers[: len(headers)]) == headers
+    assert dict(letter.headers[len(headers) :]) == {
+        "autodeep.reason": b"not_finite",
+        "autodeep.detail": b"column count is nan",
+        "autodeep.topic": b"ids.telemetry",
+        "autodeep.topic-id": str(SOURCE.topic_id).encode(),
+        "autodeep.partition": b"3",
+        "autodeep.offset": b"41",
+        "autodeep.timestamp-ms": b"1234",
+        "autodeep.id": record_id(SOURCE, 41).encode(),
+        "autodeep.version": b"0.1.0",
+    }
+
+
+def test_the_headers_are_those_that_the_schema_documents() -> None:
+    letter = dead_letter(SOURCE, Raw(0, None, b""), Rejected(0, Reason.EMPTY_VALUE, ""), "t", "v")
+    documented = [field["name"] for field in schemas.load("DeadLetter").source["fields"]]
+    assert [name for name, _ in letter.headers] == [
+        "autodeep." + name.replace("_", "-") for name in documented
+    ]
+
+
+def test_a_header_names_its_schema() -> None:
+    assert AVRO[:10] == framing.single_object_header(schemas.load("Alert").fingerprint)
+    with pytest.raises(ValueError, match="8 bytes"):
+        framing.single_object_header(b"short")

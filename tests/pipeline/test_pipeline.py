@@ -1,0 +1,336 @@
+"""The contract: nothing lost, nothing twice, the same input gives the same alerts, whatever happens.
+
+The path runs on fakes that obey the laws of Kafka and Redis; telemetry is `device number` in plain text.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.codec.output.alerts import decode_alert
+from streams.core.alerts import Alert, in_share
+from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
+from streams.core.features import ROW
+from streams.core.topics import Topics
+from streams.core.windows import unpack
+from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+from streams.model.detector import Detector
+from streams.model.drivers import explanations
+from streams.pipeline.alerting import Rules
+from streams.pipeline.cache import WindowCache
+from streams.pipeline.detection import Computed, Judges, Pipeline, Ports, Report
+from tests.fakes import FakeWindows, patient
+from tests.fakes_kafka import FakeKafkaPublisher
+
+SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
+DETECTOR = Detector.random(seed=1)
+TOPICS = Topics()
+OUTPUT = (*TOPICS.all_alerts(), TOPICS.classified, TOPICS.dead_letters)
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    value: bytes
+    key: bytes | None = None
+    timestamp: int = 0
+    headers: Sequence[Header] = field(default=())
+
+
+class PlainDecoder:
+    def decode(self, records: Sequence[RawRecord]) -> Decoded:
+        good = [i for i, record in enumerate(records) if record.value != b"poison"]
+        rows = np.zeros(len(good), ROW)
+        names = [(records[i].value or b"").decode().split() for i in good]
+        rows["numbers"][:, 1] = [float(number) for _, number in names]
+        rows["codes"][:, 1] = [int(number) % 60 for _, number in names]
+        offsets = np.array([records[i].offset for i in good], np.int64)
+        events = Events(
+            np.array(good, np.int64), offsets, offsets * 1000, [device for device, _ in names], rows
+        )
+        bad = (i for i in range(len(records)) if i not in good)
+        return Decoded(events, tuple(Rejected(i, Reason.UNDECODABLE, "poison") for i in bad))
+
+
+def telemetry(devices: Sequence[int], poison: frozenset[int] = frozenset()) -> list[Record]:
+    return [
+        Record(offset, b"poison" if offset in poison else f"d{device} {offset * 37 % 101}".encode())
+        for offset, device in enumerate(devices)
+    ]
+
+
+@dataclass
+class World:
+    """What outlives a worker: the store and the broker. `worker()` starts a new one with an empty memory."""
+
+    store: FakeWindows = field(default_factory=FakeWindows)
+    publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
+    detector: Detector = DETECTOR
+    explain_share: float = 0.0
+
+    def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
+        ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
+        rules = Rules(TOPICS, 10**9, publish_classified=True, explain_share=self.explain_share)
+        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: self.detector))
+
+    def verdicts(self) -> dict[str, Alert]:
+        """Distinct verdicts by id; a repeat must say the same."""
+        found: dict[str, Alert] = {}
+        for message in self.publisher.topics[TOPICS.classified]:
+            alert = decode_alert(message.value)
+            assert found.setdefault(alert.alert_id, alert) == alert
+        return found
+
+    def letters(self) -> set[bytes | None]:
+        return {
+            dict(message.headers)["autodeep.id"] for message in self.publisher.topics[TOPICS.dead_letters]
+        }
+
+
+def feed(worker: Pipeline, records: Sequence[Record], size: int) -> list[Report]:
+    return [
+        worker.process(Chunk(SOURCE, records[i : i + size], len(records)))
+        for i in range(0, len(records), size)
+    ]
+
+
+def overlapped(worker: Pipeline, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """As a worker does it: the next chunk is computed before the one before is delivered. Yields the done."""
+    waiting: tuple[Chunk, Computed] | None = None
+    for chunk in [*chunks, None]:
+        computed = None if chunk is None else worker.compute(chunk)
+        if waiting is not None:
+            _, fenced = worker.deliver(waiting[1])
+            worker.forget(SOURCE.partition, fenced)
+            yield waiting[0]
+        waiting = None if chunk is None or computed is None else (chunk, computed)
+
+
+def chunks_of(records: Sequence[Record], size: int, first: int = 0) -> list[Chunk]:
+    return [Chunk(SOURCE, records[i : i + size], len(records)) for i in range(first, len(records), size)]
+
+
+def in_one_go(records: Sequence[Record]) -> World:
+    world = World()
+    feed(world.worker(), records, max(len(records), 1))
+    return world
+
+
+def same_windows(one: World, other: World) -> bool:
+    return one.store.values.keys() == other.store.values.keys() and all(
+        unpack([one.store.values[key]], SOURCE)["head"].tobytes()
+        == unpack([other.store.values[key]], SOURCE)["head"].tobytes()
+        for key in one.store.values
+    )
+
+
+streams_of_devices = st.lists(st.integers(0, 5), min_size=1, max_size=80)
+
+
+@settings(deadline=None, max_examples=30)
+@given(streams_of_devices, st.integers(1, 40), st.sets(st.integers(0, 79), max_size=5))
+def test_the_chunking_changes_no_verdict_and_no_window(
+    devices: list[int], size: int, poison: set[int]
+) -> None:
+    records = telemetry(devices, frozenset(poison))
+    world, whole = World(), in_one_go(records)
+    feed(world.worker(), records, size)
+    assert world.verdicts() == whole.verdicts()
+    assert world.letters() == whole.letters()
+    assert same_windows(world, whole)
+    assert len(world.verdicts()) + len(world.letters()) == len(records)
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as the worker's memory can tell."""
+
+
+@settings(deadline=None, max_examples=200)
+@given(streams_of_devices, st.integers(1, 20), st.data())
+def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
+    devices: list[int], size: int, data: st.DataObject
+) -> None:
+    """Workers die before or after any publish or save; the next one starts at the last acknowledged chunk."""
+    records = telemetry(devices)
+    world, acknowledged = World(), 0
+    for _ in range(data.draw(st.integers(0, 4), label="crashes")):
+        calls_left = data.draw(st.integers(0, 12), label="calls until the crash")
+        after_call = data.draw(st.booleans(), label="the crash comes after the call")
+
+        def dying(attempt: Callable[[], object], after_call: bool = after_call) -> object:
+            nonlocal calls_left
+            calls_left -= 1
+            if calls_left >= 0:
+                return attempt()
+            if after_call:
+                attempt()
+            raise Killed
+
+        try:
+            for chunk in overlapped(world.worker(dying), chunks_of(records, size, acknowledged)):
+                acknowledged += len(chunk.records)
+        except Killed:
+            continue
+    feed(world.worker(), records[acknowledged:], size)
+    assert {key: alert.scores for key, alert in world.verdicts().items()} == {
+        key: alert.scores for key, alert in in_one_go(records).verdicts().items()
+    }
+    assert same_windows(world, in_one_go(records))
+
+
+def test_a_small_cache_changes_nothing() -> None:
+    records = telemetry([i * 7 % 40 for i in range(400)])
+    world = World()
+    worker = world.worker(cache_bytes=60_000)
+    assert 8 <= worker.cache_figures.capacity < 20  # of 40 devices
+    assert len(list(overlapped(worker, chunks_of(records, 8)))) == 50
+    assert world.verdicts() == in_one_go(records).verdicts()
+    assert same_windows(world, in_one_go(records))
+
+
+def test_what_is_away_is_waited_for_and_nothing_is_skipped() -> None:
+    records = telemetry([0, 1, 2, 0, 1, 2])
+    world = World()
+    worker = world.worker()
+    for i in range(0, 6, 2):
+        world.store.away, world.publisher.away = 5, 3
+        worker.process(Chunk(SOURCE, records[i : i + 2], 6))
+    assert world.verdicts() == in_one_go(records).verdicts()
+
+
+@pytest.mark.parametrize(
+    ("part", "error"), [("store", WindowStoreUnavailable), ("publisher", BrokerUnavailable)]
+)
+def test_a_worker_told_to_stop_while_a_part_is_away_does_not_finish_the_chunk(
+    part: str, error: type[Exception]
+) -> None:
+    world = World()
+    getattr(world, part).away = 1
+    with pytest.raises(error):
+        feed(world.worker(lambda attempt: attempt()), telemetry([0]), 1)
+
+
+def test_alerts_are_on_the_broker_before_windows_are_in_the_store() -> None:
+    world = World()
+    order: list[str] = []
+    world.publisher.publish = lambda messages: order.append("publish")  # type: ignore[method-assign]
+    save = world.store.save
+    world.store.save = lambda *args: order.append("save") or save(*args)  # type: ignore[method-assign,func-returns-value]
+    feed(world.worker(), telemetry([0, 1]), 2)
+    assert order == ["publish", "save"]
+
+
+def test_a_fenced_worker_takes_up_the_stored_window() -> None:
+    """A successor went ahead while this worker was asleep; what it holds in memory is old."""
+    records = telemetry([0] * 30)
+    world = World()
+    asleep = world.worker()
+    feed(asleep, records[:10], 10)
+    feed(world.worker(), records[10:20], 10)
+    (late,) = feed(asleep, records[10:12], 2)
+    assert late.fenced == 1
+    feed(asleep, records[20:], 10)
+    assert world.verdicts() == in_one_go(records).verdicts()
+
+
+def test_repeats_are_counted_and_a_revoked_partition_is_read_anew() -> None:
+    records = telemetry([0, 1, 0, 1])
+    world = World()
+    worker = world.worker()
+    feed(worker, records, 4)
+    worker.drop_partition(SOURCE.partition)
+    (report,) = feed(worker, records, 4)
+    assert (report.records, report.classified, report.repeats) == (4, 0, 4)
+
+
+def test_a_new_model_reads_the_windows_of_the_old_one_at_once() -> None:
+    """Windows hold raw features: after a change the verdicts are those of the new model all along."""
+    records = telemetry([0, 1] * 20)
+    other = Detector.random(seed=2)
+    world = World()
+    worker = world.worker()
+    feed(worker, records[:20], 5)
+    world.detector = other
+    feed(worker, records[20:], 5)
+    pure = World(detector=other)
+    feed(pure.worker(), records, 40)
+    after = {key: alert for key, alert in world.verdicts().items() if alert.offset >= 20}
+    assert after == {key: alert for key, alert in pure.verdicts().items() if alert.offset >= 20}
+
+
+@settings(deadline=None, max_examples=10)
+@given(streams_of_devices, st.integers(1, 40))
+def test_explained_alerts_say_the_same_in_any_chunking_and_after_a_restart(
+    devices: list[int], size: int
+) -> None:
+    """`verdicts` compares what is published twice; a restarted worker has its windows from the store."""
+    records = telemetry(devices)
+    world, whole = World(explain_share=0.6), World(explain_share=0.6)
+    feed(world.worker(), records[: len(records) // 2], size)
+    feed(world.worker(), records[len(records) // 2 :], size)
+    again = World(explain_share=0.6, publisher=world.publisher)
+    feed(again.worker(), records, 3)
+    feed(whole.worker(), records, len(records))
+    assert world.verdicts() == whole.verdicts()
+    plain = {key: replace(alert, explanation=None) for key, alert in whole.verdicts().items()}
+    assert plain == in_one_go(records).verdicts()
+
+
+def test_each_alert_is_explained_from_the_rows_of_its_own_window() -> None:
+    records = telemetry([i * 7 % 3 for i in range(40)])
+    world = World(explain_share=1.0)
+    feed(world.worker(), records, 25)
+    explainable = [alert for alert in world.verdicts().values() if alert.verdict != "normal"]
+    assert len(explainable) > 10
+    for alert in explainable:
+        own = [r for r in records[: alert.offset + 1] if r.value.split()[0].decode() == alert.device_id]
+        rows = PlainDecoder().decode(own[-DETECTOR.width :]).events.rows
+        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), ROW), rows))[None]
+        there = np.arange(DETECTOR.width)[None] >= DETECTOR.width - len(rows)
+        verdict = np.array([DETECTOR.verdicts.index(alert.verdict)])
+        closest = np.array([DETECTOR.classes.index(alert.closest)])
+        assert [alert.explanation] == explanations(DETECTOR, (window, there), verdict, closest)
+
+
+def test_verdicts_do_not_wait_for_what_drove_them() -> None:
+    """It is computed where a chunk is delivered, not where the next one's verdicts are."""
+    world = World(explain_share=1.0)
+    worker = world.worker()
+    (chunk,) = chunks_of(telemetry([i % 3 for i in range(20)]), 20)
+    computed = worker.compute(chunk)
+    assert not any(decode_alert(message.value).explanation for message in computed.messages)
+    report, _ = worker.deliver(computed)
+    assert any(alert.explanation for alert in world.verdicts().values())
+    assert report.cpu_ns["explain"] > 0
+
+
+def test_explaining_changes_no_order_and_leaves_normal_verdicts_and_other_alerts_alone() -> None:
+    records = telemetry([i * 7 % 3 for i in range(90)])
+    explained, plain = World(explain_share=0.5), World()
+    feed(explained.worker(), records, 25)
+    feed(plain.worker(), records, 25)
+    for topic in OUTPUT:
+        ids = [
+            [decode_alert(message.value).alert_id for message in world.publisher.topics[topic]]
+            for world in (explained, plain)
+        ]
+        assert ids[0] == ids[1]
+    said = explained.verdicts().values()
+    assert {alert.explanation for alert in said if alert.verdict == "normal"} <= {None}
+    alerts = [alert for alert in said if alert.verdict != "normal"]
+    assert all((alert.explanation is not None) == in_share(alert.alert_id, 0.5) for alert in alerts)
+    assert 0 < sum(alert.explanation is not None for alert in alerts) < len(alerts)
+    assert not any(alert.explanation for alert in plain.verdicts().values())
+
+
+def test_the_ids_of_alerts_follow_from_the_offset_alone() -> None:
+    world = in_one_go(telemetry([0, 1]))
+    again = in_one_go(telemetry([4, 5]))
+    assert set(world.verdicts()) == set(again.verdicts())

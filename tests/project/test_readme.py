@@ -1,0 +1,135 @@
+"""The README keeps its word: its settings are the code's, and its subscribers read what we publish."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from streams.codec.output.alerts import AlertFormat, encode_alert
+from streams.core.alerts import Alert
+from streams.embedded.kafka import Broker
+from streams.settings import markdown
+from tests.conftest import MakeTopic
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEADLINE_S = 30.0
+ALERTS = [
+    Alert(
+        alert_id=f"id-{n}",
+        device_id=f"lampe-é{n}",
+        event_time_us=1_700_000_000_000_000 + n,
+        detected_at_us=1_700_000_000_500_000,
+        verdict="dos",
+        closest="dos",
+        scores={"normal": 0.0312, "dos": 0.9688},
+        novelty=0.25,
+        window_fill=3,
+        window_width=16,
+        topic="ids.telemetry",
+        topic_id="00000000-0000-0000-0000-000000000001",
+        partition=2,
+        offset=n,
+        model_name="kdd99",
+        model_version="1",
+        model_digest="ab",
+    )
+    for n in range(3)
+]
+
+
+def test_the_table_of_settings_is_the_one_of_the_settings_code() -> None:
+    table = README.partition("<!-- settings:begin -->")[2].partition("<!-- settings:end -->")[0]
+    assert table.strip() == markdown(), "paste the output of `python -m streams.settings` between the markers"
+
+
+def test_what_the_documents_link_to_exists() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    dead = [
+        f"{page.relative_to(ROOT)} -> {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not dead
+
+
+def snippet(name: str) -> str:
+    found = re.search(rf"<!-- snippet: {re.escape(name)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no snippet {name}"
+    return found[1]
+
+
+def publish(broker: Broker, topic: str, alerts: Iterable[Alert], fmt: AlertFormat) -> None:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for alert in alerts:
+        producer.produce(topic, key=alert.device_id.encode(), value=encode_alert(alert, fmt))
+    assert producer.flush(DEADLINE_S) == 0
+
+
+@pytest.mark.kafka
+def test_a_stranger_reads_alerts_by_the_readmes_python_each_once(
+    kafka: Broker, new_topic: MakeTopic, tmp_path: Path
+) -> None:
+    """Run as it stands there, by its words alone: nothing of ours is imported."""
+    text = snippet("subscriber.py")
+    assert "streams" not in text
+    topic = new_topic(partitions=1)
+    publish(kafka, topic, [*ALERTS, ALERTS[0], ALERTS[1]], "avro")
+    script = tmp_path / "subscriber.py"
+    script.write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    with out.open("wb") as sink:
+        reader = subprocess.Popen(
+            [sys.executable, str(script), kafka.bootstrap_servers, topic],
+            cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        last = ALERTS[-1].alert_id
+        deadline_s = time.monotonic() + DEADLINE_S
+        while last not in out.read_text(encoding="utf-8") and time.monotonic() < deadline_s:
+            assert reader.poll() is None, out.read_text(encoding="utf-8")
+            time.sleep(0.05)  # between two looks at a file; the deadline ends it
+    finally:
+        reader.kill()
+        reader.wait()
+    lines = [line.split(" ", 3) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [line[:3] for line in lines] == [[a.alert_id, a.device_id, a.verdict] for a in ALERTS]
+    assert lines[0][3] == str(dict(ALERTS[0].scores))
+
+
+@pytest.mark.kafka
+def test_kcat_reads_alerts_in_json_mode(kafka: Broker, new_topic: MakeTopic) -> None:
+    import json
+
+    if shutil.which("kcat") is None:
+        pytest.skip("kcat is not on the PATH: Debian's package kcat")
+    topic = new_topic(partitions=1)
+    publish(kafka, topic, ALERTS, "json")
+    # -o beginning -e: as the README's line, but from the start and with an end.
+    command = [
+        "kcat",
+        "-b",
+        kafka.bootstrap_servers,
+        "-t",
+        topic,
+        "-q",
+        "-f",
+        "%s\n",
+        "-C",
+        "-o",
+        "beginning",
+        "-e",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(a["device_id"], a["scores"]) for a in found] == [(a.device_id, dict(a.scores)) for a in ALERTS]

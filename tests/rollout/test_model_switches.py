@@ -1,0 +1,150 @@
+"""Which model judges which offset: by the list of switches, however the offsets are cut into chunks."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.codec.models import ModelRef, Switch
+from streams.core.events import Chunk, Source
+from streams.errors import Unavailable
+from streams.model.detector import Detector, Identity
+from streams.rollout.serving import BESIDE, Serving, ref_of
+from streams.rollout.switches import KEPT, appended, model_at, parts
+
+BASE = Detector.random(seed=1)
+TOPICS = [uuid.UUID(int=1), uuid.UUID(int=2)]
+VERSIONS = "123456"
+
+
+def detector(version: str) -> Detector:
+    return BASE.renamed(Identity("m", version, version.rjust(64, "0")))
+
+
+def ref(version: str) -> ModelRef:
+    return ref_of(detector(version))
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+
+
+def chunk(offsets: list[int], partition: int = 0, topic: uuid.UUID = TOPICS[0]) -> Chunk:
+    records: Any = [Record(offset) for offset in offsets]
+    return Chunk(Source("ids.telemetry", topic, partition), records, 1000)
+
+
+FROM = st.dictionaries(st.sampled_from(["0", "1"]), st.integers(0, 60), max_size=2)
+SWITCHES = st.lists(
+    st.builds(Switch, st.sampled_from(VERSIONS).map(ref), FROM, st.sampled_from([*map(str, TOPICS), ""])),
+    max_size=5,
+).map(tuple)
+OFFSETS = st.sets(st.integers(0, 70), min_size=1).map(sorted)
+CHUNKS = st.builds(chunk, OFFSETS, st.integers(0, 2), st.sampled_from(TOPICS))
+
+
+def as_the_list_says(switches: tuple[Switch, ...], source: Source, offset: int) -> ModelRef:
+    """Read from the oldest on: each entry that begins at or before the offset takes over."""
+    said = switches[0].model
+    for switch in switches:
+        named = switch.from_offsets if switch.topic_id == str(source.topic_id) else {}
+        if str(source.partition) not in named or offset >= named[str(source.partition)]:
+            said = switch.model
+    return said
+
+
+@given(SWITCHES, CHUNKS)
+def test_a_chunk_is_cut_where_the_model_changes_and_nothing_is_lost_or_moved(
+    switches: tuple[Switch, ...], whole: Chunk
+) -> None:
+    found = parts(switches, whole)
+    assert [record for part in found for record in part.records] == list(whole.records)
+    assert all(part.records for part in found)
+    assert {(part.source, part.end_offset) for part in found} == {(whole.source, whole.end_offset)}
+    for part in found:
+        assert len({model_at(switches, part.source, record.offset) for record in part.records}) == 1
+
+
+@given(SWITCHES.filter(bool), CHUNKS, st.integers(1, 8))
+def test_whatever_the_chunking_each_offset_has_the_model_that_the_list_says(
+    switches: tuple[Switch, ...], whole: Chunk, size: int
+) -> None:
+    """Through the reference that the pipeline asks, which holds a few models at a time."""
+    serving = Serving(detector("0"))
+    serving.plan(1, switches)
+    for start in range(0, len(whole.records), size):
+        small = Chunk(whole.source, whole.records[start : start + size], whole.end_offset)
+        for part in serving.parts(small):
+            while (lacking := serving.admit(part)) is not None:
+                serving.keep(detector(lacking.version))
+            judge = ref_of(serving.judge(part))
+            for record in part.records:
+                assert judge == as_the_list_says(switches, whole.source, record.offset)
+
+
+def test_without_a_list_the_one_that_serves_judges_all() -> None:
+    serving = Serving(detector("1"))
+    whole = chunk([3, 4, 9])
+    assert [part.records for part in serving.parts(whole)] == [whole.records]
+    assert serving.admit(whole) is None
+    assert serving.judge(whole) is serving()
+
+
+def test_a_partition_added_later_and_a_topic_made_anew_have_the_newest_of_their_time() -> None:
+    switches = (
+        Switch(ref("1"), {}, ""),
+        Switch(ref("2"), {"0": 50}, str(TOPICS[0])),
+        Switch(ref("3"), {"0": 60, "1": 9}, str(TOPICS[0])),
+    )
+    judged = {
+        (partition, offset, topic): model_at(switches, chunk([0], partition, topic).source, offset)
+        for partition, offset, topic in [
+            (0, 49, TOPICS[0]), (0, 50, TOPICS[0]), (0, 60, TOPICS[0]), (1, 8, TOPICS[0]), (1, 9, TOPICS[0]),
+            (2, 0, TOPICS[0]), (0, 0, TOPICS[1]),
+        ]
+    }  # fmt: skip
+    assert [found.version for found in judged.values() if found is not None] == list("1232333")
+
+
+def test_a_new_list_begins_with_the_champion_before_and_the_newest_are_kept() -> None:
+    first = appended((), ref("1"), Switch(ref("2"), {"0": 5}, "t"))
+    assert first == (Switch(ref("1"), {}, ""), Switch(ref("2"), {"0": 5}, "t"))
+    longest = first
+    for offset in range(20):
+        longest = appended(longest, ref("9"), Switch(ref("3"), {"0": 10 + offset}, "t"))
+    assert len(longest) == KEPT
+    assert [switch.from_offsets["0"] for switch in longest] == list(range(14, 30))
+
+
+def test_a_model_that_is_not_at_hand_does_not_let_another_judge() -> None:
+    serving = Serving(detector("1"))
+    serving.plan(1, (Switch(ref("1"), {}, ""), Switch(ref("2"), {"0": 5}, str(TOPICS[0]))))
+    with pytest.raises(Unavailable, match="m/2 judges"):
+        serving.judge(chunk([7]))
+
+
+def test_an_admitted_model_stays_until_it_has_judged_and_few_are_kept() -> None:
+    serving, part = Serving(detector("1")), chunk([7])
+    serving.plan(1, (Switch(ref("2"), {}, ""),))
+    serving.keep(detector("2"))
+    assert serving.admit(part) is None
+    for version in "345":
+        serving.keep(detector(version))
+    assert [v for v in VERSIONS if serving.at_hand(ref(v)) is not None] == ["1", *"45"[-BESIDE:]]
+    assert ref_of(serving.judge(part)) == ref("2")
+
+
+def test_an_older_plan_does_not_undo_a_newer_one_and_an_empty_one_lets_models_go() -> None:
+    serving, part = Serving(detector("1")), chunk([7])
+    serving.plan(3, (Switch(ref("1"), {}, ""), Switch(ref("2"), {"0": 5}, str(TOPICS[0]))))
+    serving.plan(2, ())
+    assert serving.admit(part) == ref("2")
+    serving.keep(detector("2"))
+    serving.plan(4, ())
+    assert (serving.at_hand(ref("2")), ref_of(serving.judge(part))) == (None, ref("1"))
