@@ -174,14 +174,31 @@ def test_evaluate_prints_one_json_object_and_a_table(store: Path, tmp_path: Path
 def test_a_release_is_the_same_model_with_the_figures_of_one_reading(store: Path, tmp_path: Path) -> None:
     a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf"))
     released = tmp_path / "released"
-    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
+    order = ("release", "kdd99/1", "--data", tmp_path, "--store", store, "--to", released)
+    said = json.loads(invoke(models_app, *order, "--json"))
     draft, final = open_store(str(store)).load("kdd99/1"), open_store(str(released)).load("kdd99/1")
     assert final.parameters == draft.parameters
+    assert (said["released"], said["digest"]) == ("kdd99/1", final.identity.digest)
+    assert said["figures"]["rows"] == 40
     manifest, card = open_store(str(released)).describe("kdd99/1")
     assert manifest["metrics"]["test"]["readings"] == 1
     assert "Read once for this model" in card
+    (tmp_path / "corrected.gz").unlink()  # what cannot be written is refused before the test file is opened
     with pytest.raises(ModelRejected, match="immutable"):
-        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
+        invoke(models_app, *order)
+
+
+def test_a_release_beside_another_seed_shows_the_spread_of_both(store: Path, tmp_path: Path) -> None:
+    a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf", "httptunnel", "rootkit", "spy"))
+    notes = {key: open_store(str(store)).describe("kdd99/1")[0][key] for key in ("training", "metrics")}
+    open_store(str(store)).save(Detector.random(seed=12), "kdd99", "2", notes, "# card\n")
+    order = ("--data", tmp_path, "--store", store, "--to", tmp_path / "released", "--readings", 2)
+    shown = invoke(models_app, "release", "kdd99/1", "--beside", "kdd99/2", *order)
+    _, card = open_store(str(tmp_path / "released")).describe("kdd99/1")
+    assert "2 models that differ in their seed alone" in card
+    assert "Read 2 times for this model" in card
+    assert "contest cost" in shown
+    assert "released kdd99/1 to" in shown
 
 
 def test_models_can_be_listed_shown_and_verified(store: Path) -> None:
