@@ -1,6 +1,6 @@
 """Every setting, read from the environment once, into one frozen value.
 
-The README's table of settings is generated from here: `python -m streams.settings`.
+The table in docs/settings.md is generated from here: `python -m streams.settings`.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
 
 
 def markdown() -> str:
-    """The table of settings, as the README shows it."""
+    """The table of settings, as docs/settings.md shows it."""
     lines = ["| variable | default | what it does |", "| --- | --- | --- |"]
     for field in dataclasses.fields(Settings):
         default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
