@@ -78,6 +78,8 @@ class Alert:
     """`champion`, or `canary` where a challenger judges a share of the devices."""
     explanation: Explanation | None = None
     """What drove the verdict, in the share of alerts that the settings ask it for."""
+    context: Mapping[str, str] | None = None
+    """What the event carried beside its features: addresses, ports, sensor, flow id, free labels."""
 
 
 def in_share(alert_id: str, share: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -62,6 +62,8 @@ class Events:
     event_time_us: npt.NDArray[np.int64]  # (N,) microseconds since the epoch
     device_id: list[str]  # N
     rows: Rows  # (N,)
+    context: Sequence[Mapping[str, str] | None] | None = None  # N; None where no event has any
+    """What each event carries beside its features, for whoever reads its alert. No model sees it."""
 
     def __len__(self) -> int:
         return len(self.device_id)
@@ -69,9 +71,14 @@ class Events:
     def only(self, mask: npt.NDArray[np.bool_]) -> Events:
         """Those of the mask (N,)."""
         kept = np.flatnonzero(mask)
-        device_id = [self.device_id[i] for i in kept.tolist()]
+        places = kept.tolist()
         return Events(
-            self.position[kept], self.offset[kept], self.event_time_us[kept], device_id, self.rows[kept]
+            position=self.position[kept],
+            offset=self.offset[kept],
+            event_time_us=self.event_time_us[kept],
+            device_id=[self.device_id[i] for i in places],
+            rows=self.rows[kept],
+            context=None if self.context is None else [self.context[i] for i in places],
         )
 
 

@@ -55,15 +55,17 @@ def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> lis
     source, events, detector = classified.source, classified.events, classified.detector
     verdicts, identity = classified.verdicts, detector.identity
     at = classified.step.applied[wanted]
+    places = at.tolist()
     columns = zip(
         events.offset[at].tolist(),
-        [events.device_id[i] for i in at.tolist()],
+        [events.device_id[i] for i in places],
         events.event_time_us[at].tolist(),
         verdicts.verdict[wanted].tolist(),
         verdicts.closest[wanted].tolist(),
         verdicts.posterior[wanted].astype(np.float64).round(4).tolist(),
         verdicts.novelty[wanted].astype(np.float64).round(4).tolist(),
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
+        [None] * len(places) if events.context is None else [events.context[i] for i in places],
         strict=True,
     )
     topic_id = str(source.topic_id)
@@ -77,7 +79,7 @@ def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> lis
             closest=detector.classes[closest],
             scores=dict(zip(detector.classes, scores, strict=True)),
             novelty=novelty,
-            window_fill=window_fill,
+            window_fill=fill,
             window_width=detector.width,
             topic=source.topic,
             topic_id=topic_id,
@@ -87,6 +89,7 @@ def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> lis
             model_version=identity.version,
             model_digest=identity.digest,
             model_role=classified.role,
+            context=context,
         )
-        for offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill in columns
+        for offset, device_id, event_time_us, verdict, closest, scores, novelty, fill, context in columns
     ]

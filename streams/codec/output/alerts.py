@@ -33,6 +33,8 @@ def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None 
             "features": [dataclasses.asdict(driver) for driver in alert.explanation.features],
             "events": list(alert.explanation.events),
         }
+    if alert.context is not None:
+        fields["context"] = dict(alert.context)
     if fmt == "json":
         fields["scores"] = dict(alert.scores)
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
