@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.alerts import CHAMPION, Alert, record_id
+from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, record_ids
 from streams.core.events import Events, Source
 from streams.core.features import Rows
 from streams.core.windows import WIDTH, Advance, Windows
@@ -52,44 +52,32 @@ def windows_of(
 
 def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> list[Alert]:
     """The alerts of the applied events whose places stand in `wanted`."""
-    source, events, detector = classified.source, classified.events, classified.detector
-    verdicts, identity = classified.verdicts, detector.identity
+    events, detector, verdicts = classified.events, classified.detector, classified.verdicts
+    identity, classes = detector.identity, detector.classes
     at = classified.step.applied[wanted]
     places = at.tolist()
-    columns = zip(
-        events.offset[at].tolist(),
+    posterior = verdicts.posterior[wanted].astype(np.float64).round(4).tolist()
+    offsets = events.offset[at].tolist()
+    judged = zip(
+        record_ids(classified.source, offsets),
+        offsets,
         [events.device_id[i] for i in places],
         events.event_time_us[at].tolist(),
-        verdicts.verdict[wanted].tolist(),
-        verdicts.closest[wanted].tolist(),
-        verdicts.posterior[wanted].astype(np.float64).round(4).tolist(),
+        [detector.verdicts[i] for i in verdicts.verdict[wanted].tolist()],
+        [classes[i] for i in verdicts.closest[wanted].tolist()],
+        [dict(zip(classes, scores, strict=True)) for scores in posterior],
         verdicts.novelty[wanted].astype(np.float64).round(4).tolist(),
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
         [None] * len(places) if events.context is None else [events.context[i] for i in places],
         strict=True,
     )
-    topic_id = str(source.topic_id)
-    return [
-        Alert(
-            alert_id=record_id(source, offset),
-            device_id=device_id,
-            event_time_us=event_time_us,
-            detected_at_us=now_us,
-            verdict=detector.verdicts[verdict],
-            closest=detector.classes[closest],
-            scores=dict(zip(detector.classes, scores, strict=True)),
-            novelty=novelty,
-            window_fill=fill,
-            window_width=detector.width,
-            topic=source.topic,
-            topic_id=topic_id,
-            partition=source.partition,
-            offset=offset,
-            model_name=identity.name,
-            model_version=identity.version,
-            model_digest=identity.digest,
-            model_role=classified.role,
-            context=context,
-        )
-        for offset, device_id, event_time_us, verdict, closest, scores, novelty, fill, context in columns
-    ]
+    origin = Origin(
+        source=classified.source,
+        detected_at_us=now_us,
+        window_width=detector.width,
+        model_name=identity.name,
+        model_version=identity.version,
+        model_digest=identity.digest,
+        model_role=classified.role,
+    )
+    return alerts_from(origin, judged)

@@ -129,7 +129,14 @@ RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
         (b"{}", "alert_id"),
         (broken_json(offset="5"), "offset"),
         (broken_json(offset=True), "offset"),
-        (broken_json(scores=[1]), "scores"),
+        (broken_json(offset=2**63), "offset is 9223372036854775808"),
+        (broken_json(window_fill=-(2**63) - 1), "window_fill"),
+        (broken_json(novelty=10**400), "novelty is 1000"),
+        (broken_json(novelty=float("inf")), "novelty is inf"),
+        (broken_json(scores={"dos": float("nan")}), r"scores\.dos is nan"),
+        (broken_json(scores={"\ud800": 0.5}), r"a name in scores is '\\ud800'"),
+        (broken_json(device_id="\ud800"), r"device_id is '\\ud800'"),
+        (broken_json(scores=[1]), "scores is an array"),
         (broken_json(scores={"dos": "x"}), r"scores\.dos"),
         (broken_json(explanation=5), "explanation is 5"),
         (broken_json(explanation={"features": 1, "events": []}), r"explanation\.features"),
@@ -168,6 +175,14 @@ def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: i
     had = {name: getattr(RICH, name) for name in names_of(writer)}
     assert decode_alert(header + out.getvalue()) == dataclasses.replace(ALERT, **had)
     assert decode_alert(json.dumps(written).encode()) == dataclasses.replace(ALERT, **had)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) -> None:
+    """The reader takes an older alert's values by their places."""
+    ours = schemas.load("Alert").canonical["fields"]
+    theirs = schemas.history("Alert")[number - 1].canonical["fields"]
+    assert theirs == ours[: len(theirs)]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
