@@ -15,12 +15,13 @@ from streams.codec.avro import columns, framing, schemas
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
-from streams.core.features import NUMERIC_NAMES
+from streams.core.features import NUMERIC_NAMES, SYMBOLIC
 from streams.errors import RegistryUnavailable
 from tests.codec_samples import CURRENT, Raw, datum, expected_row, fields, good, raw, seen, single, writer
 
 HEADER = framing.single_object_header(CURRENT.fingerprint)
 VALID = single(fields())
+SERVICES = SYMBOLIC[1].symbols
 LONGS = {"name": "tags", "type": {"type": "array", "items": "long"}}
 NULLS = {"name": "voids", "type": {"type": "array", "items": "null"}}
 
@@ -150,8 +151,18 @@ def test_large_numbers_are_taken_as_float32_has_them() -> None:
     assert row["numbers"][NUMERIC_NAMES.index("src_bytes")] == np.float32(2**62)
 
 
-def test_a_device_id_of_exactly_the_limit_is_taken() -> None:
-    device = "é" * 128
+def test_many_records_are_read_as_each_of_them_alone() -> None:
+    """Symbols are looked up in one way for few records and in another for many."""
+    records = [raw(at, service=["http", "never-seen", "", "zzz"][at % 4]) for at in range(400)]
+    together, singly = TelemetryDecoder().decode(records), TelemetryDecoder()
+    assert [what for _, what in sorted(seen(together).items())] == [
+        seen(singly.decode([record]))[0] for record in records
+    ]
+    assert {int(row["codes"][1]) for row in together.events.rows} >= {0, SERVICES.index("http") + 1}
+
+
+@pytest.mark.parametrize("device", ["d" * 256, "é" * 128, "\U0001f4f7" * 64])
+def test_a_device_id_of_exactly_the_limit_is_taken(device: str) -> None:
     assert TelemetryDecoder().decode([raw(0, device)]).events.device_id == [device]
     [rejected] = TelemetryDecoder(max_device_id_bytes=255).decode([raw(0, device)]).rejected
     assert rejected.reason is Reason.BAD_DEVICE_ID

@@ -5,6 +5,7 @@ The first thing wrong with a record is what its dead letter says, in the order o
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_VOCABULARIES: Final = tuple(pl.Enum(column.symbols) for column in SYMBOLIC)
+_FEW: Final = 256
+"""Up to so many symbols are looked up one by one: polars' cast to an Enum costs as much for one."""
+_UTF8_MOST: Final = 4  # bytes of a character
 
 Mask = npt.NDArray[np.bool_]
 
@@ -89,13 +92,14 @@ def check(batch: Batch) -> Rows:
 
 def _check_devices(batch: Batch) -> None:
     ids, limit = batch.device_ids, batch.max_device_id_bytes
-    sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
-    batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
-    batch.reject(
-        sizes > limit,
-        Reason.BAD_DEVICE_ID,
-        lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
-    )
+    if not all(ids) or max(map(len, ids), default=0) * _UTF8_MOST > limit:
+        sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
+        batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
+        batch.reject(
+            sizes > limit,
+            Reason.BAD_DEVICE_ID,
+            lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
+        )
     if _CONTROL.search("".join(ids)):
         batch.reject(
             np.array([_CONTROL.search(one) is not None for one in ids]),
@@ -158,14 +162,28 @@ def _pack(batch: Batch) -> Rows:
             if name in batch.columns:
                 numbers[:, place] = batch.columns[name].to_numpy()
     for place, column in enumerate(SYMBOLIC):
-        codes[:, place] = _codes(batch.columns[column.name], _VOCABULARIES[place])
+        codes[:, place] = _codes(batch.columns[column.name], column.symbols)
     return rows
 
 
-def _codes(symbols: pl.Series, vocabulary: pl.Enum) -> npt.NDArray[np.uint8]:
-    """A symbol's place in the vocabulary is its code less one; what is not in it is null, and code 0."""
-    found = symbols.cast(vocabulary, strict=False).to_physical()
+def _codes(symbols: pl.Series, vocabulary: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    """A symbol's place in the vocabulary is its code less one; what is not in it has code 0."""
+    count = len(symbols)
+    if count <= _FEW:
+        code_of = _code_of(vocabulary)
+        return np.fromiter((code_of.get(one, UNKNOWN_SYMBOL) for one in symbols.to_list()), np.uint8, count)
+    found = symbols.cast(_enum(vocabulary), strict=False).to_physical()
     codes: npt.NDArray[Any] = found.to_numpy() + 1
     if found.null_count():  # then polars hands out floats with NaN
         codes = np.nan_to_num(codes, nan=UNKNOWN_SYMBOL)
     return codes.astype(np.uint8)
+
+
+@functools.cache
+def _code_of(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    return {symbol: code for code, symbol in enumerate(vocabulary, start=1)}
+
+
+@functools.cache
+def _enum(vocabulary: tuple[str, ...]) -> pl.Enum:
+    return pl.Enum(vocabulary)
