@@ -118,12 +118,11 @@ class Explainer:
         surprise = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, 41)
         total = _in_order(surprise)
         columns, events = surprise * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
-        window, there = torch.from_numpy(encoded), torch.from_numpy(valid)
-        odd, burst = self._detector.novelties(window, there)
-        of = (burst > odd).numpy()  # (N,)
+        odd, burst = self._detector.novelties(encoded, valid)
+        of = burst > odd  # (N,)
         columns[of] = 0.0
         columns[np.flatnonzero(of)[:, None], KEY_COLUMNS] = 1.0 / len(KEY_COLUMNS)
-        events[of] = alike(window[of, :, -KEYS:], there[of]).numpy()
+        events[of] = alike(encoded[of, :, -KEYS:], valid[of])
         return columns, events
 
     def _differing(self, present: Rows) -> Mask:

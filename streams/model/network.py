@@ -23,8 +23,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -114,15 +117,21 @@ def min_max(numbers: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return ((torch.log1p(numbers.clamp(min=0.0)) - low) / span).clamp(0.0, 1.0)
 
 
+@cache
+def _starts(columns: tuple[int, ...]) -> Tensor:
+    """The place of each column's first bin or code in the table. (columns,) int64."""
+    with torch.inference_mode(False):  # whoever asks first
+        return torch.tensor([sum(columns[:column]) for column in range(len(columns))])
+
+
 def features(scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture) -> Features:
     """Min-max numbers (N, numbers) and symbol codes (N, symbols) as places in the table and as keys.
 
     `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending.
     """
     bins = torch.searchsorted(edges, scaled.T.contiguous(), right=True).T  # (N, numbers)
-    starts = torch.tensor([sum(shape.columns[:column]) for column in range(len(shape.columns))])
-    places = torch.cat((bins, codes), 1) + starts  # (N, columns)
-    sizes = scaled[:, [_SOURCE_BYTES, _RECEIVED_BYTES]]
+    places = torch.cat((bins, codes), 1).add_(_starts(shape.columns))  # (N, columns)
+    sizes = scaled[:, _SOURCE_BYTES : _RECEIVED_BYTES + 1]
     return Features(scaled, places, torch.cat((codes[:, 1:3].to(torch.float32), sizes), 1))
 
 
@@ -326,29 +335,31 @@ def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
     return torch.log1p((score - floor).clamp(min=0.0)) / threshold
 
 
-def smoothed(novelty: Tensor, same_service: Tensor, valid: Tensor, decay: float) -> Tensor:
+def smoothed(
+    novelty: npt.NDArray[np.float32], counted: npt.NDArray[np.bool_], decay: float
+) -> npt.NDArray[np.float32]:
     """Novelty of the present event, averaged with that of the earlier ones of its service in the window.
 
-    An event counts `decay` times as much as the one after it. (N, W), (N, W) bool, (N, W) bool -> (N,).
-    A sum in a fixed order: its last bits must not depend on N.
+    An event counts `decay` times as much as the one after it, where it is `counted`, as the present one is.
+    (N, W), (N, W) -> (N,). A sum in a fixed order: its last bits must not depend on N.
     """
-    width = novelty.shape[1]
-    counted = valid & same_service
-    total, weights = torch.zeros_like(novelty[:, 0]), torch.zeros_like(novelty[:, 0])
-    for place in range(width):
-        weight = decay ** (width - 1 - place)
-        total = torch.where(counted[:, place], total + weight * novelty[:, place], total)
-        weights = torch.where(counted[:, place], weights + weight, weights)
-    return total / weights
+    weight = (decay ** np.arange(novelty.shape[1] - 1, -1, -1.0)).astype(np.float32)  # (W,)
+    parts = np.where(counted, weight * novelty, np.float32(0)), np.where(counted, weight, np.float32(0))
+    total, weights = (np.add.accumulate(of, 1)[:, -1] for of in parts)
+    return np.asarray(total / weights, np.float32)
 
 
-def alike(keys: Tensor, valid: Tensor) -> Tensor:
+_Of = TypeVar("_Of", Tensor, np.ndarray[Any, Any])
+
+
+def alike(keys: _Of, valid: _Of) -> _Of:
     """Which earlier events of a window are like the present one. (N, W, K), (N, W) bool -> (N, W - 1) bool.
 
     Alike: the same service and flag, and about as many bytes in both directions.
     """
-    apart = (keys[:, :-1] - keys[:, -1:]).abs()  # (N, W - 1, K)
-    return (apart[:, :, :2] == 0).all(2) & (apart[:, :, 2:] <= ALIKE).all(2) & valid[:, :-1]
+    apart = abs(keys[:, :-1] - keys[:, -1:])  # (N, W - 1, K)
+    found: _Of = (apart[:, :, :2] == 0).all(2) & (apart[:, :, 2:] <= ALIKE).all(2) & valid[:, :-1]
+    return found
 
 
 class Network(nn.Module):

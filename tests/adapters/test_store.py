@@ -247,8 +247,8 @@ def test_a_model_from_before_repetition_and_weights_loads_and_is_scored_by_its_n
 
     resign(tmp_path / "toy" / "1", older)
     loaded = store.load("toy/1")
-    window = torch.zeros(1, loaded.width, loaded.latent_size)
-    assert loaded.novelties(window, torch.ones(1, loaded.width, dtype=torch.bool))[1].tolist() == [0.0]
+    window = np.zeros((1, loaded.width, loaded.latent_size), np.float32)
+    assert loaded.novelties(window, np.ones((1, loaded.width), bool))[1].tolist() == [0.0]
     assert not loaded.network.vae.weighed
 
 
