@@ -1,4 +1,4 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults | scaling | soak | explain`.
+"""`python -m bench parity | pipeline | devices | reload | kills | faults | scaling | soak | explain | model`.
 
 `--help` on each says what it measures.
 """
@@ -154,6 +154,18 @@ def explain(
     from bench.explain import measure
 
     _print(measure(data, model, per_type), as_json)
+
+
+@app.command()
+def model(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    model: str = typer.Option("kdd99@champion", help="name@alias or name/version, of those that ship."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Microseconds of CPU that a turn of 1 to 4,096 events costs the model, and its parts."""
+    from bench.model_cost import measure
+
+    _print(measure(data, model), as_json)
 
 
 @app.command()
