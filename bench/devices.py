@@ -17,7 +17,7 @@ from streams.adapters.redis.windows import RedisWindows
 from streams.client.replaying import Feed, device_name
 from streams.codec.ingest.kdd import read_rows
 from streams.core.events import Source
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.windows import WIDTH, in_order, unpack
 
 

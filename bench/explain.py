@@ -15,7 +15,7 @@ import torch
 from bench.gradients import integrated_gradients
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import KddRows, read_rows
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.model.explanation import COLUMNS, Explainer, Shares
 from streams.training.windows import windows

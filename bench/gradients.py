@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.model.explanation import KEY_COLUMNS, usual_event
 from streams.model.network import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty

@@ -14,7 +14,7 @@ import numpy as np
 from streams.codec.avro import framing, schemas
 from streams.codec.avro.schemas import Schema
 from streams.core.events import Decoded, Header
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, SYMBOLIC
 
 CURRENT = schemas.load("ConnectionRecord")
 

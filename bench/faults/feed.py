@@ -14,7 +14,8 @@ from bench.feed import START_US
 from streams.client.replaying import Feed, device_name, mix
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC, Rows
+from streams.core.kdd99 import NUMERIC
+from streams.core.tables import Rows
 from streams.model.gate import standard_rows
 
 DEVICES: Final = 60

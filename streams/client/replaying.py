@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.ingest.kdd import segment_starts
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.errors import DataError
 
 Index = npt.NDArray[np.int64]

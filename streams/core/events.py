@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 
 NO_TOPIC_ID: Final = uuid.UUID(int=0)
 """Stands where a broker gives topics no id (librdkafka's mock cluster, Kafka before 2.8)."""

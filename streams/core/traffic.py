@@ -35,7 +35,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final, TypeVar, cast
 
-from streams.core.features import NUMERIC_NAMES
+from streams.core.kdd99 import NUMERIC_NAMES
 
 SYN_ERRORS: Final = frozenset({"S0", "S1", "S2", "S3", "SH"})
 REJ_ERRORS: Final = frozenset({"REJ", "RSTO", "RSTOS0", "RSTR"})

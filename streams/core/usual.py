@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES
 
 UNKNOWN: Final = "unknown"
 """How a symbol is called that the feature table does not list."""

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import NO_TOPIC_ID, Events, Source
-from streams.core.features import ROW, TABLE_DIGEST, Rows
+from streams.core.kdd99 import ROW, TABLE_DIGEST
+from streams.core.tables import Rows
 
 WIDTH: Final = 16
 """W: how many events a window holds, the present one included."""

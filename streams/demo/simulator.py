@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.core.traffic import FIRST_COLUMN, KDD_FILE_CONNECTIONS, Spans, TrafficWindows
 from streams.demo.attacks import ATTACKS, Attack, Stage
 from streams.demo.habits import A_SECOND_US, Flow, device_ids, kind_of, ordinary_flows

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.core.features import SYMBOLIC
+from streams.core.kdd99 import SYMBOLIC
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.demo.ledger import NO_VERDICT, Ledger
 from streams.demo.simulator import Episode

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC, TABLE_DIGEST, pack_rows
+from streams.core.tables import Rows
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected

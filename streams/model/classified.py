@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streams.core.alerts import CHAMPION, Alert, record_id
 from streams.core.events import Events, Source
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.windows import WIDTH, Advance, Windows
 from streams.model.detector import Detector, Verdicts
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.topics import NORMAL, NOVEL
 from streams.model.detector import Detector
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC
+from streams.core.tables import UNKNOWN_SYMBOL, Rows
 from streams.core.usual import Usual
 from streams.errors import SettingsError
 from streams.model.network import (

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Driver, Explanation
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC
+from streams.core.tables import UNKNOWN_SYMBOL, Rows
 from streams.core.usual import UNKNOWN, number_text
 from streams.model.detector import Detector
 from streams.model.explanation import COLUMNS, Explainer

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC_NAMES, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, SYMBOLIC_NAMES, pack_rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector, Verdicts
 from streams.model.network import KEYS, SERVICE_KEY, alike
 

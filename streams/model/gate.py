@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.tables import UNKNOWN_SYMBOL, Rows
 from streams.model.artifact import GOLDEN_TOLERANCE
 from streams.model.detector import Detector
 

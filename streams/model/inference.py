@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.windows import WIDTH, Advance, Windows
 from streams.model.detector import Detector, Verdicts
 

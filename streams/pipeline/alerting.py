@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streams.codec.output.alerts import AlertFormat, encode_alert
 from streams.core.alerts import Alert, in_share
 from streams.core.events import Message
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.topics import NORMAL, Topics
 from streams.core.windows import Windows
 from streams.model.classified import Classified, alerts_of, windows_of

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from streams.codec.ingest.kdd import CLASS_OF, KddRows, classes_of
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
-from streams.core.features import ROW, SYMBOLIC, Rows
+from streams.core.kdd99 import ROW, SYMBOLIC
+from streams.core.tables import Rows
 from streams.errors import DataError
 
 NORMAL: Final = 0

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streams.core.features import SYMBOLIC
+from streams.core.kdd99 import SYMBOLIC
 from streams.model.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
 from streams.model.network import SERVICE_KEY, Architecture, Features, Network, alike, min_max
 from streams.training import checkpoint

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import SYMBOLIC, UNKNOWN_SYMBOL, Rows, Symbolic
+from streams.core.kdd99 import SYMBOLIC
+from streams.core.tables import UNKNOWN_SYMBOL, Rows, Symbolic
 from streams.core.usual import UNKNOWN, Usual
 from streams.training.dataset import TrainingSet
 

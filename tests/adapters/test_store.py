@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streams.adapters.store.models import ModelStore, open_store
-from streams.core.features import NUMERIC_NAMES, SYMBOLIC_NAMES
+from streams.core.kdd99 import NUMERIC_NAMES, SYMBOLIC_NAMES
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector, Identity

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.events import Source
-from streams.core.features import ROW
+from streams.core.kdd99 import ROW
 from streams.core.windows import WIDTH, WINDOW, Windows, blank, in_order, unpack
 from streams.errors import SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Reach, Saved, WindowStore

@@ -21,7 +21,7 @@ from streams.cli.replay import replay
 from streams.client.replaying import RUN, device_name, feed_of, interleaved, mix
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Header
-from streams.core.features import KDD_COLUMNS, ROW, SYMBOLIC_NAMES
+from streams.core.kdd99 import KDD_COLUMNS, ROW, SYMBOLIC_NAMES
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable, DataError

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from streams.codec.avro import framing
 from streams.codec.ingest.connections import UNKNOWN, encode_connections
 from streams.codec.ingest.telemetry import TelemetryDecoder
-from streams.core.features import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC, SYMBOLIC_NAMES, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC, SYMBOLIC_NAMES, pack_rows
+from streams.core.tables import Rows
 from tests.codec_samples import CURRENT, Raw, single
 
 LONG = {"duration", "src_bytes", "dst_bytes"}

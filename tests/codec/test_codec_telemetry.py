@@ -15,7 +15,7 @@ from streams.codec.avro import columns, framing, schemas
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
-from streams.core.features import NUMERIC_NAMES
+from streams.core.kdd99 import NUMERIC_NAMES
 from streams.errors import RegistryUnavailable
 from tests.codec_samples import CURRENT, Raw, datum, expected_row, fields, good, raw, seen, single, writer
 

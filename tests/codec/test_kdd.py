@@ -17,7 +17,7 @@ from streams.codec.ingest.kdd import (
     read_rows,
     segment_starts,
 )
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC
+from streams.core.kdd99 import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC
 from streams.errors import DataError
 
 DATA = Path(os.environ.get("AUTODEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

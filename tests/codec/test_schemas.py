@@ -11,7 +11,7 @@ import pytest
 
 from streams.codec.avro import schemas
 from streams.core.alerts import Alert
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD_COLUMNS
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES
 from streams.core.traffic import (
     FIRST_COLUMN,
     KDD_FILE_CONNECTIONS,

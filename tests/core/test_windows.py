@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.events import NO_TOPIC_ID, Events, Source
-from streams.core.features import ROW
+from streams.core.kdd99 import ROW
 from streams.core.windows import (
     WIDTH,
     Windows,

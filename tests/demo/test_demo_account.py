@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from streams.core.alerts import Alert
-from streams.core.features import ROW, SYMBOLIC
+from streams.core.kdd99 import ROW, SYMBOLIC
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Episode, Simulation
 from streams.demo.summary import WIDE, Run, Summary, notes, summarise, tables

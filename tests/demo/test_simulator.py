@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC
+from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC
 from streams.demo.attacks import ATTACKS
 from streams.demo.habits import HABITS, Spread, device_ids, kind_of
 from streams.demo.simulator import NO_EPISODE, Simulation, simulate

@@ -24,7 +24,7 @@ from streams.cli.evaluate import app as evaluate_app
 from streams.cli.models import app as models_app
 from streams.codec.ingest.kdd import read_rows, segment_starts
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
-from streams.core.features import KDD_COLUMNS, NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD_COLUMNS, NUMERIC, SYMBOLIC, pack_rows
 from streams.errors import DataError, ModelRejected, Unavailable
 from streams.model.detector import Detector
 from streams.training import sources

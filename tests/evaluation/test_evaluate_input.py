@@ -14,7 +14,7 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD_COLUMNS
 from streams.model.detector import Detector
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from streams.cli.evaluate import app
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD_COLUMNS
 
 OF_KIND = {"normal": 0, "neptune": 200, "rootkit": 20, "satan": 60, "spy": 90, "mscan": 75}
 

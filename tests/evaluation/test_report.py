@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streams.codec.ingest.kdd import KddRows
-from streams.core.features import NUMERIC, pack_rows
+from streams.core.kdd99 import NUMERIC, pack_rows
 from streams.errors import DataError, SettingsError
 from streams.evaluation import baselines, curves, measure, pictures, splits, study, written
 from streams.evaluation.page import page

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.decisions import CONTEST_COST, decide, expected_cost, unknown_share, with_false_alarms
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.errors import SettingsError
 from streams.model.detector import Detector, Verdicts
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.core.usual import Usual, number_text
 from streams.model.detector import Detector
 from streams.model.drivers import explanations

@@ -13,7 +13,7 @@ import torch
 
 from streams.adapters.store.models import open_store
 from streams.core.decisions import CONTEST_CLASSES
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector, Identity, Verdicts
 from streams.model.gate import Check, Limits, examine, hostile_rows, refusal, standard_rows
 

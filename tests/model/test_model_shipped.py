@@ -11,7 +11,8 @@ import torch
 
 from streams.adapters.store.models import open_store, shipped
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC_NAMES, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.training.evaluate import evaluate
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC_NAMES, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC_NAMES, pack_rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.model.explanation import KEY_COLUMNS, Explainer
 from streams.model.network import ALIKE, alike

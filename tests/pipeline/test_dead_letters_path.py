@@ -15,7 +15,7 @@ from streams.codec.avro import framing
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.output.alerts import decode_alert
 from streams.core.events import Reason
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC
+from streams.core.kdd99 import NUMERIC_NAMES, ROW, SYMBOLIC
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.training.evaluate import evaluate_rows

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert, in_share
 from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
-from streams.core.features import ROW
+from streams.core.kdd99 import ROW
 from streams.core.topics import Topics
 from streams.core.windows import unpack
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable

@@ -14,7 +14,7 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.features import KDD_COLUMNS, NUMERIC
+from streams.core.kdd99 import KDD_COLUMNS, NUMERIC
 from streams.core.usual import Usual
 from streams.model.detector import Detector
 

@@ -34,7 +34,7 @@ from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
-from streams.core.features import ROW
+from streams.core.kdd99 import ROW
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.model.artifact import MANIFEST, TENSORS

@@ -35,7 +35,7 @@ from streams.codec.models import (
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
 from streams.core.alerts import Alert
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import NUMERIC_NAMES, ROW
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess

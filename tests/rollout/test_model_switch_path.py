@@ -28,7 +28,7 @@ from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelState, Switch
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import NUMERIC_NAMES, ROW
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from tests.kafka_reading import committed, read_all

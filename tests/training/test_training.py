@@ -19,7 +19,8 @@ from streams.adapters.store.models import open_store
 from streams.cli.train import app as train_app
 from streams.codec.ingest.kdd import KddRows
 from streams.core.decisions import unknown_share
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.model.detector import Detector
 from streams.training import log as run_log

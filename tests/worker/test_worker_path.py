@@ -17,7 +17,7 @@ from streams.adapters.store.models import open_store, shipped
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert, in_share
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import NUMERIC_NAMES, ROW
 from streams.core.topics import NORMAL
 from streams.embedded.kafka import ApacheKafka, Broker
 from streams.embedded.workers import WorkerProcess

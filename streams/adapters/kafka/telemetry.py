@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from streams.adapters.kafka.client import LOG, producer_config, where
 from streams.codec.ingest.connections import encode_connections
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.topics import Topics
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings

@@ -28,7 +28,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from streams.core.events import Source
-from streams.core.features import ROW
+from streams.core.kdd99 import ROW
 from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Reach

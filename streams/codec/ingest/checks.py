@@ -16,7 +16,8 @@ import polars as pl
 
 from streams.codec.avro.columns import Columns
 from streams.core.events import Reason, Rejected
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.kdd99 import NUMERIC_NAMES, ROW, SYMBOLIC
+from streams.core.tables import UNKNOWN_SYMBOL, Rows
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200

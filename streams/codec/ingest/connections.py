@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.avro import framing, schemas
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES, Rows
+from streams.core.kdd99 import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES
+from streams.core.tables import Rows
 
 UNKNOWN: Final = "unknown"
 """Written for code 0, whose symbol the feature table does not list."""

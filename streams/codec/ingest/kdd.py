@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, pack_rows
+from streams.core.tables import Rows
 from streams.errors import DataError
 
 TRAINING_ATTACKS: Final[Mapping[str, tuple[str, ...]]] = {

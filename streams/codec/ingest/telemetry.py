@@ -17,7 +17,8 @@ from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.checks import Batch, check, rejected, shown, without_nulls
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
-from streams.core.features import ROW, Rows
+from streams.core.kdd99 import ROW
+from streams.core.tables import Rows
 
 _MAX_PLANS: Final = 256
 

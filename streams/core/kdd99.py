@@ -1,48 +1,18 @@
-"""The feature table: the 41 columns of KDD Cup 1999, their order, and how a row of them is packed.
+"""The columns of KDD Cup 1999: 38 numbers and 3 symbols, their order, and how a row of them is packed.
 
-The order of this table is the order of the tensors. A model artifact and every stored window carry the
-table's digest; where it differs, the artifact is refused and the window starts anew.
-
-Symbols are stored as codes. Code 0 is the unknown symbol: a service or flag that this table does not list
-is no error. The vocabularies are those of the KDD'99 and NSL-KDD training files; no test file was read.
+The vocabularies are those of the KDD'99 and NSL-KDD training files; no test file was read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-UNKNOWN_SYMBOL: Final = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Symbolic:
-    """A categorical column; the code of a symbol is its place in `symbols` + 1."""
-
-    name: str
-    symbols: tuple[str, ...]
-
-    @property
-    def size(self) -> int:
-        """How many codes there are, the unknown one included."""
-        return len(self.symbols) + 1
-
-    def code(self, symbol: str) -> int:
-        return self.symbols.index(symbol) + 1 if symbol in self.symbols else UNKNOWN_SYMBOL
-
-
-@dataclass(frozen=True, slots=True)
-class Numeric:
-    """A number >= 0. `is_rate` columns lie in 0..1; the others are counts, bytes, seconds or 0/1 marks."""
-
-    name: str
-    is_rate: bool = False
-
+from streams.core.tables import Numeric, Rows, Symbolic
 
 SYMBOLIC: Final = (
     Symbolic("protocol_type", ("icmp", "tcp", "udp")),
@@ -111,8 +81,6 @@ KDD_COLUMNS: Final = (NUMERIC_NAMES[0], *SYMBOLIC_NAMES, *NUMERIC_NAMES[1:])
 ROW: Final = np.dtype(
     [("numbers", "<f4", (len(NUMERIC),)), ("codes", "u1", (len(SYMBOLIC),)), ("pad", "u1")], align=False
 )
-
-Rows = npt.NDArray[np.void]  # (N,) of ROW
 
 
 def _digest() -> bytes:
