@@ -5,16 +5,11 @@ The vocabularies are those of the KDD'99 and NSL-KDD training files; no test fil
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
+from streams.core.tables import FeatureTable, Numeric, Symbolic
 
-from streams.core.tables import Numeric, Rows, Symbolic
-
-SYMBOLIC: Final = (
+_SYMBOLIC: Final = (
     Symbolic("protocol_type", ("icmp", "tcp", "udp")),
     Symbolic(
         "service",
@@ -30,7 +25,7 @@ SYMBOLIC: Final = (
     Symbolic("flag", ("OTH", "REJ", "RSTO", "RSTOS0", "RSTR", "S0", "S1", "S2", "S3", "SF", "SH")),
 )
 
-NUMERIC: Final = (
+_NUMERIC: Final = (
     Numeric("duration"),
     Numeric("src_bytes"),
     Numeric("dst_bytes"),
@@ -71,34 +66,25 @@ NUMERIC: Final = (
     Numeric("dst_host_srv_rerror_rate", is_rate=True),
 )
 
-SYMBOLIC_NAMES: Final = tuple(column.name for column in SYMBOLIC)
-NUMERIC_NAMES: Final = tuple(column.name for column in NUMERIC)
-
-# The column order of the KDD'99 and NSL-KDD files: the symbols stand second to fourth.
-KDD_COLUMNS: Final = (NUMERIC_NAMES[0], *SYMBOLIC_NAMES, *NUMERIC_NAMES[1:])
-
-# One event as it is kept: 38 float32 numbers, 3 symbol codes, one byte of padding. 156 bytes.
-ROW: Final = np.dtype(
-    [("numbers", "<f4", (len(NUMERIC),)), ("codes", "u1", (len(SYMBOLIC),)), ("pad", "u1")], align=False
+KDD99: Final = FeatureTable(
+    name="kdd99",
+    numeric=_NUMERIC,
+    symbolic=_SYMBOLIC,
+    # The order of the KDD'99 and NSL-KDD files: the symbols stand second to fourth.
+    file_columns=(
+        _NUMERIC[0].name,
+        *(column.name for column in _SYMBOLIC),
+        *(column.name for column in _NUMERIC[1:]),
+    ),
 )
+"""A row is 38 float32 numbers, 3 symbol codes and one byte of padding: 156 bytes."""
 
-
-def _digest() -> bytes:
-    table = {
-        "symbolic": [[column.name, list(column.symbols)] for column in SYMBOLIC],
-        "numeric": [[column.name, column.is_rate] for column in NUMERIC],
-        "row": str(ROW.descr),
-    }
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).digest()
-
-
-TABLE_DIGEST: Final = _digest()
-"""SHA-256 of the table above: names, order, vocabularies and packing. 32 bytes."""
-
-
-def pack_rows(numbers: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> Rows:
-    """Pack columns, numbers (N, 38) and codes (N, 3), into (N,) rows."""
-    rows = np.zeros(len(numbers), ROW)
-    rows["numbers"] = numbers
-    rows["codes"] = codes
-    return rows
+# Until every user takes a table as an argument.
+SYMBOLIC: Final = KDD99.symbolic
+NUMERIC: Final = KDD99.numeric
+SYMBOLIC_NAMES: Final = KDD99.symbolic_names
+NUMERIC_NAMES: Final = KDD99.numeric_names
+KDD_COLUMNS: Final = KDD99.file_columns
+ROW: Final = KDD99.row
+TABLE_DIGEST: Final = KDD99.digest
+pack_rows: Final = KDD99.pack
