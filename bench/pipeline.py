@@ -25,11 +25,15 @@ from streams.codec.ingest.kdd import read_rows
 from streams.codec.output.alerts import decode_alert
 from streams.core import windows as sequence
 from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.kdd99 import KDD99
 from streams.core.topics import NORMAL
+from streams.core.windows import WindowLayout
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.model.detector import Detector
 from streams.pipeline.detection import STAGES
+
+LAYOUT = WindowLayout(KDD99)
 
 WARM: Final = 0.1
 """Share of the events before the rate is taken: imports, first fetches and cold windows."""
@@ -109,10 +113,10 @@ def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> floa
             feed.rows[start : start + chunk],
         )
         names, place = np.unique(device, return_inverse=True)
-        windows = sequence.blank(len(names), source)
-        windows["head"]["count"] = sequence.WIDTH
+        windows = LAYOUT.blank(len(names), source)
+        windows["head"]["count"] = LAYOUT.width
         step = sequence.advance(windows, place, events, idle_us=2**60)
-        ring = np.zeros((len(names) * sequence.WIDTH, detector.latent_size), np.float32)
+        ring = np.zeros((len(names) * LAYOUT.width, detector.latent_size), np.float32)
         batches.append((events.rows, ring, step.index, step.valid))
     rates = []
     for _ in range(3):

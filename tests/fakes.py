@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Source
-from streams.core.windows import WINDOW, Index, Windows
+from streams.core.windows import HEAD, Index, Windows
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Reach, Saved
 
@@ -44,7 +44,7 @@ class FakeWindows:
             key = (source.topic, source.partition, device)
             window = windows[i]
             if key in self.values:
-                head = np.frombuffer(self.values[key], WINDOW)[0]["head"]
+                head = np.frombuffer(self.values[key][: HEAD.itemsize], HEAD)[0]
                 same_life = (head["topic_id"] == window["head"]["topic_id"]).all()
                 newer = head["offset"] > window["head"]["offset"] and head["offset"] != based_on[i]
                 if same_life and newer:

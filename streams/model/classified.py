@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streams.core.alerts import CHAMPION, Alert, record_id
 from streams.core.events import Events, Source
 from streams.core.tables import Rows
-from streams.core.windows import WIDTH, Advance, Windows
+from streams.core.windows import Advance, Windows, width_of
 from streams.model.detector import Detector, Verdicts
 
 
@@ -39,14 +39,13 @@ def windows_of(
 
     `windows` (D,) are those before the chunk.
     """
-    step, width = classified.step, classified.detector.width
-    index = step.index[chosen][
-        :, -width:
-    ]  # places on the tape: D rings of WIDTH rows, then the applied events
-    in_ring = np.minimum(index, len(windows) * WIDTH - 1)
-    rows = windows["rows"][in_ring // WIDTH, in_ring % WIDTH]
-    fresh = index >= len(windows) * WIDTH
-    rows[fresh] = classified.events.rows[step.applied[index[fresh] - len(windows) * WIDTH]]
+    step, width, kept = classified.step, classified.detector.width, width_of(windows)
+    # Places on the tape: D rings of the rows that are kept, then the applied events.
+    index = step.index[chosen][:, -width:]
+    in_ring = np.minimum(index, len(windows) * kept - 1)
+    rows = windows["rows"][in_ring // kept, in_ring % kept]
+    fresh = index >= len(windows) * kept
+    rows[fresh] = classified.events.rows[step.applied[index[fresh] - len(windows) * kept]]
     return rows, step.valid[chosen][:, -width:]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.tables import Rows
-from streams.core.windows import WIDTH, Advance, Windows
+from streams.core.windows import Advance, Windows, width_of
 from streams.model.detector import Detector, Verdicts
 
 Latents = npt.NDArray[np.float32]  # (D, W, L) in ring order
@@ -44,21 +44,21 @@ def infer(
     `windows` (D,) are those before the chunk. `latents` (D, W, L) holds this detector's of the devices that
     are `known` (D,), in ring order; the others are encoded here, from their raw rows.
     """
-    size = detector.latent_size
+    size, width = detector.latent_size, width_of(windows)
     unknown = np.flatnonzero(~known & (windows["head"]["count"] > 0))
     fresh = rows[step.applied]  # (A,)
     encoded = detector.encode(np.concatenate([windows["rows"][unknown].reshape(-1), fresh]))
-    latents[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, size)
-    new = encoded[len(unknown) * WIDTH :]  # (A, L)
+    latents[unknown] = encoded[: len(unknown) * width].reshape(len(unknown), width, size)
+    new = encoded[len(unknown) * width :]  # (A, L)
     tape = np.concatenate([latents.reshape(-1, size), new])  # (D * W + A, L)
     w = detector.width
     verdicts = detector.classify(tape, step.index[:, -w:], step.valid[:, -w:])
-    after = tape[: len(latents) * WIDTH]
+    after = tape[: len(latents) * width]
     after[step.ring_place[step.stays]] = new[step.stays]
     return verdicts, after.reshape(latents.shape)
 
 
 def infer_from_rows(detector: Detector, windows: Windows, step: Advance, rows: Rows) -> Verdicts:
     """The same, by a detector of which nothing is remembered."""
-    latents = np.zeros((len(windows), WIDTH, detector.latent_size), np.float32)
+    latents = np.zeros((len(windows), width_of(windows), detector.latent_size), np.float32)
     return infer(detector, windows, step, rows, latents, np.zeros(len(windows), bool))[0]

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.windows import WIDTH, WINDOW, Index, Windows
+from streams.core.windows import Index, WindowLayout, Windows
 from streams.model.inference import Latents
 
 _BOOKKEEPING_BYTES: Final = 320
@@ -33,11 +33,12 @@ class CacheFigures:
 class WindowCache:
     """An arena of `capacity` windows. Not for use by several threads at once: one worker thread owns it."""
 
-    def __init__(self, budget_bytes: int, latent_size: int) -> None:
-        slot_bytes = WINDOW.itemsize + WIDTH * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
+    def __init__(self, layout: WindowLayout, budget_bytes: int, latent_size: int) -> None:
+        self.layout = layout
+        slot_bytes = layout.dtype.itemsize + layout.width * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
         self.capacity = budget_bytes // slot_bytes
-        self._windows: Windows = np.zeros(self.capacity, WINDOW)
-        self._latents: Latents = np.zeros((self.capacity, WIDTH, latent_size), np.float32)
+        self._windows: Windows = np.zeros(self.capacity, layout.dtype)
+        self._latents: Latents = np.zeros((self.capacity, layout.width, latent_size), np.float32)
         self._model = np.zeros(self.capacity, np.int64)  # whose latents stand in the slot; 0: nobody's
         self._used = np.zeros(self.capacity, np.int64)  # the tick of the last use; 0: free
         self._owner: list[tuple[int, str] | None] = [None] * self.capacity
@@ -92,13 +93,13 @@ class WindowCache:
     def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
         """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
         if size != self._latents.shape[2]:
-            return np.zeros((len(slots), WIDTH, size), np.float32), np.zeros(len(slots), bool)
+            return np.zeros((len(slots), self.layout.width, size), np.float32), np.zeros(len(slots), bool)
         return self._latents[slots], np.asarray(self._model[slots] == model)
 
     def put(self, slots: Index, windows: Windows, latents: Latents, model: int) -> None:
         """Replace what stands in these slots: windows (D,), latents (D, W, L) of this model."""
         if latents.shape[2] != self._latents.shape[2]:  # a model with wider or narrower latents took over
-            self._latents = np.zeros((self.capacity, WIDTH, latents.shape[2]), np.float32)
+            self._latents = np.zeros((self.capacity, self.layout.width, latents.shape[2]), np.float32)
             self._model[:] = 0
         self._windows[slots] = windows
         self._latents[slots] = latents

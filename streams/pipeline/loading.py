@@ -73,7 +73,7 @@ class Loading:
         windows = self._cache.windows(slots)
         based_on = windows["head"]["offset"].copy()
         foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = sequence.blank(int(foreign.sum()), source)
+        windows[foreign] = self._cache.layout.blank(int(foreign.sum()), source)
         new = int(found.is_new.sum())
         return Loaded(events, found.device, found.devices, slots, windows, based_on, new, refused)
 
@@ -93,7 +93,9 @@ class Loading:
         values, since = self._patience(lambda: self._stored(chunk, absent)) if absent else ([], 0)
         is_new = np.zeros(len(devices), bool)
         is_new[missing] = [value is None for value in values]
-        return _Found(devices, device, slots, trusted(sequence.unpack(values, source), since), is_new)
+        return _Found(
+            devices, device, slots, trusted(self._cache.layout.unpack(values, source), since), is_new
+        )
 
     def _stored(self, chunk: Chunk, devices: Sequence[str]) -> tuple[list[bytes | None], int]:
         """Their values, and the offset before which the rows of a window do not count."""

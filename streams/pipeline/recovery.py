@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, RawRecord, Source
-from streams.core.windows import Index, Windows, advance, blank, numbered, of_this_life, unpack
+from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_life
 from streams.pipeline.ports import Decoder, History, Mark, Reach, Saved, WindowStore
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
@@ -42,6 +42,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryParts:
+    layout: WindowLayout
     store: WindowStore
     history: History
     decoder: Decoder
@@ -135,7 +136,7 @@ class Recovery:
                 windows += touched
                 records, follows = records + len(some), reach.last
                 parts.progressed()
-        nobody = blank(0, source)
+        nobody = parts.layout.blank(0, source)
         parts.store.save(source, [], _NONE, nobody, _NONE, Reach(follows, complete))
         parts.say(f"{windows} windows of {place} rebuilt from {records} records")
         self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
@@ -148,13 +149,13 @@ class Recovery:
         None where the mark is gone and nothing was stored. A window knows its last offset, so what is read
         again after a failure is not applied again.
         """
-        source, store = chunk.source, self._parts.store
+        source, store, layout = chunk.source, self._parts.store, self._parts.layout
         events = self._parts.decoder.decode(records).events
         devices, device = numbered(events.device_id)
-        windows = trusted(unpack(store.load(source, devices), source), since)
+        windows = trusted(layout.unpack(store.load(source, devices), source), since)
         based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = blank(int(foreign.sum()), source)
+        windows[foreign] = layout.blank(int(foreign.sum()), source)
         step = advance(windows, device, events, self._idle_us)
         saved = store.save(source, devices, based_on, step.windows, step.added, reach)
         if (saved == Saved.NO_MARK).any():

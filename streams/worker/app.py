@@ -32,8 +32,10 @@ from streams.adapters.store.models import open_store
 from streams.codec.avro.schemas import ALERT, load, load_folder
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Chunk, Source
+from streams.core.kdd99 import KDD99
 from streams.core.patience import BackOff
 from streams.core.topics import Topics
+from streams.core.windows import WindowLayout
 from streams.errors import SettingsError, Unavailable
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
@@ -47,6 +49,9 @@ from streams.worker.process import WorkerShell, ending, log_config, start_watch
 from streams.worker.worker import Worker
 
 log: Final = logging.getLogger("autodeep")
+
+LAYOUT: Final = WindowLayout(KDD99)
+"""Of the topic of telemetry: what its records describe an event by, and how many events a window keeps."""
 
 
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
@@ -84,6 +89,7 @@ def build_pipeline(
     ttl_s = settings.window_ttl_days * 86_400
     store = parts.enter_context(
         RedisWindows(
+            LAYOUT,
             settings.redis_url,
             settings.topic_prefix,
             ttl_s,
@@ -119,7 +125,7 @@ def build_pipeline(
 
 
 def _cache(settings: Settings, latent_size: int) -> WindowCache:
-    cache = WindowCache(settings.window_cache_mib << 20, latent_size)
+    cache = WindowCache(LAYOUT, settings.window_cache_mib << 20, latent_size)
     if cache.capacity < settings.chunk_max_records:
         raise SettingsError(
             f"AUTODEEP_WINDOW_CACHE_MIB={settings.window_cache_mib} holds {cache.capacity} devices, fewer "
@@ -139,7 +145,7 @@ def _recovery(
 ) -> Recovery | None:
     if not settings.rebuild_windows_records:
         return None
-    parts = RecoveryParts(store, KafkaHistory(settings), decoder, log.warning, worker.progressed)
+    parts = RecoveryParts(LAYOUT, store, KafkaHistory(settings), decoder, log.warning, worker.progressed)
     return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
 
 

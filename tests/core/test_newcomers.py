@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.events import Reason
+from streams.core.kdd99 import KDD99
 from streams.core.newcomers import BURST_S, Bucket, admit, full
+from streams.core.windows import WindowLayout
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Judges, Pipeline, Ports, Rules
 from tests.fakes import patient
@@ -24,6 +26,8 @@ from tests.pipeline.test_pipeline import (
     chunks_of,
     feed,
 )
+
+LAYOUT = WindowLayout(KDD99)
 
 PER_S = 2
 BURST = PER_S * BURST_S
@@ -100,7 +104,7 @@ def test_known_devices_take_nothing_from_the_bucket() -> None:
 def worker(world: World, per_s: int, cache_bytes: int = 1 << 18) -> Pipeline:
     ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
     rules = Rules(TOPICS, idle_us=10**9, publish_classified=True, new_devices_per_s=per_s)
-    return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: DETECTOR))
+    return Pipeline(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), Judges(lambda chunk: DETECTOR))
 
 
 def flood(known: int, made_up: int) -> list[Record]:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert, in_share
 from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
-from streams.core.kdd99 import ROW
+from streams.core.kdd99 import KDD99, ROW
 from streams.core.topics import Topics
-from streams.core.windows import unpack
+from streams.core.windows import WindowLayout
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.detector import Detector
 from streams.model.drivers import explanations
@@ -28,6 +28,8 @@ from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Computed, Judges, Pipeline, Ports, Report
 from tests.fakes import FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
+
+LAYOUT = WindowLayout(KDD99)
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 DETECTOR = Detector.random(seed=1)
@@ -78,7 +80,9 @@ class World:
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         rules = Rules(TOPICS, 10**9, publish_classified=True, explain_share=self.explain_share)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: self.detector))
+        return Pipeline(
+            ports, rules, WindowCache(LAYOUT, cache_bytes, 8), Judges(lambda chunk: self.detector)
+        )
 
     def verdicts(self) -> dict[str, Alert]:
         """Distinct verdicts by id; a repeat must say the same."""
@@ -125,8 +129,8 @@ def in_one_go(records: Sequence[Record]) -> World:
 
 def same_windows(one: World, other: World) -> bool:
     return one.store.values.keys() == other.store.values.keys() and all(
-        unpack([one.store.values[key]], SOURCE)["head"].tobytes()
-        == unpack([other.store.values[key]], SOURCE)["head"].tobytes()
+        LAYOUT.unpack([one.store.values[key]], SOURCE)["head"].tobytes()
+        == LAYOUT.unpack([other.store.values[key]], SOURCE)["head"].tobytes()
         for key in one.store.values
     )
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from streams.codec.output.alerts import decode_alert
 from streams.core.events import Chunk, RawRecord, Source
-from streams.core.windows import WIDTH, in_order, unpack
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout, in_order
 from streams.errors import BrokerUnavailable
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Computed, Judges, Observed, Pipeline, Ports, Rules
@@ -33,6 +34,8 @@ from tests.pipeline.test_pipeline import (
     World,
     telemetry,
 )
+
+LAYOUT = WindowLayout(KDD99)
 
 ALL = 10**6
 IDLE_US = 40_000
@@ -82,12 +85,12 @@ class Workshop:
         self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22
     ) -> tuple[Pipeline, Recovery]:
         world, decoder = self.world, PlainDecoder()
-        parts = RecoveryParts(world.store, self.history, decoder, self.said.append, lambda: None)
+        parts = RecoveryParts(LAYOUT, world.store, self.history, decoder, self.said.append, lambda: None)
         recovery = Recovery(parts, self.most, IDLE_US)
         ports = Ports(decoder, world.store, world.publisher, patience, lambda: 5, recovery)  # type: ignore[arg-type]
         judges = Judges(lambda chunk: DETECTOR, watch=self.check)
         rules = Rules(TOPICS, idle_us=IDLE_US, publish_classified=True)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), judges), recovery
+        return Pipeline(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), judges), recovery
 
     def check(self, observed: Observed) -> None:
         """The rows that count are the device's last ones, without a gap."""
@@ -410,5 +413,5 @@ def test_full_windows_stay_full_where_the_store_kept_them(most: int) -> None:
     shop.world.store.marks.clear()
     shop.run(first=40)
     assert shop.fills() == undisturbed(records).fills()
-    (window,) = unpack([shop.world.store.values[SOURCE.topic, SOURCE.partition, "d0"]], SOURCE)
+    (window,) = LAYOUT.unpack([shop.world.store.values[SOURCE.topic, SOURCE.partition, "d0"]], SOURCE)
     assert window["head"]["count"] == WIDTH

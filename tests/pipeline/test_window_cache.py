@@ -10,22 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.events import Source
-from streams.core.windows import WIDTH, blank
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout
 from streams.pipeline.cache import WindowCache
+
+LAYOUT = WindowLayout(KDD99)
 
 SOURCE = Source("t", uuid.UUID(int=1), 0)
 L = 3
 
 
 def cache_of(devices: int) -> WindowCache:
-    probe = WindowCache(1 << 20, L)
-    return WindowCache(devices * (1 << 20) // probe.capacity + devices, L)
+    probe = WindowCache(LAYOUT, 1 << 20, L)
+    return WindowCache(LAYOUT, devices * (1 << 20) // probe.capacity + devices, L)
 
 
 def admit(cache: WindowCache, partition: int, devices: list[str]) -> None:
     slots = cache.find(partition, devices)
     missing = [device for device, slot in zip(devices, slots.tolist(), strict=True) if slot < 0]
-    windows = blank(len(missing), SOURCE)
+    windows = LAYOUT.blank(len(missing), SOURCE)
     windows["head"]["offset"] = [hash(device) % 1000 for device in missing]
     cache.admit(partition, missing, windows)
 
@@ -47,7 +50,7 @@ def test_it_behaves_as_an_lru_of_chunks_and_never_grows(uses: list[tuple[int, se
             if slot >= 0:
                 assert cache.windows(np.array([slot]))["head"]["offset"][0] == hash(device) % 1000
         missing = [device for device, slot in zip(devices, slots.tolist(), strict=True) if slot < 0]
-        windows = blank(len(missing), SOURCE)
+        windows = LAYOUT.blank(len(missing), SOURCE)
         windows["head"]["offset"] = [hash(device) % 1000 for device in missing]
         cache.admit(partition, missing, windows)
         last_use.update({(partition, device): tick for device in devices})

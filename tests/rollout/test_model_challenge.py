@@ -20,6 +20,8 @@ from streams.codec.models import (
     encode_status,
 )
 from streams.core.events import Chunk
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WindowLayout
 from streams.errors import ModelRejected, Unavailable
 from streams.model.comparison import LEAST_SCORED, Comparison, advice, findings, stability_index, total
 from streams.model.detector import Detector
@@ -46,13 +48,15 @@ from tests.pipeline.test_pipeline import (
 from tests.rollout.test_model_agent import FIRST, Gate, Log, carry_out, promote, ref
 from tests.rollout.test_model_follower import Store, detector
 
+LAYOUT = WindowLayout(KDD99)
+
 CHAMPION, CHALLENGER = Detector.random(seed=1), Detector.random(seed=2, window=4, embedding=8)
 
 
 def with_judges(world: World, judges: Judges) -> Pipeline:
     ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
     rules = Rules(TOPICS, idle_us=10**9, publish_classified=True)
-    return Pipeline(ports, rules, WindowCache(1 << 22, 8), judges)
+    return Pipeline(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), judges)
 
 
 # Who judges

@@ -1,7 +1,7 @@
 """Windows in Redis: one packed value per device, read by MGET and written by one script call a chunk.
 
 Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a chunk's keys share
-a slot of Redis Cluster. A value is exactly `core.windows.WINDOW`. The script compares before it writes:
+a slot of Redis Cluster. A value is exactly one window of the layout. The script compares before it writes:
 
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
@@ -28,8 +28,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from streams.core.events import Source
-from streams.core.kdd99 import ROW
-from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
+from streams.core.windows import HEAD, Index, WindowLayout, Windows
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Reach
 
@@ -97,7 +96,15 @@ return answers
 class RedisWindows:
     """The window store of a worker. A context manager; safe to call from one thread at a time."""
 
-    def __init__(self, url: str, prefix: str, ttl_s: float, timeout_s: float, ca_file: str = "") -> None:
+    def __init__(
+        self,
+        layout: WindowLayout,
+        url: str,
+        prefix: str,
+        ttl_s: float,
+        timeout_s: float,
+        ca_file: str = "",
+    ) -> None:
         secured = {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
         try:
             self._redis = redis.Redis.from_url(
@@ -115,6 +122,7 @@ class RedisWindows:
         place = self._redis.connection_pool.connection_kwargs
         self.address = f"{place.get('host', place.get('path', '?'))}:{place.get('port', '')}".rstrip(":")
         self._save = self._redis.register_script(_SAVE)
+        self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
 
@@ -170,8 +178,9 @@ class RedisWindows:
         reach: Reach | None = None,
     ) -> npt.NDArray[np.uint8]:
         keys = [self.key(source, device) for device in devices]
-        whole = (based_on < 0) | (added >= WIDTH)
-        answers = self._write(source, keys, based_on, windows, np.where(whole, WIDTH, added), reach)
+        width = self._layout.width
+        whole = (based_on < 0) | (added >= width)
+        answers = self._write(source, keys, based_on, windows, np.where(whole, width, added), reach)
         stale = np.flatnonzero(answers == _STALE)
         if len(stale):  # Redis lost them or went back in time: what we hold is the truth
             answers[stale] = self._write(
@@ -179,7 +188,7 @@ class RedisWindows:
                 [keys[i] for i in stale.tolist()],
                 based_on[stale],
                 windows[stale],
-                np.full(len(stale), WIDTH),
+                np.full(len(stale), width),
                 reach,
             )
         return answers
@@ -188,12 +197,12 @@ class RedisWindows:
         (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
         if value is None or len(value) != _IDENTITY_BYTES + _OFFSETS.size:
             return None
-        if value[:_IDENTITY_BYTES] != _identity(source):
+        if value[:_IDENTITY_BYTES] != self._identity(source):
             return None
         return Mark(*_OFFSETS.unpack(value[_IDENTITY_BYTES:]))
 
     def put_mark(self, source: Source, mark: Mark) -> None:
-        value = _identity(source) + _OFFSETS.pack(mark.since, mark.through)
+        value = self._identity(source) + _OFFSETS.pack(mark.since, mark.through)
         self._call(self._redis.set, self.mark_key(source), value)
 
     def _write(
@@ -206,7 +215,7 @@ class RedisWindows:
         reach: Reach | None,
     ) -> npt.NDArray[np.uint8]:
         """One script call; `added` (D,) rows of each window are sent, all of it where that is W."""
-        arguments: list[Any] = [_identity(source), self._ttl_ms]
+        arguments: list[Any] = [self._identity(source), self._ttl_ms]
         arguments += (
             [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
         )
@@ -216,10 +225,14 @@ class RedisWindows:
         offsets = windows["head"]["offset"].tolist()
         for i, n in enumerate(added.tolist()):
             value = packed[i * size : (i + 1) * size]
-            grew_from = ((after[i] - n) % WIDTH, counts[i] - n)
-            arguments += (offsets[i], int(based_on[i]), *grew_from, *_parts(value, after[i], n))
+            grew_from = ((after[i] - n) % self._layout.width, counts[i] - n)
+            arguments += (offsets[i], int(based_on[i]), *grew_from, *_parts(self._layout, value, after[i], n))
         with_mark = keys if reach is None else [*keys, self.mark_key(source)]
         return np.array(self._call(self._save, keys=with_mark, args=arguments), np.uint8)
+
+    def _identity(self, source: Source) -> bytes:
+        """What the headers of this life's windows begin with."""
+        return bytes(self._layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
     def _call(self, command: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -230,20 +243,16 @@ class RedisWindows:
             ) from exc
 
 
-def _identity(source: Source) -> bytes:
-    """What the headers of this life's windows begin with."""
-    return bytes(blank(1, source).tobytes()[:_IDENTITY_BYTES])
-
-
-def _parts(value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
+def _parts(layout: WindowLayout, value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
     """What the script writes: (-1, whole value), or the first new row's byte, header, rows, wrapped rows.
 
     The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0.
     """
-    if added >= WIDTH:
+    width = layout.width
+    if added >= width:
         return -1, value, b"", b""
-    head, row = HEAD.itemsize, ROW.itemsize
-    first = (after - added) % WIDTH
-    if first + added <= WIDTH:
+    head, row = HEAD.itemsize, layout.table.row.itemsize
+    first = (after - added) % width
+    if first + added <= width:
         return head + first * row, value[:head], value[head + first * row : head + (first + added) * row], b""
     return head + first * row, value[:head], value[head + first * row :], value[head : head + after * row]
