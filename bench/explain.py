@@ -17,7 +17,7 @@ from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import KddRows, read_rows
 from streams.core.tables import Rows
 from streams.model.detector import Detector
-from streams.model.explanation import COLUMNS, Explainer, Shares
+from streams.model.explanation import Explainer, Shares
 from streams.training.windows import windows
 
 TOP: Final = 5
@@ -88,7 +88,7 @@ def agreement(shares: Shares, reference: Floats) -> dict[str, Any]:
     """Means over alerts, of the parts' sizes: shares (N, 41), (N, W - 1) against (N, 41 + W - 1)."""
     ours = np.abs(np.concatenate((shares.columns, shares.events), 1))
     theirs = np.abs(reference)
-    features = len(COLUMNS)
+    features = shares.columns.shape[1]
     return {
         "top_5_features_in_common": _in_common(ours[:, :features], theirs[:, :features]),
         "top_5_in_common": _in_common(ours, theirs),

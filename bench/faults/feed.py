@@ -14,7 +14,7 @@ from bench.feed import START_US
 from streams.client.replaying import Feed, device_name, mix
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.ingest.kdd import read_rows
-from streams.core.kdd99 import NUMERIC
+from streams.core.kdd99 import KDD99, NUMERIC
 from streams.core.tables import Rows
 from streams.model.gate import standard_rows
 
@@ -52,7 +52,7 @@ class Record:
 def feed(data: Path | None, events: int, seed: int) -> Feed:
     """Events of DEVICES devices in turn; without a file, rows that are drawn."""
     if data is None:
-        rows, device = standard_rows(events), np.arange(events, dtype=np.int64) % DEVICES
+        rows, device = standard_rows(KDD99, events), np.arange(events, dtype=np.int64) % DEVICES
         counts = np.array([not number.is_rate for number in NUMERIC])
         rows["numbers"][:, counts] = np.floor(rows["numbers"][:, counts])  # as they travel
     else:

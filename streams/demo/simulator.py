@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from streams.core.kdd99 import NUMERIC, NUMERIC_NAMES, SYMBOLIC, pack_rows
 from streams.core.tables import Rows
-from streams.core.traffic import FIRST_COLUMN, KDD_FILE_CONNECTIONS, Spans, TrafficWindows
+from streams.core.traffic import KDD_FILE_CONNECTIONS, NAMES, Spans, TrafficWindows
 from streams.demo.attacks import ATTACKS, Attack, Stage
 from streams.demo.habits import A_SECOND_US, Flow, device_ids, kind_of, ordinary_flows
 from streams.errors import SettingsError
@@ -28,6 +28,8 @@ NORMAL: Final = "normal"
 NO_EPISODE: Final = -1
 
 _CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in SYMBOLIC)
+_DERIVED: Final = NUMERIC_NAMES.index(NAMES[0])
+"""Where the derived features begin among the numbers of a row; they go to its end."""
 _PLACE: Final = {name: place for place, name in enumerate(NUMERIC_NAMES)}
 
 
@@ -139,7 +141,7 @@ def _numbers(events: list[_Event]) -> npt.NDArray[np.float32]:
         row[:3] = flow.duration_s, flow.src_bytes, flow.dst_bytes
         for name, value in flow.content.items():
             row[_PLACE[name]] = value
-        row[FIRST_COLUMN:] = windows[event.device_id].advance(flow.connection).values()
+        row[_DERIVED:] = windows[event.device_id].advance(flow.connection).values()
     return numbers
 
 

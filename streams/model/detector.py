@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
-from streams.core.kdd99 import NUMERIC, SYMBOLIC
-from streams.core.tables import UNKNOWN_SYMBOL, Rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 from streams.core.usual import Usual
 from streams.errors import SettingsError
 from streams.model.network import (
@@ -67,6 +66,7 @@ class OperatingPoint:
 class Parameters:
     """What a detector needs beside its tensors. All of it stands in the manifest."""
 
+    table: FeatureTable  # what its rows are of; the manifest has the name
     shape: Architecture
     classes: tuple[str, ...]  # C; the first is normal
     low: tuple[float, ...]  # eq. 1: least log(1 + x) of each number in training
@@ -99,6 +99,8 @@ class Parameters:
             raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
         if not self.usual.keys() <= set(self.classes):
             raise ValueError("usual: describes a class that the model does not have")
+        for usual in self.usual.values():
+            usual.check(self.table)
         if self.default_point not in self.operating_points:
             raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 
@@ -129,6 +131,7 @@ class Detector:
         self.identity = identity
         self.golden_difference = golden_difference
         self.parameters = parameters
+        self.table = parameters.table
         self.network = network.eval().requires_grad_(False)
         self.classes = parameters.classes
         self.verdicts = (*parameters.classes, NOVEL)
@@ -236,11 +239,12 @@ class Detector:
         return odd, table[code, alike(window[:, :, -KEYS:], mask).sum(1)]
 
     @classmethod
-    def random(cls, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
+    def random(cls, table: FeatureTable, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
         """An untrained detector of the real shape, for tests: every verdict is possible, none is meant."""
         shape = Architecture(
-            bins=(20,) * len(NUMERIC),
-            symbols=tuple(column.size for column in SYMBOLIC),
+            bins=(20,) * len(table.numeric),
+            symbols=tuple(column.size for column in table.symbolic),
+            keys=table.key_places,
             classes=len(CONTEST_CLASSES),
             window=window,
             embedding=embedding,
@@ -255,10 +259,11 @@ class Detector:
             for weight in (*network.classifier.parameters(), *network.vae.mean.parameters()):
                 weight.mul_(4.0)  # untrained outputs are all alike otherwise: nothing to compare
         parameters = Parameters(
+            table=table,
             shape=shape,
             classes=CONTEST_CLASSES,
             low=(0.0,) * shape.numbers,
-            high=tuple(1.0 if column.is_rate else 12.0 for column in NUMERIC),
+            high=tuple(1.0 if column.is_rate else 12.0 for column in table.numeric),
             seen_codes=tuple(tuple(range(1, size)) for size in shape.symbols),
             cost=CONTEST_COST,
             score_floor=0.0,

@@ -29,6 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streams.core.tables import KeyPlaces
+
 KEYS: Final = 4
 """K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
 SERVICE_KEY: Final = 0
@@ -40,7 +42,6 @@ OUTPUTS: Final = 16
 """Fewer, and a product's rows may be computed unlike (`wide_linear`)."""
 NO_EDGE: Final = 2.0
 """Fills a column's row of edges behind the last one; no scaled number reaches it."""
-_SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
 _LEAST_LOG_SCALE: Final = -5.0
 """A column that is constant in training would have no width, and any other value an infinite score."""
 _HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
@@ -52,6 +53,7 @@ class Architecture:
 
     bins: tuple[int, ...]  # of each number
     symbols: tuple[int, ...]  # codes of each symbolic column, the unknown one included
+    keys: KeyPlaces  # of the columns by which events are compared; the feature table's
     classes: int
     window: int = 8  # W, the present event included
     latent: int = 16  # Z
@@ -122,8 +124,9 @@ def features(scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture) 
     bins = torch.searchsorted(edges, scaled.T.contiguous(), right=True).T  # (N, numbers)
     starts = torch.tensor([sum(shape.columns[:column]) for column in range(len(shape.columns))])
     places = torch.cat((bins, codes), 1) + starts  # (N, columns)
-    sizes = scaled[:, [_SOURCE_BYTES, _RECEIVED_BYTES]]
-    return Features(scaled, places, torch.cat((codes[:, 1:3].to(torch.float32), sizes), 1))
+    service, flag, sent, received = shape.keys
+    names, sizes = codes[:, [service, flag]].to(torch.float32), scaled[:, [sent, received]]
+    return Features(scaled, places, torch.cat((names, sizes), 1))
 
 
 class OneHotLinear(nn.Module):
@@ -362,7 +365,7 @@ class Network(nn.Module):
         self.shape = shape
         self.register_buffer("edges", torch.full((shape.numbers, max(*shape.bins, 2) - 1), NO_EDGE))
         if shape.repetition:
-            self.register_buffer("repetition", torch.zeros(shape.symbols[1], shape.window))
+            self.register_buffer("repetition", torch.zeros(shape.symbols[shape.keys.service], shape.window))
         self.vae = VAE(shape)
         if shape.embedding:
             self.numbers = nn.Linear(shape.numbers, shape.embedding_hidden)

@@ -30,7 +30,7 @@ class Examiner:
     def __call__(self, target: Wanted, champion: ModelRef) -> Examined:
         """Takes as long as loading and some tens of micro-batches. Nothing is raised for a bad model."""
         try:
-            candidate = load(self.store, target.ref, self.operating_point)
+            candidate = load(self.store, target.ref, self.serving().table, self.operating_point)
             if target.ref.version in self.store.retired(target.ref.name):
                 return Examined(target.ref, "the version is retired, and not to be promoted")
             problem = self._gate(candidate, target, champion)
@@ -53,7 +53,7 @@ class Examiner:
         if ref_of(serving) == champion:
             return serving
         try:
-            return load(self.store, champion, self.operating_point)
+            return load(self.store, champion, serving.table, self.operating_point)
         except (ModelRejected, Unavailable):
             return serving
 

@@ -15,6 +15,7 @@ import numpy as np
 from streams.adapters.store.models import ModelStore
 from streams.codec.models import ModelRef, Switch
 from streams.core.events import Chunk
+from streams.core.tables import FeatureTable
 from streams.core.windows import WIDTH
 from streams.errors import ModelRejected, SettingsError, Unavailable
 from streams.model.detector import Detector
@@ -103,8 +104,9 @@ def ref_of(detector: Detector) -> ModelRef:
     return ModelRef(identity.name, identity.version, identity.digest)
 
 
-def load(store: ModelStore, wanted: ModelRef, operating_point: str = "") -> Detector:
-    """The version at that point, whole, verified and warm; its golden vectors have been run.
+def load(store: ModelStore, wanted: ModelRef, table: FeatureTable, operating_point: str = "") -> Detector:
+    """The version at that point, whole, verified and warm, of this table's events; its golden vectors have
+    been run.
 
     An empty digest is not checked; an empty point is the model's own. Raises ModelRejected, and Unavailable
     where the store does not answer.
@@ -112,12 +114,22 @@ def load(store: ModelStore, wanted: ModelRef, operating_point: str = "") -> Dete
     name = f"{wanted.name}/{wanted.version}"
     try:
         detector = store.load(name).at(operating_point)
-        _fitting(detector, wanted)
+        _fitting(of_table(detector, table), wanted)
         _warm(detector)
     except SettingsError as exc:  # the point
         raise ModelRejected(str(exc)) from exc
     except UNRUNNABLE as exc:
         raise ModelRejected(f"{name}: cannot be run: {type(exc).__name__}: {exc}") from exc
+    return detector
+
+
+def of_table(detector: Detector, table: FeatureTable) -> Detector:
+    """The same. Raises ModelRejected where it judges events of another table."""
+    if detector.table != table:
+        name = f"{detector.identity.name}/{detector.identity.version}"
+        raise ModelRejected(
+            f"{name}: judges events of the feature table {detector.table.name}; {table.name} is served here"
+        )
     return detector
 
 
@@ -133,6 +145,6 @@ def _fitting(detector: Detector, wanted: ModelRef) -> None:
 
 def _warm(detector: Detector) -> None:
     """A few made-up events: the first run pays for memory and kernels."""
-    rows = standard_rows(WARM_ROWS)
+    rows = standard_rows(detector.table, WARM_ROWS)
     places = np.arange(WARM_ROWS)[:, None] - np.arange(detector.width)[::-1]  # (N, W)
     detector.classify(detector.encode(rows), places % WARM_ROWS, np.ones(places.shape, bool))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streams.core.kdd99 import SYMBOLIC
+from streams.core.kdd99 import KDD99, SYMBOLIC
 from streams.model.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
 from streams.model.network import SERVICE_KEY, Architecture, Features, Network, alike, min_max
 from streams.training import checkpoint
@@ -156,6 +156,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
     shape = Architecture(
         bins=tuple(len(of) + 1 for of in edges),
         symbols=tuple(column.size for column in SYMBOLIC),
+        keys=KDD99.key_places,
         classes=len(taxonomy.classes),
         window=plan.window,
         embedding=plan.embedding,
@@ -163,6 +164,7 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         weighed=True,
     )
     parameters = Parameters(
+        table=KDD99,
         shape=shape,
         classes=taxonomy.classes,
         low=tuple(low.tolist()),

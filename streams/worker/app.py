@@ -41,7 +41,7 @@ from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Computed, Judges, Pipeline, Ports
 from streams.pipeline.recovery import Recovery, RecoveryParts
-from streams.rollout.serving import Serving
+from streams.rollout.serving import Serving, of_table
 from streams.settings import Settings
 from streams.worker.metrics import CONTENT_TYPE, exposition
 from streams.worker.models import Waiting, WorkerModels, assemble, challenged
@@ -59,7 +59,8 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     logging.config.dictConfig(log_config(log_level))
     torch.set_num_threads(settings.torch_threads)
     store = open_store(settings.model_store, settings.model_trust_key)
-    serving = Serving(store.load(settings.model).at(settings.operating_point))
+    detector = of_table(store.load(settings.model), LAYOUT.table)
+    serving = Serving(detector.at(settings.operating_point))
     worker = Worker()
     with ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)

@@ -84,7 +84,12 @@ def assemble(
         return None
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
-        _serve(state, lambda ref: load(store, ref, settings.operating_point), serving, waiting.at_start)
+        _serve(
+            state,
+            lambda ref: load(store, ref, serving().table, settings.operating_point),
+            serving,
+            waiting.at_start,
+        )
     patience = BackOff(waiting.wait, _say_away)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
@@ -92,7 +97,9 @@ def assemble(
     def report(status: ModelStatus) -> None:
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
-    ports = FollowerPorts(lambda ref: load(store, ref, settings.operating_point), report, _now_us)
+    ports = FollowerPorts(
+        lambda ref: load(store, ref, serving().table, settings.operating_point), report, _now_us
+    )
     follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile, challenge)
     if state is not None:
         follower.offer(state)

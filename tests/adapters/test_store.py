@@ -17,13 +17,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streams.adapters.store.models import ModelStore, open_store
-from streams.core.kdd99 import NUMERIC_NAMES, SYMBOLIC_NAMES
+from streams.core.kdd99 import KDD99, NUMERIC_NAMES, SYMBOLIC_NAMES
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector, Identity
 from streams.model.network import Network
 
-DETECTOR = Detector.random(seed=3)
+DETECTOR = Detector.random(KDD99, seed=3)
 USUAL: dict[str, Any] = {
     **dict.fromkeys(NUMERIC_NAMES, (0, 1)),
     **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",)),
@@ -233,7 +233,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name(
 def test_a_model_from_before_repetition_and_weights_loads_and_is_scored_by_its_negative_elbo(
     tmp_path: Path,
 ) -> None:
-    made = Detector.random(1)
+    made = Detector.random(KDD99, 1)
     shape = dataclasses.replace(made.parameters.shape, repetition=False, weighed=False)
     before = Detector(
         made.identity, dataclasses.replace(made.parameters, shape=shape), Network.random(shape, 1)

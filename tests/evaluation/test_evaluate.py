@@ -24,7 +24,7 @@ from streams.cli.evaluate import app as evaluate_app
 from streams.cli.models import app as models_app
 from streams.codec.ingest.kdd import read_rows, segment_starts
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
-from streams.core.kdd99 import KDD_COLUMNS, NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99, KDD_COLUMNS, NUMERIC, SYMBOLIC, pack_rows
 from streams.errors import DataError, ModelRejected, Unavailable
 from streams.model.detector import Detector
 from streams.training import sources
@@ -33,7 +33,7 @@ from streams.training.evaluate import evaluate, evaluate_rows
 from streams.training.metrics import figures
 
 RNG = np.random.default_rng(5)
-DETECTOR = Detector.random(seed=11)
+DETECTOR = Detector.random(KDD99, seed=11)
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_novel_types_are_told_from_known_ones(tmp_path: Path) -> None:
 
 
 def test_a_file_of_classes_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
-    small = Detector.random(0)
+    small = Detector.random(KDD99, 0)
     small.classes = TAXONOMIES["paper"].classes
     read = read_rows(a_file(tmp_path / "rows.gz", 4, ("normal", "spy")))
     with pytest.raises(DataError, match="r2l"):

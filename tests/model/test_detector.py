@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.decisions import CONTEST_COST, decide, expected_cost, unknown_share, with_false_alarms
-from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99, NUMERIC, SYMBOLIC, pack_rows
 from streams.core.tables import Rows
 from streams.errors import SettingsError
 from streams.model.detector import Detector, Verdicts
 
-DETECTOR = Detector.random(seed=7)
+DETECTOR = Detector.random(KDD99, seed=7)
 EVENTS = 900
 WINDOWS = 700
 

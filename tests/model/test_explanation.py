@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import read_rows
-from streams.core.kdd99 import NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99, NUMERIC, SYMBOLIC, pack_rows
 from streams.core.tables import Rows
 from streams.core.usual import Usual, number_text
 from streams.model.detector import Detector
 from streams.model.drivers import explanations
-from streams.model.explanation import COLUMNS, Explainer, usual_event
+from streams.model.explanation import Explainer, usual_event
 
-DETECTOR = Detector.random(seed=1)
+DETECTOR = Detector.random(KDD99, seed=1)
 W = DETECTOR.width
 TRAINING_FILE = (
     Path(os.environ.get("AUTODEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -56,7 +56,7 @@ def test_shares_are_finite_and_their_sizes_sum_to_one(seed: int) -> None:
     rows, valid, verdict = drawn(12, seed)
     shares = Explainer(DETECTOR).shares(rows, valid, verdict)
     both = np.concatenate((shares.columns, shares.events), 1)
-    assert both.shape == (12, len(COLUMNS) + W - 1)
+    assert both.shape == (12, len(KDD99.names) + W - 1)
     assert np.isfinite(both).all()
     np.testing.assert_allclose(np.abs(both).sum(1), 1.0, atol=1e-9)
     assert not shares.events[~valid[:, :-1]].any(), "an event that is not there has no share"
@@ -84,7 +84,7 @@ def test_what_lies_in_places_that_hold_no_event_changes_nothing() -> None:
 
 
 def test_a_model_that_says_the_same_of_everything_gives_no_shares_and_no_nan() -> None:
-    detector = Detector.random(seed=2)
+    detector = Detector.random(KDD99, seed=2)
     with torch.no_grad():
         for parameter in detector.network.classifier.parameters():
             parameter.zero_()
@@ -97,7 +97,7 @@ def test_a_model_that_says_the_same_of_everything_gives_no_shares_and_no_nan() -
 @pytest.mark.parametrize(("window", "embedding"), [(1, 16), (8, 0), (16, 16)])
 def test_models_of_other_shapes_are_explained_too(window: int, embedding: int) -> None:
     """Trained on single records, or as in the paper without an encoding, or of the widest window."""
-    detector = Detector.random(seed=3, window=window, embedding=embedding)
+    detector = Detector.random(KDD99, seed=3, window=window, embedding=embedding)
     rows = np.concatenate((drawn(6)[0], drawn(6, seed=1)[0]), 1)[:, -window:]
     shares = Explainer(detector).shares(rows, np.ones((6, window), bool), np.arange(6))
     assert shares.events.shape == (6, window - 1)
@@ -198,7 +198,7 @@ def test_words_are_the_largest_features_with_value_and_usual_ranges_and_the_even
         assert len(sizes) == 4
         assert len(explanation.events) == valid[place].sum() - 1
         for driver in explanation.features:
-            column = COLUMNS.index(driver.feature)
+            column = KDD99.names.index(driver.feature)
             assert driver.share == round(shares.columns[place, column], 3)
             assert driver.usual == driver.normal == USUAL.text(column)
             if column < len(NUMERIC):

@@ -11,6 +11,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
+from streams.core.tables import KeyPlaces
 from streams.model.network import (
     GRU,
     KEYS,
@@ -32,6 +33,7 @@ from streams.model.network import (
 SHAPE = Architecture(
     bins=(3, 2, 4),
     symbols=(2, 4, 3),
+    keys=KeyPlaces(1, 2, 1, 2),
     classes=3,
     window=5,
     latent=2,

@@ -32,7 +32,7 @@ from tests.fakes_kafka import FakeKafkaPublisher
 LAYOUT = WindowLayout(KDD99)
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
-DETECTOR = Detector.random(seed=1)
+DETECTOR = Detector.random(KDD99, seed=1)
 TOPICS = Topics()
 OUTPUT = (*TOPICS.all_alerts(), TOPICS.classified, TOPICS.dead_letters)
 
@@ -257,7 +257,7 @@ def test_repeats_are_counted_and_a_revoked_partition_is_read_anew() -> None:
 def test_a_new_model_reads_the_windows_of_the_old_one_at_once() -> None:
     """Windows hold raw features: after a change the verdicts are those of the new model all along."""
     records = telemetry([0, 1] * 20)
-    other = Detector.random(seed=2)
+    other = Detector.random(KDD99, seed=2)
     world = World()
     worker = world.worker()
     feed(worker, records[:20], 5)

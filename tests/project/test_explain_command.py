@@ -14,7 +14,7 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.kdd99 import KDD_COLUMNS, NUMERIC
+from streams.core.kdd99 import KDD99, KDD_COLUMNS, NUMERIC
 from streams.core.usual import Usual
 from streams.model.detector import Detector
 
@@ -26,7 +26,7 @@ USUAL = Usual(((0.0, 3.0),) * len(NUMERIC), (("tcp",), ("http", "domain_u", "smt
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Untrained models: m/1 does not know what is usual, m/2 does."""
     root = open_store(str(tmp_path_factory.mktemp("store")))
-    detector = Detector.random(seed=1)
+    detector = Detector.random(KDD99, seed=1)
     root.save(detector, "m", "1", {}, "# card\n")
     usual = dict.fromkeys(detector.classes, USUAL)
     parameters = dataclasses.replace(detector.parameters, usual=usual)

@@ -34,7 +34,7 @@ from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
-from streams.core.kdd99 import ROW
+from streams.core.kdd99 import KDD99, ROW
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.model.artifact import MANIFEST, TENSORS
@@ -103,7 +103,9 @@ def served(kafka: Broker, redis_url: str, tmp_path_factory: pytest.TempPathFacto
     folder = tmp / "store"
     shutil.copytree(shipped(), folder)
     for version in ("good", "better"):
-        open_store(str(folder)).save(Detector.random(seed=len(version)), "kdd99", version, {}, "random")
+        open_store(str(folder)).save(
+            Detector.random(KDD99, seed=len(version)), "kdd99", version, {}, "random"
+        )
     with (
         slow_store(str(folder)) as server,
         path(

@@ -50,7 +50,7 @@ from tests.rollout.test_model_follower import Store, detector
 
 LAYOUT = WindowLayout(KDD99)
 
-CHAMPION, CHALLENGER = Detector.random(seed=1), Detector.random(seed=2, window=4, embedding=8)
+CHAMPION, CHALLENGER = Detector.random(KDD99, seed=1), Detector.random(KDD99, seed=2, window=4, embedding=8)
 
 
 def with_judges(world: World, judges: Judges) -> Pipeline:
@@ -200,7 +200,7 @@ def test_another_champion_begins_the_figures_anew() -> None:
     (observed,) = watched.observe(telemetry([0, 1]))
     watched.shadow.watch(observed)
     watched.shadow.compare(observed)
-    other = dataclasses.replace(observed.classified, detector=Detector.random(seed=3))
+    other = dataclasses.replace(observed.classified, detector=Detector.random(KDD99, seed=3))
     watched.shadow.watch(dataclasses.replace(observed, classified=other))
     assert (watched.comparison.seen, watched.comparison.scored) == (2, 0)
     assert watched.comparison.champion == other.detector.identity.digest

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streams.codec.models import ModelRef, ModelState, ModelStatus
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, Unavailable
 from streams.model.detector import Detector, Identity
 from streams.rollout.follower import Follower, FollowerPorts
 from streams.rollout.serving import Serving, ref_of
 
-BASE = Detector.random(seed=1)
+BASE = Detector.random(KDD99, seed=1)
 DEADLINE_S = 20.0
 
 
@@ -157,7 +158,7 @@ def test_a_model_that_no_longer_serves_is_freed() -> None:
 
     class Fresh(Store):
         def load(self, ref: ModelRef) -> Detector:
-            random = Detector.random(seed=int(ref.version))
+            random = Detector.random(KDD99, seed=int(ref.version))
             return random.renamed(Identity("m", ref.version, ref.digest))
 
     serving = Serving(Fresh().load(state(1, "1").champion))

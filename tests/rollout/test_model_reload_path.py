@@ -35,7 +35,7 @@ from streams.codec.models import (
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
 from streams.core.alerts import Alert
-from streams.core.kdd99 import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import KDD99, NUMERIC_NAMES, ROW
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
     folder = tmp_path / "store"
     made = open_store(str(folder))
     made.save(open_store().load("kdd99@champion"), "kdd99", "1", {}, "the shipped one")
-    made.save(Detector.random(seed=5), "kdd99", "2", {}, "random")
+    made.save(Detector.random(KDD99, seed=5), "kdd99", "2", {}, "random")
     made.set_alias("kdd99", "champion", "1")
     shutil.copytree(folder / "kdd99" / "2", folder / "kdd99" / "3")
     manifest = folder / "kdd99" / "3" / "manifest.json"

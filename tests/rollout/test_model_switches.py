@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from streams.codec.models import ModelRef, Switch
 from streams.core.events import Chunk, Source
+from streams.core.kdd99 import KDD99
 from streams.errors import Unavailable
 from streams.model.detector import Detector, Identity
 from streams.rollout.serving import BESIDE, Serving, ref_of
 from streams.rollout.switches import KEPT, appended, model_at, parts
 
-BASE = Detector.random(seed=1)
+BASE = Detector.random(KDD99, seed=1)
 TOPICS = [uuid.UUID(int=1), uuid.UUID(int=2)]
 VERSIONS = "123456"
 
