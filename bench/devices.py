@@ -26,7 +26,7 @@ LAYOUT = WindowLayout(KDD99)
 
 def measure(data: Path, devices: int, events_each: int, cache_mib: int) -> dict[str, Any]:
     """Send `events_each` events of each device, device after device in turn, and look at what is kept."""
-    file = read_rows(data).rows
+    file = read_rows(data, KDD99).rows
     place = np.arange(devices * events_each)
     feed = Feed(file[place % len(file)], place % devices, START_US + STEP_US * place)
     began_s = time.monotonic()

@@ -42,7 +42,7 @@ def measure(data: Path, model: str, per_type: int) -> dict[str, Any]:
     """Agreement over alerts of every attack type alike, and microseconds an alert."""
     torch.set_num_threads(1)
     detector = open_store("").load(model)
-    found = alerts(detector, read_rows(data), per_type)
+    found = alerts(detector, read_rows(data, detector.table), per_type)
     explainer = Explainer(detector)
 
     def by_occlusion(of: Alerts) -> Shares:

@@ -89,7 +89,7 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
 
 def mixed(data: Path, load: Load) -> Feed:
     """Runs of the file's rows, in order of capture for each device, a share of them attacks."""
-    file = read_rows(data)
+    file = read_rows(data, KDD99)
     is_attack = np.array([label != NORMAL for label in file.labels])[file.label]
     row, device = mix(is_attack, load.events, load.devices, load.attack_share, seed=1)
     return Feed(file.rows[row], device, START_US + STEP_US * np.arange(load.events))

@@ -226,6 +226,7 @@ def _teller(console: Console) -> Any:
 def _training(console: Console, protocol: str, steps: int, folder: Path | None) -> Training:
     import dataclasses
 
+    from streams.core.kdd99 import KDD99
     from streams.evaluation.training import Training
     from streams.training.plan import Plan
 
@@ -237,7 +238,7 @@ def _training(console: Console, protocol: str, steps: int, folder: Path | None) 
             classifier_steps=min(plan.classifier_steps, steps),
         )
     runs = (folder or Path("evaluation") / protocol) / "runs"
-    return Training(plan, runs, _teller(console))
+    return Training(plan, runs, _teller(console), KDD99)
 
 
 def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_json: bool) -> None:
@@ -273,7 +274,7 @@ def _release(
 
     target, readings = reading
     path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.test)
-    found = evaluate(model.detector, read_rows(path), devices)
+    found = evaluate(model.detector, read_rows(path, model.detector.table), devices)
     name, version = model.detector.identity.name, model.detector.identity.version
     training, metrics = model.manifest["training"], model.manifest["metrics"]
     held_out, seeds = figures_from(metrics["held_out"]), study if study["seeds"] > 1 else None

@@ -55,7 +55,7 @@ def explain(
         detector = open_store(store).load(model)
     except ModelRejected as exc:
         raise SettingsError(str(exc)) from exc
-    found = _explained(detector, read_rows(file, labelled=False), file, row)
+    found = _explained(detector, read_rows(file, detector.table, labelled=False), file, row)
     typer.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines(most)))
 
 

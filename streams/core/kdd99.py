@@ -78,13 +78,3 @@ KDD99: Final = FeatureTable(
     ),
 )
 """A row is 38 float32 numbers, 3 symbol codes and one byte of padding: 156 bytes."""
-
-# Until every user takes a table as an argument.
-SYMBOLIC: Final = KDD99.symbolic
-NUMERIC: Final = KDD99.numeric
-SYMBOLIC_NAMES: Final = KDD99.symbolic_names
-NUMERIC_NAMES: Final = KDD99.numeric_names
-KDD_COLUMNS: Final = KDD99.file_columns
-ROW: Final = KDD99.row
-TABLE_DIGEST: Final = KDD99.digest
-pack_rows: Final = KDD99.pack

@@ -138,7 +138,7 @@ def _cache(settings: Settings, latent_size: int) -> WindowCache:
 def _decoder(settings: Settings, registry: ConfluentRegistry | None) -> TelemetryDecoder:
     """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
     others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
-    return TelemetryDecoder(others, registry, settings.device_id_max_bytes)
+    return TelemetryDecoder(LAYOUT.table, others, registry, settings.device_id_max_bytes)
 
 
 def _recovery(

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streams.adapters.store.models import ModelStore, open_store
-from streams.core.kdd99 import KDD99, NUMERIC_NAMES, SYMBOLIC_NAMES
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector, Identity
@@ -25,8 +25,8 @@ from streams.model.network import Network
 
 DETECTOR = Detector.random(KDD99, seed=3)
 USUAL: dict[str, Any] = {
-    **dict.fromkeys(NUMERIC_NAMES, (0, 1)),
-    **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",)),
+    **dict.fromkeys(KDD99.numeric_names, (0, 1)),
+    **dict.fromkeys(KDD99.symbolic_names, ("unknown",)),
 }
 NOTES = {"training": {"made_up": True}, "metrics": {}}
 

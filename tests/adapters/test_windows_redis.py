@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.events import Source
-from streams.core.kdd99 import KDD99, ROW
+from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout, Windows, in_order
 from streams.errors import SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Reach, Saved, WindowStore
@@ -256,7 +256,7 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
         key = windows.key(SOURCE, "a")
         assert client.memory_usage(key) <= 3200
         assert 0 < client.pttl(key) <= 3600 * 1000
-        assert ROW.itemsize * WIDTH < client.strlen(key) == LAYOUT.dtype.itemsize
+        assert KDD99.row.itemsize * WIDTH < client.strlen(key) == LAYOUT.dtype.itemsize
 
 
 @pytest.mark.redis

@@ -11,7 +11,7 @@ import pytest
 
 from streams.codec.avro import schemas
 from streams.core.alerts import Alert
-from streams.core.kdd99 import KDD_COLUMNS
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
@@ -152,7 +152,7 @@ def test_superseded_versions_are_read_in_their_order(tmp_path: Path, monkeypatch
 
 def test_a_connection_record_has_the_columns_of_kdd_in_their_order_with_docs() -> None:
     columns = CURRENT.source["fields"]
-    assert [column["name"] for column in columns] == ["device_id", "event_time_us", *KDD_COLUMNS]
+    assert [column["name"] for column in columns] == ["device_id", "event_time_us", *KDD99.file_columns]
     assert all(column["doc"] for column in columns)
     # The packing relies on it: a number that the writer lacks is 0.
     assert {column["default"] for column in columns if "default" in column} == {0}

@@ -14,7 +14,7 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.kdd99 import KDD99, KDD_COLUMNS
+from streams.core.kdd99 import KDD99
 from streams.model.detector import Detector
 
 Run = Callable[..., tuple[int, str, str]]
@@ -55,7 +55,8 @@ def lines(count: int, labels: tuple[str, ...] = ("normal", "smurf"), columns: in
     made = []
     for place in range(count):
         values = {
-            name: str(round(float(value), 2)) for name, value in zip(KDD_COLUMNS, rng.random(41), strict=True)
+            name: str(round(float(value), 2))
+            for name, value in zip(KDD99.file_columns, rng.random(41), strict=True)
         }
         values |= {"protocol_type": "tcp", "service": "http", "flag": "SF"}
         made.append(",".join([*values.values(), labels[place % len(labels)] + "."][:columns]))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streams.codec.ingest.kdd import KddRows
-from streams.core.kdd99 import KDD99, NUMERIC, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError, SettingsError
 from streams.evaluation import baselines, curves, measure, pictures, splits, study, written
 from streams.evaluation.page import page
@@ -43,11 +43,11 @@ def some_rows(count: int, seed: int = 0, labels: tuple[str, ...] = LABELS) -> Kd
     """Rows of few different values, so that many repeat."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, len(labels), count)
-    numbers = np.repeat(label[:, None] * 3 + rng.integers(0, 6, (count, 1)), len(NUMERIC), 1).astype(
+    numbers = np.repeat(label[:, None] * 3 + rng.integers(0, 6, (count, 1)), len(KDD99.numeric), 1).astype(
         np.float32
     )
-    rows = pack_rows(numbers, np.ones((count, 3), np.uint8))
-    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, count + 1), {})
+    rows = KDD99.pack(numbers, np.ones((count, 3), np.uint8))
+    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, count + 1), {}, KDD99)
 
 
 def a_split(test: KddRows, training: KddRows | None = None, *, ordered: bool = True) -> Split:
@@ -214,7 +214,7 @@ def test_baselines_are_fitted_on_the_training_rows_alone_and_cached(
     assert len(files) == 3
     again = baselines.baselines(split, DETECTOR.classes, 1, lambda text: None)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == files
-    relabelled = KddRows(test.rows, test.label[::-1].copy(), test.labels, test.line, {})
+    relabelled = KddRows(test.rows, test.label[::-1].copy(), test.labels, test.line, {}, KDD99)
     other = baselines.baselines(a_split(relabelled, training), DETECTOR.classes, 1, lambda text: None)
     for name, case in first.items():
         assert np.array_equal(case.posterior, again[name].posterior)

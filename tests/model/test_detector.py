@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.decisions import CONTEST_COST, decide, expected_cost, unknown_share, with_false_alarms
-from streams.core.kdd99 import KDD99, NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.core.tables import Rows
 from streams.errors import SettingsError
 from streams.model.detector import Detector, Verdicts
@@ -22,9 +22,9 @@ WINDOWS = 700
 
 
 def some_rows(rng: np.random.Generator, count: int) -> Rows:
-    numbers = np.exp(rng.uniform(-3, 12, (count, len(NUMERIC)))).astype(np.float32)
-    codes = np.stack([rng.integers(0, column.size, count) for column in SYMBOLIC], 1).astype(np.uint8)
-    return pack_rows(numbers, codes)
+    numbers = np.exp(rng.uniform(-3, 12, (count, len(KDD99.numeric)))).astype(np.float32)
+    codes = np.stack([rng.integers(0, column.size, count) for column in KDD99.symbolic], 1).astype(np.uint8)
+    return KDD99.pack(numbers, codes)
 
 
 RNG = np.random.default_rng(1)

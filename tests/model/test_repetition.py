@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.kdd99 import KDD99, NUMERIC_NAMES, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.model.explanation import Explainer, key_columns
@@ -24,10 +24,10 @@ TELNET, SMTP = 3, 9
 
 def window(*services: int) -> Rows:
     """Small events that are alike but for their services."""
-    numbers = np.zeros((len(services), len(NUMERIC_NAMES)), np.float32)
-    numbers[:, NUMERIC_NAMES.index("src_bytes")] = 120.0
+    numbers = np.zeros((len(services), len(KDD99.numeric_names)), np.float32)
+    numbers[:, KDD99.numeric_names.index("src_bytes")] = 120.0
     codes = np.array([[1, service, 1] for service in services], np.uint8)
-    return pack_rows(numbers, codes)
+    return KDD99.pack(numbers, codes)
 
 
 def novelty(rows: Rows, valid: list[bool] | None = None) -> float:

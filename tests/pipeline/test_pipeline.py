@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert, in_share
 from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
-from streams.core.kdd99 import KDD99, ROW
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
@@ -49,7 +49,7 @@ class Record:
 class PlainDecoder:
     def decode(self, records: Sequence[RawRecord]) -> Decoded:
         good = [i for i, record in enumerate(records) if record.value != b"poison"]
-        rows = np.zeros(len(good), ROW)
+        rows = np.zeros(len(good), KDD99.row)
         names = [(records[i].value or b"").decode().split() for i in good]
         rows["numbers"][:, 1] = [float(number) for _, number in names]
         rows["codes"][:, 1] = [int(number) % 60 for _, number in names]
@@ -296,7 +296,7 @@ def test_each_alert_is_explained_from_the_rows_of_its_own_window() -> None:
     for alert in explainable:
         own = [r for r in records[: alert.offset + 1] if r.value.split()[0].decode() == alert.device_id]
         rows = PlainDecoder().decode(own[-DETECTOR.width :]).events.rows
-        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), ROW), rows))[None]
+        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), KDD99.row), rows))[None]
         there = np.arange(DETECTOR.width)[None] >= DETECTOR.width - len(rows)
         verdict = np.array([DETECTOR.verdicts.index(alert.verdict)])
         closest = np.array([DETECTOR.classes.index(alert.closest)])

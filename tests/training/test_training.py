@@ -19,7 +19,7 @@ from streams.adapters.store.models import open_store
 from streams.cli.train import app as train_app
 from streams.codec.ingest.kdd import KddRows
 from streams.core.decisions import unknown_share
-from streams.core.kdd99 import KDD99, NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.core.tables import Rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.model.detector import Detector
@@ -58,8 +58,8 @@ QUICK = Plan(
 
 def some_rows(rng: np.random.Generator, kind: int, count: int) -> Rows:
     """Rows of one kind: kinds differ in level and service."""
-    numbers = np.round(rng.random((count, len(NUMERIC))) * (1 + 3 * kind), 3).astype(np.float32)
-    return pack_rows(numbers, np.tile(np.array([2, 10 + kind, 10], np.uint8), (count, 1)))
+    numbers = np.round(rng.random((count, len(KDD99.numeric))) * (1 + 3 * kind), 3).astype(np.float32)
+    return KDD99.pack(numbers, np.tile(np.array([2, 10 + kind, 10], np.uint8), (count, 1)))
 
 
 def made_up(labels: tuple[str, ...] = ("neptune", "normal", "satan"), seed: int = 0) -> KddRows:
@@ -70,7 +70,7 @@ def made_up(labels: tuple[str, ...] = ("neptune", "normal", "satan"), seed: int 
     for place in range(10, 3000, 10):
         source = place - int(rng.integers(1, 10))
         rows[place], label[place] = rows[source], label[source]
-    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, 3001), {"not a number": 2})
+    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, 3001), {"not a number": 2}, KDD99)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_what_is_usual_comes_from_the_rows_of_a_class_that_are_learnt_from() -> 
     found = usual_values(data, learn)
     assert list(found) == ["normal"]
     assert found["normal"].numbers[5] == (normal[4], normal[94])
-    assert found["normal"].symbols == (("tcp",), (SYMBOLIC[1].symbols[10],), ("SF", "S3"))
+    assert found["normal"].symbols == (("tcp",), (KDD99.symbolic[1].symbols[10],), ("SF", "S3"))
 
 
 def test_a_trained_model_says_what_is_usual_in_its_classes_after_the_store_too(
@@ -482,7 +482,7 @@ def written(read: KddRows, path: Path) -> None:
     """The rows as a KDD'99 file."""
     lines = []
     for row, label in zip(read.rows, read.label, strict=True):
-        symbols = [c.symbols[code - 1] for c, code in zip(SYMBOLIC, row["codes"], strict=True)]
+        symbols = [c.symbols[code - 1] for c, code in zip(KDD99.symbolic, row["codes"], strict=True)]
         numbers = [f"{value:.3f}" for value in row["numbers"]]
         lines.append(",".join([numbers[0], *symbols, *numbers[1:], read.labels[label] + "."]))
     path.write_text("\n".join(lines) + "\n")
