@@ -61,7 +61,7 @@ def latency(  # noqa: PLR0917  # options are arguments
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     seconds: float = typer.Option(20.0, min=1.0, help="Seconds at each rate, after a warm-up of 3."),
     devices: int = typer.Option(10_000, min=1, help="Devices they come from."),
-    flat_out: int = typer.Option(100_000, min=10_000, help="Events from which the capacity is taken."),
+    flat_out: int = typer.Option(200_000, min=10_000, help="Events from which the capacity is taken."),
     beside: Beside | None = typer.Option(None, help="loop: a plain confluent-kafka loop in the same run."),
     burst: bool = typer.Option(True, help="Also ten times half of the capacity for 10 s (minutes)."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),

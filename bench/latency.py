@@ -13,8 +13,8 @@ its own. The two take turns: while one gets events the other one is idle. `behin
 the worker is the worse one.
 
 The burst is ten times half of the capacity for 10 s, before and after which there is half of the capacity.
-`least_s` is how long the backlog at its end takes at full capacity while that goes on to come; `drained_s`
-and `recovered_s` count from that moment, too.
+`at_capacity_s` is how long the backlog at its end takes at the capacity while that goes on to come;
+`drained_s` and `recovered_s` count from that moment, too.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _burst(side: Side, traffic: Traffic, capacity: float) -> dict[str, Any]:
         "sent_per_s": round((ended.sent - begun.sent) / (ended.at_us - begun.at_us) * 1e6),
         "events": sent,
         "backlog": backlog,
-        "least_s": round(backlog / (capacity - half), 1),
+        "at_capacity_s": round(backlog / (capacity - half), 1),
         "drained_s": figures.drained_s(sent_us, appended_us, ended.at_us),
         "recovered_s": figures.recovered_s(sent_us, appended_us, ended.at_us),
         "lost": sent - min(done["classified"] - before["classified"], sent - side.uncommitted()),
