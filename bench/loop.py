@@ -26,7 +26,7 @@ import torch
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 from streams.adapters.kafka.client import LOG, client_config, producer_config
-from streams.adapters.kafka.history import PastRecord
+from streams.adapters.kafka.history import PastRecord, past_record
 from streams.adapters.kafka.topics import topic_id
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.telemetry import TelemetryDecoder
@@ -163,8 +163,7 @@ class Loop:
 def _record(message: Message) -> PastRecord:
     if message.error() is not None:
         raise KafkaException(message.error())
-    _, at_ms = message.timestamp()
-    return PastRecord(message.offset(), at_ms, message.key(), message.value(), message.headers() or ())
+    return past_record(message)
 
 
 def _serve(loop: Loop, settings: Settings) -> None:
