@@ -85,9 +85,7 @@ class Traffic:
         """A file for senders of so many events: the feed, or its beginning where that is enough."""
         path = self._folder / f"{share}-{events:.0f}"
         if not path.exists():
-            feed = self.feed(share)
-            some = slice(max(math.ceil(events), 1))
-            write_pool(path, Feed(feed.rows[some], feed.device[some], feed.event_time_us[some]))
+            write_pool(path, self.feed(share).first(max(math.ceil(events), 1)))
         return path
 
 
@@ -143,8 +141,9 @@ def _flat_out(name: str, parts: Parts, traffic: Traffic, events: int) -> tuple[K
     """Start this side on a backlog; events a second that it makes of it, its first tenth left out."""
     feed, sent = traffic.feed(FLAT_SHARE), 0
     while sent < events:
-        send(parts.settings, feed)
-        sent += len(feed)
+        some = feed.first(events - sent)
+        send(parts.settings, some)
+        sent += len(some)
     process = _started(name, parts)
     process.wait_ready()
     begun, ended = wait_for(process, int(sent * WARM)), wait_for(process, sent)

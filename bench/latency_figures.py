@@ -23,6 +23,13 @@ _LEAST: Final = 20
 """Alerts without which a window says nothing."""
 _SAMPLES: Final = 1250
 """Attacks wanted of each rate; some of them are judged normal, and 1,000 alerts are to be left for p99."""
+_HEADS: Final = {
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "cpu_cores": "cores",
+    "events_per_turn": "a turn",
+}
 _SHARES: Final = (0.02, 0.8)
 
 
@@ -86,7 +93,9 @@ def recovered_s(sent_us: Times, appended_us: Times, burst_end_us: int) -> float 
 def tables(result: Mapping[str, Any]) -> list[Table]:
     """For people: a line a rate, the loop's figures below the worker's where both ran; then the rest."""
     sides, names = result["sides"], ("alerts", *MORE_IS_WORSE, "events_per_turn")
-    table = Table("events/s", "attacks", "", *(name.replace("_", " ") for name in names))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("events/s", "attacks", "", *(_HEADS.get(name, name) for name in names)):
+        table.add_column(head, no_wrap=True, justify="right" if head else "left")
     if len(sides) > 1:
         table.caption = "* worse than the loop"
     for rate in result["rates"]:
@@ -107,4 +116,6 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
-    return "-" if value is None else f"{value:,}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else str(value)

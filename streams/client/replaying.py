@@ -34,6 +34,10 @@ class Feed:
     def __len__(self) -> int:
         return len(self.device)
 
+    def first(self, count: int) -> Feed:
+        """As many of its first events, or all."""
+        return Feed(self.rows[:count], self.device[:count], self.event_time_us[:count])
+
 
 def device_name(number: int) -> str:
     """The id of a replay's device, counted from 0."""

@@ -323,10 +323,11 @@ def test_people_get_a_line_a_rate_and_see_where_the_worker_is_behind(beside: boo
         "idle_cpu_cores": 0.01,
         "burst": {"drained_s": None, "lost": 0},
     }
-    console = Console(width=110, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(*figures.tables(result))
     shown = console.export_text()
     assert "5,000" in shown
-    assert "1,234.5" in shown
+    assert "1,234 " in shown
     assert "20,000" in shown
+    assert "…" not in shown, "a terminal of 80 columns is enough"
     assert ("1.5*" in shown) == beside
