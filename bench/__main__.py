@@ -1,13 +1,11 @@
-"""`python -m bench parity | pipeline | devices | reload | kills | faults | scaling | soak | explain`.
-
-`--help` on each says what it measures.
-"""
+"""The benches: `python -m bench --help` lists them, and `--help` on each says what it measures."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +50,34 @@ def pipeline(
     from bench.pipeline import Load, measure
 
     _print(measure(data, Load(events, devices, attack_share), latency_s), as_json)
+
+
+class Beside(StrEnum):
+    LOOP = "loop"
+
+
+@app.command()
+def latency(  # noqa: PLR0917  # options are arguments
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    seconds: float = typer.Option(20.0, min=1.0, help="Seconds at each rate, after a warm-up of 3."),
+    devices: int = typer.Option(10_000, min=1, help="Devices they come from."),
+    flat_out: int = typer.Option(200_000, min=10_000, help="Events from which the capacity is taken."),
+    beside: Beside | None = typer.Option(None, help="loop: a plain confluent-kafka loop in the same run."),
+    burst: bool = typer.Option(True, help="Also ten times half of the capacity for 10 s (minutes)."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Latency and CPU of one worker at five rates up to half of its capacity; at rest; out of a burst."""
+    from bench.latency import Plan, measure
+    from bench.latency_figures import tables
+
+    plan = Plan(seconds, devices, flat_out, beside is Beside.LOOP, burst)
+    result = measure(data, plan, lambda line: print(line, file=sys.stderr, flush=True))
+    if as_json:
+        _print(result, as_json)
+        return
+    from rich.console import Console
+
+    Console().print(*tables(result))
 
 
 @app.command()
@@ -154,6 +180,18 @@ def explain(
     from bench.explain import measure
 
     _print(measure(data, model, per_type), as_json)
+
+
+@app.command()
+def model(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    model: str = typer.Option("kdd99@champion", help="name@alias or name/version, of those that ship."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Microseconds of CPU that a turn of 1 to 4,096 events costs the model, and its parts."""
+    from bench.model_cost import measure
+
+    _print(measure(data, model), as_json)
 
 
 @app.command()

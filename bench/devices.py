@@ -17,13 +17,16 @@ from streams.adapters.redis.windows import RedisWindows
 from streams.client.replaying import Feed, device_name
 from streams.codec.ingest.kdd import read_rows
 from streams.core.events import Source
-from streams.core.features import Rows
-from streams.core.windows import WIDTH, in_order, unpack
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
+from streams.core.windows import WIDTH, WindowLayout, in_order
+
+LAYOUT = WindowLayout(KDD99)
 
 
 def measure(data: Path, devices: int, events_each: int, cache_mib: int) -> dict[str, Any]:
     """Send `events_each` events of each device, device after device in turn, and look at what is kept."""
-    file = read_rows(data).rows
+    file = read_rows(data, KDD99).rows
     place = np.arange(devices * events_each)
     feed = Feed(file[place % len(file)], place % devices, START_US + STEP_US * place)
     began_s = time.monotonic()
@@ -60,11 +63,11 @@ def _wrong_windows(parts: Parts, feed: Feed, devices: int, events_each: int) -> 
     rows: Rows = feed.rows.reshape(events_each, devices)  # event i of every device, then event i + 1
     names = [device_name(number) for number in range(devices)]
     wrong = np.ones(devices, bool)
-    with RedisWindows(settings.redis_url, settings.topic_prefix, 3600, 10) as store:
+    with RedisWindows(LAYOUT, settings.redis_url, settings.topic_prefix, 3600, 10) as store:
         for partition in range(parts.telemetry_partitions):
             source = Source(topic, life, partition)
-            values = store.load(source, names)
-            windows = unpack(values, source)
+            (values,) = store.load([(source, names)])
+            windows = LAYOUT.unpack(values, source)
             for number, held in enumerate(in_order(windows)):
                 if values[number] is not None:
                     expected = np.ascontiguousarray(rows[-WIDTH:, number])

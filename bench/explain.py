@@ -15,9 +15,9 @@ import torch
 from bench.gradients import integrated_gradients
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import KddRows, read_rows
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
-from streams.model.explanation import COLUMNS, Explainer, Shares
+from streams.model.explanation import Explainer, Shares
 from streams.training.windows import windows
 
 TOP: Final = 5
@@ -42,7 +42,7 @@ def measure(data: Path, model: str, per_type: int) -> dict[str, Any]:
     """Agreement over alerts of every attack type alike, and microseconds an alert."""
     torch.set_num_threads(1)
     detector = open_store("").load(model)
-    found = alerts(detector, read_rows(data), per_type)
+    found = alerts(detector, read_rows(data, detector.table), per_type)
     explainer = Explainer(detector)
 
     def by_occlusion(of: Alerts) -> Shares:
@@ -88,7 +88,7 @@ def agreement(shares: Shares, reference: Floats) -> dict[str, Any]:
     """Means over alerts, of the parts' sizes: shares (N, 41), (N, W - 1) against (N, 41 + W - 1)."""
     ours = np.abs(np.concatenate((shares.columns, shares.events), 1))
     theirs = np.abs(reference)
-    features = len(COLUMNS)
+    features = shares.columns.shape[1]
     return {
         "top_5_features_in_common": _in_common(ours[:, :features], theirs[:, :features]),
         "top_5_in_common": _in_common(ours, theirs),

@@ -9,6 +9,7 @@ import numpy as np
 
 from streams.adapters.kafka.telemetry import TelemetrySender
 from streams.client.replaying import Feed, device_name
+from streams.core.kdd99 import KDD99
 from streams.settings import Settings
 
 START_US: Final = 1_700_000_000_000_000
@@ -18,7 +19,7 @@ _AT_ONCE: Final = 5_000
 
 def send(settings: Settings, feed: Feed) -> None:
     """Send all flat out; return when all are on the broker."""
-    with TelemetrySender(settings) as sender:
+    with TelemetrySender(settings, KDD99) as sender:
         for start in range(0, len(feed), _AT_ONCE):
             block = slice(start, start + _AT_ONCE)
             sender.send(_names(feed, block), feed.event_time_us[block], feed.rows[block])
@@ -26,7 +27,7 @@ def send(settings: Settings, feed: Feed) -> None:
 
 def send_paced(settings: Settings, feed: Feed, events_per_s: float) -> None:
     """Send at a rate, in steps of 10 ms; event times are the wall clock's at sending."""
-    with TelemetrySender(settings) as sender:
+    with TelemetrySender(settings, KDD99) as sender:
         begun_s, sent = time.monotonic(), 0
         while sent < len(feed):
             due = min(int((time.monotonic() - begun_s) * events_per_s), len(feed))

@@ -13,6 +13,7 @@ import numpy as np
 
 from streams.adapters.kafka.telemetry import TelemetrySender
 from streams.client.replaying import Feed, device_name
+from streams.core.kdd99 import KDD99
 from streams.settings import Settings
 
 _STEP_S: Final = 0.01
@@ -52,7 +53,7 @@ class Flow:
 
     def _send(self) -> None:
         feed, begun_s = self._feed, time.monotonic()
-        with TelemetrySender(self._settings) as sender:
+        with TelemetrySender(self._settings, KDD99) as sender:
             while not self._end.wait(_STEP_S):
                 due = int((time.monotonic() - begun_s) * self._rate)
                 place = np.arange(self.sent, due) % len(feed)

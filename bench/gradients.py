@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.model.detector import Detector
-from streams.model.explanation import KEY_COLUMNS, usual_event
+from streams.model.explanation import key_columns, usual_event
 from streams.model.network import GRU, KEYS, VAE, Features, Network, OneHotLinear, novelty
 
 STEPS = 32
@@ -72,7 +72,7 @@ def _present(
     )
     odd = novelty(score, parameters.score_floor, parameters.score_threshold)
     hidden = F.relu(network.numbers(scaled) + _layer(network.symbols, columns, here, there))
-    along = columns[:, None, KEY_COLUMNS]  # (S, 1, K)
+    along = columns[:, None, key_columns(detector.table)]  # (S, 1, K)
     keys = earlier[:, -KEYS:]
     shared = torch.lerp((keys == usual.keys).float(), (keys == own.keys).float(), along)
     ones = torch.ones(len(columns), KEYS)

@@ -30,6 +30,7 @@ from bench.reload_figures import percentiles
 from bench.slow_store import SlowStore, slow_store
 from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
 from streams.client.replaying import Feed
+from streams.core.kdd99 import KDD99
 from streams.embedded.workers import WorkerProcess
 from streams.model.gate import standard_rows
 
@@ -158,7 +159,7 @@ class _Strike:
 
 
 def _feed() -> Feed:
-    rows = standard_rows(20 * DEVICES)
+    rows = standard_rows(KDD99, 20 * DEVICES)
     return Feed(rows, np.arange(len(rows)) % DEVICES, np.zeros(len(rows), np.int64))
 
 

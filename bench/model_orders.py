@@ -8,11 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-
 from bench.parts import Parts
-from streams.adapters.kafka.client import LOG, client_config
+from streams.adapters.kafka.client import Config
 from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.reading import Reader
 from streams.adapters.store.models import open_store
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.core.events import Message
@@ -47,9 +46,9 @@ class Orders:
     def __init__(self, parts: Parts) -> None:
         self._topics = parts.topics
         self._publisher = KafkaPublisher(parts.settings)
-        config = {"group.id": "bench", "fetch.wait.max.ms": 10, "isolation.level": "read_committed"}
-        self._consumer = Consumer({**client_config(parts.settings), **config}, logger=LOG)
-        self._consumer.assign([TopicPartition(self._topics.model_status, 0, OFFSET_BEGINNING)])
+        own: Config = {"group.id": "bench", "fetch.wait.max.ms": 10}
+        self._reader = Reader(parts.settings, "reading what the workers say", own)
+        self._reader.assign(self._reader.places([self._topics.model_status]))
 
     def __enter__(self) -> Self:
         self._publisher.__enter__()
@@ -58,7 +57,7 @@ class Orders:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._consumer.close()
+        self._reader.close()
         self._publisher.__exit__(kind, exc, trace)
 
     def send(self, command: ModelCommand) -> None:
@@ -68,9 +67,9 @@ class Orders:
         """Hand every new status to `enough` until it says so. Raises Unavailable if that takes too long."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            message = self._consumer.poll(0.1)
-            if message is not None and not message.error() and enough(decode_status(message.value())):
-                return
+            for message in self._reader.take(1, 0.1):  # one: the next call is to see those after it
+                if enough(decode_status(message.value())):
+                    return
             if time.monotonic() > deadline_s:
                 raise Unavailable(f"waiting for {what}: nothing within {timeout_s:g} s")
 

@@ -23,6 +23,7 @@ from streams.client.replaying import feed_of, interleaved
 from streams.codec.ingest.kdd import read_rows, segment_starts
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
+from streams.core.kdd99 import KDD99
 from streams.core.topics import NORMAL, Topics
 from streams.training.evaluate import evaluate_rows
 
@@ -55,7 +56,7 @@ class Found:
 
 def measure(data: Path, devices: int, workers: int, limit: int) -> dict[str, Any]:
     """Run it, and count where stream and evaluation differ."""
-    rows = read_rows(data).rows
+    rows = read_rows(data, KDD99).rows
     rows = rows[:limit] if limit else rows
     began_s = time.monotonic()
     with started(publish_classified="true") as parts:

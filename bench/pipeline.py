@@ -25,11 +25,15 @@ from streams.codec.ingest.kdd import read_rows
 from streams.codec.output.alerts import decode_alert
 from streams.core import windows as sequence
 from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.kdd99 import KDD99
 from streams.core.topics import NORMAL
+from streams.core.windows import WindowLayout
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.model.detector import Detector
 from streams.pipeline.detection import STAGES
+
+LAYOUT = WindowLayout(KDD99)
 
 WARM: Final = 0.1
 """Share of the events before the rate is taken: imports, first fetches and cold windows."""
@@ -69,7 +73,7 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
         peak_rss_kib = worker.figures()["peak_rss_kib"]
         worker.stop()
         detector = open_store(parts.settings.model_store).load(parts.settings.model)
-        bare = bare_model(detector, feed, round(flat["events_per_chunk"]), parts.settings.torch_threads)
+        bare = bare_model(detector, feed, round(flat["events_per_turn"]), parts.settings.torch_threads)
     return {
         "events": load.events,
         "devices": load.devices,
@@ -85,7 +89,7 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
 
 def mixed(data: Path, load: Load) -> Feed:
     """Runs of the file's rows, in order of capture for each device, a share of them attacks."""
-    file = read_rows(data)
+    file = read_rows(data, KDD99)
     is_attack = np.array([label != NORMAL for label in file.labels])[file.label]
     row, device = mix(is_attack, load.events, load.devices, load.attack_share, seed=1)
     return Feed(file.rows[row], device, START_US + STEP_US * np.arange(load.events))
@@ -109,10 +113,10 @@ def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> floa
             feed.rows[start : start + chunk],
         )
         names, place = np.unique(device, return_inverse=True)
-        windows = sequence.blank(len(names), source)
-        windows["head"]["count"] = sequence.WIDTH
+        windows = LAYOUT.blank(len(names), source)
+        windows["head"]["count"] = LAYOUT.width
         step = sequence.advance(windows, place, events, idle_us=2**60)
-        ring = np.zeros((len(names) * sequence.WIDTH, detector.latent_size), np.float32)
+        ring = np.zeros((len(names) * LAYOUT.width, detector.latent_size), np.float32)
         batches.append((events.rows, ring, step.index, step.valid))
     rates = []
     for _ in range(3):
@@ -132,7 +136,7 @@ def _flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
     process = (end["process_cpu_ns"] - begin["process_cpu_ns"]) / counted / 1000
     return {
         "events_per_s": round(counted / (end["at_s"] - begin["at_s"])),
-        "events_per_chunk": round(counted / (end["chunks"] - begin["chunks"])),
+        "events_per_turn": round(counted / (end["turns"] - begin["turns"])),
         "stages_us": {
             "poll": round(process - sum(stages.values()), 2),
             **{name: round(value, 2) for name, value in stages.items()},

@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
-    epilog="Settings come from AUTODEEP_* variables; the README lists them.",
+    epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
 )
 for command in (demo, worker, replay, explain):
     app.command()(command)

@@ -1,6 +1,6 @@
 """Every setting, read from the environment once, into one frozen value.
 
-The README's table of settings is generated from here: `python -m streams.settings`.
+The table in docs/settings.md is generated from here: `python -m streams.settings`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,18 @@ class Settings:
     )
     window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))
     chunk_max_records: int = _setting(
-        4096, "Most records of one partition that are worked on at once", _at_least(64, int)
+        4096, "Most records, of all partitions together, that are worked on at once", _at_least(64, int)
+    )
+    linger_ms: float = _setting(
+        50.0,
+        "Milliseconds between two turns at least, so that more arrives for each; a full turn does not wait",
+        _at_least(0, float),
+    )
+    fetch_max_wait_ms: int = _setting(
+        500,
+        "Milliseconds that a broker waits where there is nothing to read; one that answers no sooner when "
+        "something arrives (librdkafka's mock cluster) needs few",
+        _at_least(1, int),
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
     new_devices_per_s: int = _setting(
@@ -134,12 +145,12 @@ class Settings:
     )
     stop_timeout_s: float = _setting(
         25.0,
-        "Seconds that a stop may take; then the worker ends as it is, and its chunks are read again",
+        "Seconds that a stop may take; then the worker ends as it is, and its turns are read again",
         _at_least(0.1, float),
     )
     stuck_timeout_s: float = _setting(
         300.0,
-        "Seconds without progress, chunks being under way and nothing away, after which a worker ends "
+        "Seconds without progress, turns being under way and nothing away, after which a worker ends "
         "itself; 0: never",
         _at_least(0, float),
     )
@@ -194,7 +205,7 @@ def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
 
 
 def markdown() -> str:
-    """The table of settings, as the README shows it."""
+    """The table of settings, as docs/settings.md shows it."""
     lines = ["| variable | default | what it does |", "| --- | --- | --- |"]
     for field in dataclasses.fields(Settings):
         default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)

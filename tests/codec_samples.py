@@ -14,7 +14,7 @@ import numpy as np
 from streams.codec.avro import framing, schemas
 from streams.codec.avro.schemas import Schema
 from streams.core.events import Decoded, Header
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC
+from streams.core.kdd99 import KDD99
 
 CURRENT = schemas.load("ConnectionRecord")
 
@@ -32,9 +32,9 @@ def fields(device_id: str = "camera-1", seed: int = 0, **changed: Any) -> dict[s
     """One ConnectionRecord as a dict, its numbers drawn from `seed`."""
     rng = np.random.default_rng(seed)
     record: dict[str, Any] = {"device_id": device_id, "event_time_us": 1_700_000_000_000_000 + seed}
-    for column in SYMBOLIC:
+    for column in KDD99.symbolic:
         record[column.name] = str(rng.choice(column.symbols))
-    for number in NUMERIC:
+    for number in KDD99.numeric:
         record[number.name] = (
             float(np.float32(rng.random())) if number.is_rate else int(rng.integers(0, 300) ** 2)
         )
@@ -91,6 +91,6 @@ def seen(decoded: Decoded) -> dict[int, tuple[int, int, str, bytes]]:
 def expected_row(record: Mapping[str, Any]) -> tuple[list[float], list[int]]:
     """Numbers and codes of a record, computed the plain way."""
     return (
-        [float(np.float32(record[name])) for name in NUMERIC_NAMES],
-        [column.code(record[column.name]) for column in SYMBOLIC],
+        [float(np.float32(record[name])) for name in KDD99.numeric_names],
+        [column.code(record[column.name]) for column in KDD99.symbolic],
     )

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Source
-from streams.core.windows import WINDOW, Index, Windows
+from streams.core.windows import HEAD
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
-from streams.pipeline.ports import Mark, Reach, Saved
+from streams.pipeline.ports import Mark, Save, Saved
 
 
 class FakeWindows:
@@ -21,20 +21,19 @@ class FakeWindows:
         self.marks: dict[tuple[str, int], tuple[bytes, Mark]] = {}
         self.away = 0  # how many calls fail before the next one succeeds
 
-    def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
+    def load(self, wanted: Sequence[tuple[Source, Sequence[str]]]) -> list[list[bytes | None]]:
         self._answer()
-        return [self.values.get((source.topic, source.partition, device)) for device in devices]
+        return [
+            [self.values.get((source.topic, source.partition, device)) for device in devices]
+            for source, devices in wanted
+        ]
 
-    def save(
-        self,
-        source: Source,
-        devices: Sequence[str],
-        based_on: Index,
-        windows: Windows,
-        added: Index,
-        reach: Reach | None = None,
-    ) -> npt.NDArray[np.uint8]:
+    def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         self._answer()
+        return [self._save(save) for save in saves]
+
+    def _save(self, save: Save) -> npt.NDArray[np.uint8]:
+        source, devices, reach = save.source, save.devices, save.reach
         saved = np.zeros(len(devices), np.uint8)
         life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
         reached = reach is not None and life == source.topic_id.bytes and mark.through >= reach.follows
@@ -42,11 +41,11 @@ class FakeWindows:
             return np.full(len(devices), Saved.NO_MARK, np.uint8)
         for i, device in enumerate(devices):
             key = (source.topic, source.partition, device)
-            window = windows[i]
+            window = save.windows[i]
             if key in self.values:
-                head = np.frombuffer(self.values[key], WINDOW)[0]["head"]
+                head = np.frombuffer(self.values[key][: HEAD.itemsize], HEAD)[0]
                 same_life = (head["topic_id"] == window["head"]["topic_id"]).all()
-                newer = head["offset"] > window["head"]["offset"] and head["offset"] != based_on[i]
+                newer = head["offset"] > window["head"]["offset"] and head["offset"] != save.based_on[i]
                 if same_life and newer:
                     saved[i] = Saved.NEWER_STORED
                     continue

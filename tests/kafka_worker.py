@@ -1,7 +1,7 @@
-"""A tiny Faust app on the chunked transport, run as a process: writes down what each poll held.
+"""A tiny Faust app on the chunked transport, run as a process: writes down what each chunk held.
 
-One line per poll on a file: topic, partition, first offset, last offset, end offset, number of records, and
-the values when they are short. The line is written before the acknowledgement, as an alert would be.
+One line per chunk on a file: topic, partition, first offset, last offset, end offset, number of records, and
+the headers of the first. The line is written before the acknowledgement, as an alert would be.
 """
 
 from __future__ import annotations
@@ -14,33 +14,42 @@ from typing import Any
 
 import faust
 
-from streams.adapters.kafka.faust_app import app_settings, poll_topic
+from streams.adapters.kafka.faust_app import app_settings, chunk_topic
+from streams.adapters.kafka.transport import ChunkedApp, Wishes
+from streams.core.events import Chunk
 from streams.settings import Settings
+
+
+def line_of(chunk: Chunk) -> str:
+    line: dict[str, Any] = {
+        "topic": chunk.source.topic,
+        "partition": chunk.source.partition,
+        "first": chunk.first_offset,
+        "last": chunk.last_offset,
+        "end": chunk.end_offset,
+        "count": len(chunk.records),
+        "headers": [[name, (value or b"").decode()] for name, value in chunk.records[0].headers],
+    }
+    return json.dumps(line) + "\n"
 
 
 def main(servers: str, group: str, topic: str, out: str, most: str, pause_s: str = "0") -> None:
     settings = Settings(
         kafka_servers=servers, group=group, chunk_max_records=int(most), commit_interval_s=0.1, web_port=0
     )
-    app = faust.App(group, **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0})
+    app = ChunkedApp(
+        group, Wishes(), **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0}
+    )
     lines = Path(out).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # open as long as the process
 
-    @app.agent(poll_topic(app, topic), name="note")
-    async def note(polls: Any) -> None:
-        async for poll in polls:
-            first, last = poll.records[0], poll.records[-1]
-            line: dict[str, Any] = {
-                "topic": poll.topic,
-                "partition": poll.partition,
-                "first": first.offset,
-                "last": last.offset,
-                "end": poll.end_offset,
-                "count": len(poll.records),
-                "headers": [[name, (value or b"").decode()] for name, value in first.headers],
-            }
-            lines.write(json.dumps(line) + "\n")
-            if float(pause_s):
-                await asyncio.sleep(float(pause_s))
+    @app.agent(chunk_topic(app, topic), name="note")
+    async def note(stream: Any) -> None:
+        async for chunks in stream.noack():
+            for chunk in chunks:
+                lines.write(line_of(chunk))
+                if float(pause_s):
+                    await asyncio.sleep(float(pause_s))
+                app.consumer.acknowledge(chunk.source, chunk.last_offset)
 
     worker = faust.Worker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
     worker.execute_from_commandline()

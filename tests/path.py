@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message, Producer
 
+from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.core.topics import Topics
 from streams.embedded.workers import WorkerProcess
@@ -68,33 +69,16 @@ class TestedPath:
 
     def read(self, topics: Sequence[str], enough: Callable[[list[Message]], bool]) -> list[Message]:
         """Everything on these topics, from the beginning, until there is enough of it."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.settings.kafka_servers,
-                "group.id": f"test-{uuid4().hex}",
-                "enable.auto.commit": False,
-                "fetch.message.max.bytes": 4_000_000,
-            }
-        )
         found: list[Message] = []
         deadline_s = time.monotonic() + DEADLINE_S
-        try:
-            metadata = consumer.list_topics(timeout=10).topics
-            consumer.assign(
-                [
-                    TopicPartition(topic, partition, OFFSET_BEGINNING)
-                    for topic in topics
-                    for partition in metadata[topic].partitions
-                ]
-            )
+        with Reader(self.settings, "reading", {"fetch.message.max.bytes": 4_000_000}) as reader:
+            reader.assign(reader.places(topics))
             while not enough(found):
                 late = time.monotonic() > deadline_s
                 dead = self.workers and all(worker.exit_code is not None for worker in self.workers)
                 if late or dead:
                     raise AssertionError(f"{len(found)} records so far\n{self.logs()}")
-                found += [message for message in consumer.consume(500, timeout=0.2) if not message.error()]
-        finally:
-            consumer.close()
+                found += reader.take()
         return found
 
 

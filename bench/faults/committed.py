@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
-
-from streams.adapters.kafka.client import LOG, client_config
+from streams.adapters.kafka.reading import Reader
 from streams.settings import Settings
 
 _ASK_S: Final = 10.0
@@ -14,23 +13,13 @@ _ASK_S: Final = 10.0
 
 def committed(settings: Settings, topic: str) -> dict[int, int]:
     """Partition to the group's committed offset, 0 where there is none. Joins nothing."""
-    consumer = Consumer({**client_config(settings), "group.id": settings.group}, logger=LOG)
-    try:
-        partitions = consumer.list_topics(topic, timeout=_ASK_S).topics[topic].partitions
-        places = [TopicPartition(topic, partition) for partition in partitions]
-        return {place.partition: max(place.offset, 0) for place in consumer.committed(places, timeout=_ASK_S)}
-    finally:
-        consumer.close()
+    asking = replace(settings, network_timeout_s=_ASK_S)
+    with Reader(asking, "asking how far the group is", {"group.id": settings.group}) as reader:
+        return {one.partition: max(one.offset, 0) for one in reader.committed(reader.places([topic]))}
 
 
 def ends(settings: Settings, topic: str) -> dict[int, int]:
     """Partition to the offset that its next record will have."""
-    consumer = Consumer({**client_config(settings), "group.id": "bench"}, logger=LOG)
-    try:
-        partitions = consumer.list_topics(topic, timeout=_ASK_S).topics[topic].partitions
-        return {
-            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ASK_S)[1]
-            for partition in partitions
-        }
-    finally:
-        consumer.close()
+    asking = replace(settings, network_timeout_s=_ASK_S)
+    with Reader(asking, "asking where a topic ends", {"group.id": "bench"}) as reader:
+        return {one.partition: one.offset for one in reader.at_end(reader.places([topic]))}

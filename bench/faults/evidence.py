@@ -17,8 +17,11 @@ from bench.faults.strikes import Diary
 from bench.output import to_the_end
 from streams.adapters.store.models import open_store
 from streams.codec.output.alerts import decode_alert
-from streams.core.windows import WIDTH, WINDOW
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout
 from streams.errors import DataError
+
+LAYOUT = WindowLayout(KDD99)
 
 Found = Mapping[Place, tuple[Record, int]]
 """Each record of the input where it stands, and when (microseconds) the broker appended it; 0: not known."""
@@ -120,9 +123,9 @@ def _stored(servers: Servers, events: Sequence[Event], present: int) -> dict[tup
 
 def _unrolled(value: bytes | None) -> Stored | None:
     """A packed window, oldest row first, read by the layout alone (docs/wire.md)."""
-    if value is None or len(value) != WINDOW.itemsize:
+    if value is None or len(value) != LAYOUT.dtype.itemsize:
         return None
-    window = np.frombuffer(value, WINDOW)[0]
+    window = np.frombuffer(value, LAYOUT.dtype)[0]
     head, count = window["head"], int(window["head"]["count"])
     ring = [row.tobytes() for row in window["rows"]]
     first = int(head["next"]) - count

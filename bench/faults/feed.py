@@ -14,7 +14,8 @@ from bench.feed import START_US
 from streams.client.replaying import Feed, device_name, mix
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC, Rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.model.gate import standard_rows
 
 DEVICES: Final = 60
@@ -51,11 +52,11 @@ class Record:
 def feed(data: Path | None, events: int, seed: int) -> Feed:
     """Events of DEVICES devices in turn; without a file, rows that are drawn."""
     if data is None:
-        rows, device = standard_rows(events), np.arange(events, dtype=np.int64) % DEVICES
-        counts = np.array([not number.is_rate for number in NUMERIC])
+        rows, device = standard_rows(KDD99, events), np.arange(events, dtype=np.int64) % DEVICES
+        counts = np.array([not number.is_rate for number in KDD99.numeric])
         rows["numbers"][:, counts] = np.floor(rows["numbers"][:, counts])  # as they travel
     else:
-        read = read_rows(data)
+        read = read_rows(data, KDD99)
         is_attack = read.label != read.labels.index("normal")
         order, device = mix(is_attack, events, DEVICES, _ATTACK_SHARE, seed)
         rows = read.rows[order]
@@ -71,7 +72,7 @@ def feed(data: Path | None, events: int, seed: int) -> Feed:
 def records(source: Feed, block: Sequence[int], first_serial: int) -> list[Record]:
     """The events at these places as records."""
     names = [device_name(int(source.device[place])) for place in block]
-    values = encode_connections(names, source.event_time_us[list(block)], source.rows[list(block)])
+    values = encode_connections(KDD99, names, source.event_time_us[list(block)], source.rows[list(block)])
     return [
         Record(first_serial + i, name.encode(), value, place)
         for i, (name, value, place) in enumerate(zip(names, values, block, strict=True))
@@ -80,7 +81,7 @@ def records(source: Feed, block: Sequence[int], first_serial: int) -> list[Recor
 
 def poisoned(poison: Poison, serial: int, row: Rows, device: str) -> Record:
     """One poison record, on the partition of a device that speaks as well. `row` (1,) is a good one."""
-    (good,) = encode_connections([device], [START_US], row)
+    (good,) = encode_connections(KDD99, [device], [START_US], row)
     key: bytes | None = device.encode()
     value = {
         Poison.EMPTY: b"",

@@ -1,12 +1,14 @@
-"""`python -m bench.faults.flawed_worker RECORDS`: a worker whose pipeline raises once it took up so many."""
+"""`python -m bench.faults.flawed_worker RECORDS`: a worker whose detection raises once it took up so many."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from streams.__main__ import main
 from streams.core.events import Chunk
-from streams.pipeline.detection import Computed, Pipeline
+from streams.pipeline.conveyor import Begun
+from streams.pipeline.detection import Computed, Detection
 
 
 class Unforeseen(Exception):
@@ -14,17 +16,17 @@ class Unforeseen(Exception):
 
 
 def spoil(after_records: int) -> None:
-    """From now on this process's pipelines compute so many records, and then raise."""
-    sound, left = Pipeline.compute, after_records
+    """From now on this process's detection computes so many records, and then raises."""
+    sound, left = Detection.begin, after_records
 
-    def compute(self: Pipeline, chunk: Chunk) -> Computed:
+    def begin(self: Detection, chunks: Sequence[Chunk]) -> Begun[Computed]:
         nonlocal left
-        left -= len(chunk.records)
+        left -= sum(len(chunk.records) for chunk in chunks)
         if left < 0:
             raise Unforeseen(f"after {after_records} records")
-        return sound(self, chunk)
+        return sound(self, chunks)
 
-    Pipeline.compute = compute  # type: ignore[method-assign]
+    Detection.begin = begin  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

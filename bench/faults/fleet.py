@@ -81,7 +81,8 @@ class Fleet:
         deadline_s = time.monotonic() + _START_S
         while True:
             shares = [worker.figures().get("partitions") for worker in self.workers]
-            if None not in shares and sum(len(share or ()) for share in shares) == partitions:
+            held = sum(len(numbers) for share in shares for numbers in (share or {}).values())
+            if None not in shares and held == partitions:
                 return
             if time.monotonic() > deadline_s:
                 raise Unavailable(f"the workers share {shares} after {_START_S:g} s:\n{self.log_tails()}")

@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import KafkaException
-
 from bench.faults.case import Law
 from bench.faults.committed import committed, ends
 from bench.faults.course import Strikes
@@ -31,6 +29,7 @@ from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
 from bench.faults.strikes import Diary, Stage, Struck
 from streams.adapters.kafka.topics import topic_id
+from streams.errors import BrokerUnavailable
 
 EVENTS_PER_S: Final = 200.0
 STANDSTILL_S: Final = 90.0
@@ -80,7 +79,7 @@ def wait_done(servers: Servers) -> None:
             done = committed(servers.settings, servers.topics.telemetry)
             if done == ends(servers.settings, servers.topics.telemetry):
                 return
-        except KafkaException:
+        except BrokerUnavailable:
             done = last
         if done != last:
             last, last_s = done, time.monotonic()

@@ -53,8 +53,6 @@ def kdd99(
     out: Path | None = _OUT,
     baselines: bool = _BASELINES,
     as_json: bool = _JSON,
-    release: str = typer.Option("", help="Write the model with these figures in its card to this store."),
-    readings: int = typer.Option(1, min=1, help="With --release: how often the test file was read for it."),
 ) -> None:
     """Figures on KDD'99's official test file, or on a file in its format that --data names.
 
@@ -62,20 +60,18 @@ def kdd99(
 
         autodeep evaluate kdd99 --data data --json
 
-        autodeep evaluate kdd99 --data data --model kdd99/1 --model kdd99/2 --out report
+        autodeep evaluate kdd99 --data data --model kdd99/8 --model kdd99/9 --out report
 
+    `autodeep models release` writes a model with such figures in its card.
     Exit codes: 2 the data or the model cannot be used.
     """
     from streams.evaluation import protocols
 
-    console = _console()
-    models = _models(model, store, run_dir)
+    console = progress_console()
+    models = stored_models(model, store, run_dir)
     folder = _folder(out, "kdd99", as_json)
-    found = protocols.kdd99(models, data, _scope(console, folder, baselines, devices))
+    found = protocols.kdd99(models, data, study_scope(console, folder, baselines, devices))
     _conclude(console, found, folder, as_json)
-    if release:
-        _release(models[0], data, devices, (release, readings), found)
-        console.print(f"{models[0].detector.identity.name} with these figures written to {release}")
 
 
 @app.command("nsl-kdd")
@@ -103,11 +99,11 @@ def nsl_kdd(
     """
     from streams.evaluation import protocols
 
-    console = _console()
+    console = progress_console()
     folder = _folder(out, "nsl-kdd", as_json)
-    scope = _scope(console, folder, baselines)
+    scope = study_scope(console, folder, baselines)
     if model:
-        found = protocols.nsl_kdd(_models(model, store, run_dir), data, scope)
+        found = protocols.nsl_kdd(stored_models(model, store, run_dir), data, scope)
     else:
         training = _training(console, "nsl-kdd", steps, folder)
         found = protocols.nsl_kdd_trained(protocols.parsed_seeds(seeds), data, training, scope)
@@ -134,10 +130,10 @@ def paper(
     """
     from streams.evaluation import protocols
 
-    console = _console()
+    console = progress_console()
     folder = _folder(out, "paper", as_json)
     training = _training(console, "paper", steps, folder)
-    scope = _scope(console, folder, baselines)
+    scope = study_scope(console, folder, baselines)
     found = protocols.paper(protocols.parsed_seeds(seeds), data, training, scope)
     _conclude(console, found, folder, as_json)
 
@@ -163,14 +159,14 @@ def own_file(
     """
     from streams.evaluation import protocols
 
-    console = _console()
+    console = progress_console()
     folder = _folder(out, "file", as_json)
-    scope = _scope(console, folder, baselines, devices)
-    found = protocols.own_file(_models(model, store, run_dir), path, train, scope)
+    scope = study_scope(console, folder, baselines, devices)
+    found = protocols.own_file(stored_models(model, store, run_dir), path, train, scope)
     _conclude(console, found, folder, as_json)
 
 
-def _console() -> Console:
+def progress_console() -> Console:
     """Progress goes to stderr; and nothing is computed before what computes is here."""
     import torch
     from rich.console import Console
@@ -182,7 +178,7 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _models(model: list[str] | None, store: str, run_dir: list[Path] | None) -> list[Stored]:
+def stored_models(model: list[str] | None, store: str, run_dir: list[Path] | None) -> list[Stored]:
     """The models with their manifests. A model that cannot be used is a wrong option here: exit code 2."""
     from streams.adapters.store.models import open_store, shipped
     from streams.errors import ModelRejected, SettingsError
@@ -208,7 +204,7 @@ def _folder(out: Path | None, protocol: str, as_json: bool) -> Path | None:
     return out or Path("evaluation") / protocol
 
 
-def _scope(console: Console, folder: Path | None, baselines: bool, devices: int = 1) -> Scope:
+def study_scope(console: Console, folder: Path | None, baselines: bool, devices: int = 1) -> Scope:
     from streams.evaluation.study import Scope
 
     return Scope(
@@ -226,6 +222,7 @@ def _teller(console: Console) -> Any:
 def _training(console: Console, protocol: str, steps: int, folder: Path | None) -> Training:
     import dataclasses
 
+    from streams.core.kdd99 import KDD99
     from streams.evaluation.training import Training
     from streams.training.plan import Plan
 
@@ -237,7 +234,7 @@ def _training(console: Console, protocol: str, steps: int, folder: Path | None) 
             classifier_steps=min(plan.classifier_steps, steps),
         )
     runs = (folder or Path("evaluation") / protocol) / "runs"
-    return Training(plan, runs, _teller(console))
+    return Training(plan, runs, _teller(console), KDD99)
 
 
 def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_json: bool) -> None:
@@ -256,30 +253,3 @@ def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_j
         typer.echo(json.dumps(found, allow_nan=False))
     else:
         print_study(Console(), found)
-
-
-def _release(
-    model: Stored, data: Path, devices: int, reading: tuple[str, int], study: dict[str, Any]
-) -> None:
-    """The same tensors again, with what the reading of the test file gave; several models' spread too."""
-    import dataclasses
-
-    from streams.adapters.store.models import open_store
-    from streams.codec.ingest.kdd import read_rows
-    from streams.training import sources
-    from streams.training.card import Reading, model_card
-    from streams.training.evaluate import evaluate
-    from streams.training.metrics import figures_from
-
-    target, readings = reading
-    path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.test)
-    found = evaluate(model.detector, read_rows(path), devices)
-    name, version = model.detector.identity.name, model.detector.identity.version
-    training, metrics = model.manifest["training"], model.manifest["metrics"]
-    held_out, seeds = figures_from(metrics["held_out"]), study if study["seeds"] > 1 else None
-    card = model_card(name, version, training, held_out, Reading(found, readings), seeds)
-    test = {**dataclasses.asdict(found), "readings": readings}
-    del test["digest"], test["model"]  # of the draft: the released manifest has a digest of its own
-    open_store(target).save(
-        model.detector, name, version, {"training": training, "metrics": {**metrics, "test": test}}, card
-    )

@@ -55,7 +55,7 @@ def explain(
         detector = open_store(store).load(model)
     except ModelRejected as exc:
         raise SettingsError(str(exc)) from exc
-    found = _explained(detector, read_rows(file, labelled=False), file, row)
+    found = _explained(detector, read_rows(file, detector.table, labelled=False), file, row)
     typer.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines(most)))
 
 
@@ -134,15 +134,15 @@ class _Found:
 
     def _events(self) -> Iterator[str]:
         from streams.model.drivers import value_text
-        from streams.model.explanation import COLUMNS
 
         if not self.explanation.events:
             yield "no earlier events in the window"
             return
         yield _event(("earlier event", *_SHOWN_OF_EVENTS, "share"))
+        table = self.detector.table
         for place, share in enumerate(self.explanation.events):
-            row = self.read.rows[self.at[place]]
-            values = (value_text(row, COLUMNS.index(name)) for name in _SHOWN_OF_EVENTS)
+            row = self.read.rows[self.at[place]][None]  # (1,)
+            values = (value_text(table, row, table.names.index(name)) for name in _SHOWN_OF_EVENTS)
             yield _event((f"line {self.line(place)}", *values, _percent(share)))
 
 
@@ -152,7 +152,6 @@ def _explained(detector: Detector, read: KddRows, file: Path, line: int) -> _Fou
 
     from streams.errors import DataError
     from streams.model.drivers import explanations
-    from streams.model.explanation import COLUMNS
     from streams.training.windows import windows
 
     places = np.flatnonzero(read.line == line)
@@ -167,7 +166,8 @@ def _explained(detector: Detector, read: KddRows, file: Path, line: int) -> _Fou
     rows = read.rows[index]
     places_of = np.arange(rows.size).reshape(rows.shape)
     found = detector.classify(detector.encode(rows.reshape(-1)), places_of, valid)
-    (explanation,) = explanations(detector, (rows, valid), found.verdict, found.closest, len(COLUMNS))
+    most = len(detector.table.names)
+    (explanation,) = explanations(detector, (rows, valid), found.verdict, found.closest, most)
     return _Found(detector, read, file.name, index[0][valid[0]].tolist(), found, explanation)
 
 

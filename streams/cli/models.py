@@ -1,4 +1,4 @@
-"""`autodeep models`: what a model store holds, and what goes in. For promote, see models_orders.py."""
+"""`autodeep models`: what a model store holds, and what goes in. promote, shadow, release: models_*.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from streams.cli.models_challenge import canary, dismiss, report, shadow
 from streams.cli.models_orders import promote, rollback
+from streams.cli.models_release import release
 
 app = typer.Typer(no_args_is_help=True, help="The model store, and which model serves.")
 
@@ -20,7 +21,7 @@ _TRUST_KEY = typer.Option(
 )
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
-for _command in (promote, rollback, shadow, canary, dismiss, report):
+for _command in (promote, rollback, shadow, canary, dismiss, report, release):
     app.command()(_command)
 
 

@@ -75,6 +75,7 @@ def _send(settings: Settings, feed: Feed, rate: float) -> int:
 
     from streams.adapters.kafka.telemetry import TelemetrySender
     from streams.client.replaying import device_name
+    from streams.core.kdd99 import KDD99
 
     names = [device_name(number) for number in feed.device.tolist()]
     per_s = TextColumn("{task.fields[per_s]:,.0f}/s")
@@ -82,7 +83,7 @@ def _send(settings: Settings, feed: Feed, rate: float) -> int:
     began_s, sent = time.monotonic(), 0
     with (
         Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
-        TelemetrySender(settings) as sender,
+        TelemetrySender(settings, KDD99) as sender,
     ):
         task = progress.add_task("send", total=len(feed), per_s=0.0)
         while sent < len(feed):
@@ -106,9 +107,10 @@ def _feed(file: Path, devices: int, rate: float, limit: int, mixed: tuple[float,
 
     from streams.client.replaying import Feed, feed_of, mix
     from streams.codec.ingest.kdd import read_rows
+    from streams.core.kdd99 import KDD99
     from streams.core.topics import NORMAL
 
-    read = read_rows(file)
+    read = read_rows(file, KDD99)
     start_us, step_us = time.time_ns() // 1000, round(1e6 / rate) if rate else 1_000
     share, seed = mixed
     if share == -1:

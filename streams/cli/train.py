@@ -172,6 +172,7 @@ def _prepare(
 ) -> tuple[TrainingSet, npt.NDArray[np.bool_], Origin]:
     """The cleansed training set, its held-out rows, and where it came from."""
     from streams.codec.ingest.kdd import read_rows
+    from streams.core.kdd99 import KDD99
     from streams.training import sources
     from streams.training.dataset import TAXONOMIES, cleanse, held_out
     from streams.training.record import Origin
@@ -181,7 +182,7 @@ def _prepare(
     digest = sources.text_digest(path)
     if digest != data_set.train.sha256:
         console.print(f"[yellow]{path} is not the published file; its digest goes into the manifest")
-    training_set = cleanse(read_rows(path), TAXONOMIES[order.taxonomy])
+    training_set = cleanse(read_rows(path, KDD99), TAXONOMIES[order.taxonomy])
     _print_cleansing(console, training_set.cleansing)
     return training_set, held_out(training_set, plan.seed), Origin(order.command, path.name, digest)
 

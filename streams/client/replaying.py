@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.ingest.kdd import segment_starts
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.errors import DataError
 
 Index = npt.NDArray[np.int64]
@@ -33,6 +33,10 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.device)
+
+    def first(self, count: int) -> Feed:
+        """As many of its first events, or all."""
+        return Feed(self.rows[:count], self.device[:count], self.event_time_us[:count])
 
 
 def device_name(number: int) -> str:

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import io
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 import fastavro
 
 from streams.codec.avro import datum, framing, schemas
+from streams.codec.plain import is_int64, is_number, is_plain, is_text, shown
 from streams.errors import DataError
 
 MODEL_COMMAND: Final = "ModelCommand"
@@ -97,6 +97,14 @@ class ModelState:
     command_id: str = ""
     preparing: ModelRef | None = None
     switches: tuple[Switch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the topics say: the newest state, None before the first, and the commands decided so far."""
+
+    state: ModelState | None = None
+    decided: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +219,8 @@ def decode_status(value: bytes | None) -> ModelStatus:
     if not isinstance(fields, dict):
         raise ModelMessageUnreadable("the status is JSON, but no object")
     figures = fields.get("figures", {})
-    if not isinstance(figures, dict):
-        raise ModelMessageUnreadable("the status's figures are no object")
+    if not isinstance(figures, dict) or not is_plain(figures):
+        raise ModelMessageUnreadable("the status's figures are no object of numbers and texts")
     typed = {name: _typed(name, fields.get(name), wanted) for name, wanted in _STATUS.items()}
     return ModelStatus(**typed, figures=figures)
 
@@ -236,13 +244,12 @@ def _typed(name: str, value: object, wanted: type | tuple[str, ...]) -> Any:
     if isinstance(wanted, tuple):
         good = isinstance(value, str) and value in wanted
     elif wanted is str:
-        good = isinstance(value, str)
+        good = is_text(value)
     else:
-        kinds = (int, float) if wanted is float else int
-        good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        good = is_number(value) if wanted is float else is_int64(value)
     if not good:
         expected = " or ".join(wanted) if isinstance(wanted, tuple) else wanted.__name__
-        raise ModelMessageUnreadable(f"the status's {name} is {ascii(value)[:60]}, not {expected}")
+        raise ModelMessageUnreadable(f"the status's {name} is {shown(value)}, not {expected}")
     return float(value) if wanted is float else value  # type: ignore[arg-type]
 
 
@@ -258,6 +265,11 @@ def _encode(name: str, message: ModelCommand | ModelState | Disagreement) -> byt
     return out.getvalue()
 
 
+@functools.cache
+def _writers(name: str) -> Mapping[bytes, schemas.Schema]:
+    return schemas.by_fingerprint((*schemas.history(name), schemas.load(name)))
+
+
 def _decode(name: str, value: bytes | None) -> dict[str, Any]:
     """The fields of a record, with the schema's defaults for those that an older writer did not know."""
     if not value:
@@ -265,15 +277,14 @@ def _decode(name: str, value: bytes | None) -> dict[str, Any]:
     if value[: len(framing.SINGLE_OBJECT_MAGIC)] != framing.SINGLE_OBJECT_MAGIC:
         raise ModelMessageUnreadable(f"no {name}: the value begins with {value[:2].hex(' ')}, not c3 01")
     current = schemas.load(name)
-    known = schemas.by_fingerprint((*schemas.history(name), current))
     fingerprint = value[len(framing.SINGLE_OBJECT_MAGIC) : framing.SINGLE_OBJECT_SIZE]
-    writer = known.get(fingerprint)
+    writer = _writers(name).get(fingerprint)
     if writer is None:
         raise ModelMessageUnreadable(
             f"no {name} schema has the fingerprint {fingerprint.hex()}; a newer writer?"
         )
     try:
-        values, end = datum.compile_reader(writer.canonical)(value, framing.SINGLE_OBJECT_SIZE)
+        values, end = datum.reader_of(writer)(value, framing.SINGLE_OBJECT_SIZE)
     except datum.Unreadable as exc:
         raise ModelMessageUnreadable(f"no {name}: {exc.detail}") from exc
     if end != len(value):

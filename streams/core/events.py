@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
+from streams.core.timers import NO_WATERMARK, watermark_after
 
 NO_TOPIC_ID: Final = uuid.UUID(int=0)
 """Stands where a broker gives topics no id (librdkafka's mock cluster, Kafka before 2.8)."""
 
 Header = tuple[str, bytes | None]
+
+Partition = tuple[str, int]
+"""Topic and partition: what state in memory is kept by."""
 
 
 class RawRecord(Protocol):
@@ -42,15 +46,50 @@ class Source:
     topic_id: uuid.UUID
     partition: int
 
+    @property
+    def place(self) -> Partition:
+        """Whichever life it is."""
+        return self.topic, self.partition
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The records of one partition from one poll: the unit of work and of acknowledgement."""
+    """Consecutive records of one partition, at least one."""
 
     source: Source
     records: Sequence[RawRecord]
     end_offset: int
     """The partition's high watermark when the chunk was read: one past its last offset."""
+    watermark_ms: int = NO_WATERMARK
+    """The largest Kafka timestamp of the partition's records before the chunk (`core/timers.py`)."""
+
+    @property
+    def first_offset(self) -> int:
+        return self.records[0].offset
+
+    @property
+    def last_offset(self) -> int:
+        return self.records[-1].offset
+
+    @property
+    def lag_records(self) -> int:
+        """Offsets of the partition beyond this chunk when it was read."""
+        return self.end_offset - self.last_offset - 1
+
+    def cut(self, count: int) -> tuple[Chunk, Chunk | None]:
+        """The first `count` records (at least 1), and the rest: None where nothing is left."""
+        if count >= len(self.records):
+            return self, None
+        head = replace(self, records=self.records[:count])
+        return head, replace(self, records=self.records[count:], watermark_ms=head.watermark_after_ms)
+
+    def joined(self, later: Chunk) -> Chunk:
+        """With the chunk that was read next of the same life of the partition."""
+        return replace(self, records=[*self.records, *later.records], end_offset=later.end_offset)
+
+    @property
+    def watermark_after_ms(self) -> int:
+        return watermark_after(self.watermark_ms, (record.timestamp for record in self.records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +101,8 @@ class Events:
     event_time_us: npt.NDArray[np.int64]  # (N,) microseconds since the epoch
     device_id: list[str]  # N
     rows: Rows  # (N,)
+    context: Sequence[Mapping[str, str] | None] | None = None  # N; None where no event has any
+    """What each event carries beside its features, for whoever reads its alert. No model sees it."""
 
     def __len__(self) -> int:
         return len(self.device_id)
@@ -69,9 +110,14 @@ class Events:
     def only(self, mask: npt.NDArray[np.bool_]) -> Events:
         """Those of the mask (N,)."""
         kept = np.flatnonzero(mask)
-        device_id = [self.device_id[i] for i in kept.tolist()]
+        places = kept.tolist()
         return Events(
-            self.position[kept], self.offset[kept], self.event_time_us[kept], device_id, self.rows[kept]
+            position=self.position[kept],
+            offset=self.offset[kept],
+            event_time_us=self.event_time_us[kept],
+            device_id=[self.device_id[i] for i in places],
+            rows=self.rows[kept],
+            context=None if self.context is None else [self.context[i] for i in places],
         )
 
 

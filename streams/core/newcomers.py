@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.events import Chunk, Events, Reason, Rejected
+from streams.core.events import Events, Partition, Reason, Rejected
 from streams.core.windows import Index
 
 BURST_S: Final = 10
@@ -79,18 +79,19 @@ class Newcomers:
 
     def __init__(self, per_s: int) -> None:
         self._per_s = per_s
-        self._buckets: dict[int, Bucket] = {}
+        self._buckets: dict[Partition, Bucket] = {}
 
-    def admit(self, chunk: Chunk, events: Events, device: Index, is_new: Mask) -> Mask:
-        """Which events (N,) are let in; `device` (N,) says whose each is, `is_new` (D,) who is new."""
+    def admit(self, partition: Partition, times_ms: Sequence[int], device: Index, is_new: Mask) -> Mask:
+        """Which of a partition's events (N,) are let in.
+
+        `times_ms` N are Kafka's timestamps, `device` (N,) says whose each is, `is_new` (D,) who is new.
+        """
         asking = np.flatnonzero(is_new[device]) if self._per_s else np.zeros(0, np.int64)  # (M,)
-        admitted = np.ones(len(events), bool)
+        admitted = np.ones(len(device), bool)
         if not len(asking):
             return admitted
-        times_ms = [chunk.records[i].timestamp for i in events.position[asking].tolist()]
-        partition = chunk.source.partition
-        bucket = self._buckets.get(partition) or full(self._per_s, times_ms[0])
-        arrivals = list(zip(device[asking].tolist(), times_ms, strict=True))
+        bucket = self._buckets.get(partition) or full(self._per_s, times_ms[int(asking[0])])
+        arrivals = [(int(device[i]), times_ms[i]) for i in asking.tolist()]
         self._buckets[partition], admitted[asking] = admit(bucket, self._per_s, arrivals, is_new)
         return admitted
 
@@ -103,6 +104,6 @@ class Newcomers:
         positions = events.position[~admitted].tolist()
         return [Rejected(position, Reason.NEW_DEVICE_LIMIT, detail) for position in positions]
 
-    def forget(self, partition: int) -> None:
+    def forget(self, partition: Partition) -> None:
         """The partition was revoked. Whoever owns it next begins with a full bucket."""
         self._buckets.pop(partition, None)

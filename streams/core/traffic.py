@@ -35,8 +35,6 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final, TypeVar, cast
 
-from streams.core.features import NUMERIC_NAMES
-
 SYN_ERRORS: Final = frozenset({"S0", "S1", "S2", "S3", "SH"})
 REJ_ERRORS: Final = frozenset({"REJ", "RSTO", "RSTOS0", "RSTR"})
 
@@ -75,7 +73,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The 19 derived features, in the feature table's order, each under its KDD'99 name."""
+    """The 19 derived features, under their KDD'99 names: the last numbers of KDD'99's table, in its order."""
 
     count: int
     srv_count: int
@@ -98,14 +96,12 @@ class Traffic:
     dst_host_srv_rerror_rate: float
 
     def values(self) -> tuple[float, ...]:
-        """The 19 numbers, as they stand in `numbers[FIRST_COLUMN:]` of a row."""
+        """The 19 numbers in the order of NAMES."""
         return cast("tuple[float, ...]", _VALUES(self))
 
 
-_NAMES: Final = tuple(field.name for field in fields(Traffic))
-_VALUES: Final[Any] = attrgetter(*_NAMES)
-FIRST_COLUMN: Final = NUMERIC_NAMES.index(_NAMES[0])
-"""Where the derived features begin among the numbers of a row; they go to its end."""
+NAMES: Final = tuple(field.name for field in fields(Traffic))
+_VALUES: Final[Any] = attrgetter(*NAMES)
 
 
 def within(then_us: int, now_us: int, span_us: int) -> bool:

@@ -1,8 +1,8 @@
 """Sequence windows: the last W events of each device, in arrival order, as the BiGRU reads them.
 
-A window is a header and a ring of W rows. `advance` is pure: windows and a chunk's events in, the windows
-after it out, together with the index by which every event finds its own past. Raw features are kept, so a
-new model can read any window at once.
+A window is a header and a ring of W rows of a feature table; a `WindowLayout` says which table and how many.
+`advance` is pure: windows and a chunk's events in, the windows after it out, together with the index by which
+every event finds its own past. Raw features are kept, so a new model can read any window at once.
 
     device A, W = 4     ring  a3 a4 a1 a2      next = 2, count = 4     (oldest a1, newest a4)
     the chunk brings    a5, a6
@@ -17,19 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import NO_TOPIC_ID, Events, Source
-from streams.core.features import ROW, TABLE_DIGEST, Rows
+from streams.core.tables import FeatureTable, Rows
 
 WIDTH: Final = 16
-"""W: how many events a window holds, the present one included."""
+"""W, where nothing else is said: how many events a window holds, the present one included."""
 
 LAYOUT: Final = 1
-"""Version of the packed value; a window of another layout is not read."""
+"""Version of the header and of how a ring follows it; a window of another layout is not read."""
 
 HEAD: Final = np.dtype(
     [
@@ -45,41 +46,66 @@ HEAD: Final = np.dtype(
         ("event_time_us", "<i8"),  # of the last event applied
     ]
 )
-WINDOW: Final = np.dtype([("head", HEAD), ("rows", ROW, (WIDTH,))])
-"""One device's packed window, 48 + 16 * 156 = 2,544 bytes: what Redis holds is exactly this."""
+_WIDEST: Final = int(np.iinfo("<u2").max)
 
-Windows = npt.NDArray[np.void]  # (D,) of WINDOW
+Windows = npt.NDArray[np.void]  # (D,) of a layout's `dtype`
 Index = npt.NDArray[np.int64]
 
-_TABLE: Final = np.frombuffer(TABLE_DIGEST[:4], np.uint8)
+
+@dataclass(frozen=True)
+class WindowLayout:
+    """Windows of `width` rows of this table. Raises ValueError for a width that is none."""
+
+    table: FeatureTable
+    width: int = WIDTH
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= _WIDEST:
+            raise ValueError(f"a window holds 1 to {_WIDEST} events, not {self.width}")
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.void]:
+        """One device's packed window: what Redis holds is exactly this.
+
+        Of 16 rows of KDD'99's table, 48 + 16 * 156 = 2,544 bytes.
+        """
+        return np.dtype([("head", HEAD), ("rows", self.table.row, (self.width,))])
+
+    def blank(self, n: int, source: Source) -> Windows:
+        """`n` empty windows (n,) of devices of this partition: no rows, no offset applied yet."""
+        windows = np.zeros(n, self.dtype)
+        head = windows["head"]
+        head["layout"] = LAYOUT
+        head["width"] = self.width
+        head["table"] = self._stamp
+        head["topic_id"] = np.frombuffer(source.topic_id.bytes, np.uint8)
+        head["partition"] = source.partition
+        head["offset"] = -1
+        return windows
+
+    def unpack(self, values: Sequence[bytes | None], source: Source) -> Windows:
+        """Stored values, None where there is none, as windows (D,).
+
+        A value of another layout, width or feature table cannot be read by this code and counts as none.
+        """
+        windows = self.blank(len(values), source)
+        for i, value in enumerate(values):
+            if value is not None and len(value) == self.dtype.itemsize:
+                stored = np.frombuffer(value, self.dtype)[0]
+                head = stored["head"]
+                mine = head["layout"] == LAYOUT and head["width"] == self.width
+                if mine and (head["table"] == self._stamp).all():
+                    windows[i] = stored
+        return windows
+
+    @cached_property
+    def _stamp(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.table.digest[: HEAD["table"].itemsize], np.uint8)
 
 
-def blank(n: int, source: Source) -> Windows:
-    """`n` empty windows (n,) of devices of this partition: no rows, no offset applied yet."""
-    windows = np.zeros(n, WINDOW)
-    head = windows["head"]
-    head["layout"] = LAYOUT
-    head["width"] = WIDTH
-    head["table"] = _TABLE
-    head["topic_id"] = np.frombuffer(source.topic_id.bytes, np.uint8)
-    head["partition"] = source.partition
-    head["offset"] = -1
-    return windows
-
-
-def unpack(values: list[bytes | None], source: Source) -> Windows:
-    """Stored values, None where there is none, as windows (D,).
-
-    A value of another layout, width or feature table cannot be read by this code and counts as none.
-    """
-    windows = blank(len(values), source)
-    for i, value in enumerate(values):
-        if value is not None and len(value) == WINDOW.itemsize:
-            stored = np.frombuffer(value, WINDOW)[0]
-            head = stored["head"]
-            if head["layout"] == LAYOUT and head["width"] == WIDTH and (head["table"] == _TABLE).all():
-                windows[i] = stored
-    return windows
+def width_of(windows: Windows) -> int:
+    """W: how many rows each of these windows (D,) has room for."""
+    return int(windows.dtype["rows"].shape[0])
 
 
 def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArray[np.bool_]:
@@ -93,6 +119,23 @@ def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArr
     if source.topic_id == NO_TOPIC_ID:
         same &= head["offset"] < end_offset
     return np.asarray(same)
+
+
+def are_of_these_lives(windows: Windows, sources: Sequence[Source], bounds: Sequence[int]) -> bool:
+    """Whether all windows (D,) certainly are of the present lives of their partitions.
+
+    Those of `sources[i]` stand between `bounds[i]` and `bounds[i + 1]`. Of a topic without an id it is never
+    certain.
+    """
+    topic_id = sources[0].topic_id
+    if topic_id == NO_TOPIC_ID or any(source.topic_id != topic_id for source in sources):
+        return False
+    head = windows["head"]
+    partition = np.repeat([source.partition for source in sources], np.diff(bounds))  # (D,)
+    same = (head["topic_id"] == np.frombuffer(topic_id.bytes, np.uint8)).all() and (
+        head["partition"] == partition
+    ).all()
+    return bool(same)
 
 
 def numbered(device_ids: Sequence[str]) -> tuple[list[str], Index]:
@@ -131,12 +174,12 @@ def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:
 
     `owner` (A,) is the device of each applied event, `chosen` (E,) the devices, ascending.
     """
-    devices, events = len(step.windows), len(step.applied)
+    devices, events, width = len(step.windows), len(step.applied), width_of(step.windows)
     kept = np.isin(owner, chosen)  # (A,)
-    place = np.zeros(devices * WIDTH + events, np.int64)  # on the tape -> on the tape of the part
-    rings = chosen[:, None] * WIDTH + np.arange(WIDTH)  # (E, W)
+    place = np.zeros(devices * width + events, np.int64)  # on the tape -> on the tape of the part
+    rings = chosen[:, None] * width + np.arange(width)  # (E, W)
     place[rings.reshape(-1)] = np.arange(rings.size)
-    place[devices * WIDTH + np.flatnonzero(kept)] = rings.size + np.arange(int(kept.sum()))
+    place[devices * width + np.flatnonzero(kept)] = rings.size + np.arange(int(kept.sum()))
     return Advance(
         applied=step.applied[kept],
         index=place[step.index[kept]],
@@ -162,22 +205,22 @@ def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Ad
     first = (np.cumsum(added) - added)[d]  # (A,) where the device's events begin in this order
     start = _starts(windows, d, first, events.event_time_us[applied][order], idle_us)
 
-    head = windows["head"]
-    lag = np.arange(WIDTH - 1, -1, -1)  # (W,) oldest first
+    head, width = windows["head"], width_of(windows)
+    lag = np.arange(width - 1, -1, -1)  # (W,) oldest first
     at = place[:, None] - lag  # (A, W) in the device's order; below `first` lies the ring
     in_ring = at < first[:, None]
-    ring = (head["next"].astype(np.int64)[d][:, None] + at - first[:, None]) % WIDTH
-    tape_new = len(windows) * WIDTH + order[np.maximum(at, 0)]
-    index = np.where(in_ring, d[:, None] * WIDTH + ring, tape_new)
+    ring = (head["next"].astype(np.int64)[d][:, None] + at - first[:, None]) % width
+    tape_new = len(windows) * width + order[np.maximum(at, 0)]
+    index = np.where(in_ring, d[:, None] * width + ring, tape_new)
     valid = at >= start[:, None]
 
     rank = place - first
-    ring_place = d * WIDTH + (head["next"].astype(np.int64)[d] + rank) % WIDTH
-    stays = rank >= added[d] - WIDTH
+    ring_place = d * width + (head["next"].astype(np.int64)[d] + rank) % width
+    stays = rank >= added[d] - width
     after = _after(windows, events, applied[order], d, place + 1 - start)
     flat = after["rows"].reshape(-1).copy()
     flat[ring_place[stays]] = events.rows[applied[order][stays]]
-    after["rows"] = flat.reshape(-1, WIDTH)
+    after["rows"] = flat.reshape(-1, width)
 
     arrival = np.argsort(order)  # back from device order to arrival order
     return Advance(applied, index[arrival], valid[arrival], after, added, ring_place[arrival], stays[arrival])
@@ -203,9 +246,9 @@ def _after(windows: Windows, events: Events, applied: Index, d: Index, length: I
     last = np.flatnonzero(np.append(d[1:] != d[:-1], True))  # the last event of each device touched
     touched = d[last]
     added = np.diff(last, prepend=-1)
-    head = after["head"]
-    head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % WIDTH
-    head["count"][touched] = np.minimum(length[last], WIDTH)
+    head, width = after["head"], width_of(after)
+    head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % width
+    head["count"][touched] = np.minimum(length[last], width)
     head["offset"][touched] = events.offset[applied[last]]
     head["event_time_us"][touched] = events.event_time_us[applied[last]]
     return after
@@ -213,10 +256,8 @@ def _after(windows: Windows, events: Events, applied: Index, d: Index, length: I
 
 def in_order(windows: Windows) -> list[Rows]:
     """Each window's rows, oldest first: how a person, or a test, reads them."""
+    width = width_of(windows)
     return [
-        window["rows"][(int(window["head"]["next"]) - np.arange(int(window["head"]["count"]), 0, -1)) % WIDTH]
+        window["rows"][(int(window["head"]["next"]) - np.arange(int(window["head"]["count"]), 0, -1)) % width]
         for window in windows
     ]
-
-
-assert WINDOW.itemsize == 2544  # within one 2,560-byte allocation of Redis, its string header included

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Alert
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Simulation
 from streams.demo.view import View, alerted, buried, served, ticked

@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
-from streams.core.traffic import FIRST_COLUMN, KDD_FILE_CONNECTIONS, Spans, TrafficWindows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import FeatureTable, Rows
+from streams.core.traffic import KDD_FILE_CONNECTIONS, NAMES, Spans, TrafficWindows
 from streams.demo.attacks import ATTACKS, Attack, Stage
 from streams.demo.habits import A_SECOND_US, Flow, device_ids, kind_of, ordinary_flows
 from streams.errors import SettingsError
@@ -26,8 +27,10 @@ WARM_UP_S: Final = 60
 NORMAL: Final = "normal"
 NO_EPISODE: Final = -1
 
-_CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in SYMBOLIC)
-_PLACE: Final = {name: place for place, name in enumerate(NUMERIC_NAMES)}
+_CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in KDD99.symbolic)
+_DERIVED: Final = KDD99.numeric_names.index(NAMES[0])
+"""Where the derived features begin among the numbers of a row; they go to its end."""
+_PLACE: Final = {name: place for place, name in enumerate(KDD99.numeric_names)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Simulation:
     rows: Rows  # (N,)
     truth: list[str]  # "normal" or the episode's class
     episode: npt.NDArray[np.int64]  # (N,) place in `episodes`, or NO_EPISODE
+    table: FeatureTable = KDD99
+    """What the rows are of: the fleet is one of KDD'99's sensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def simulate(seconds: float, seed: int, start_us: int) -> Simulation:
         episodes=episodes,
         device_id=[event.device_id for event in events],
         event_time_us=_apart(np.array([event.flow.connection.ended_us for event in events], np.int64)),
-        rows=pack_rows(numbers[first:], _codes(events)),
+        rows=KDD99.pack(numbers[first:], _codes(events)),
         truth=[NORMAL if event.episode < 0 else episodes[event.episode].truth for event in events],
         episode=np.array([event.episode for event in events], np.int64),
     )
@@ -132,13 +137,13 @@ def _numbers(events: list[_Event]) -> npt.NDArray[np.float32]:
     """(M, 38) from M events of all devices in order of time; each device has its own windows."""
     spans = Spans(connections=KDD_FILE_CONNECTIONS)
     windows = {device: TrafficWindows(spans) for device in device_ids()}
-    numbers = np.zeros((len(events), len(NUMERIC)), np.float32)
+    numbers = np.zeros((len(events), len(KDD99.numeric)), np.float32)
     for row, event in zip(numbers, events, strict=True):
         flow = event.flow
         row[:3] = flow.duration_s, flow.src_bytes, flow.dst_bytes
         for name, value in flow.content.items():
             row[_PLACE[name]] = value
-        row[FIRST_COLUMN:] = windows[event.device_id].advance(flow.connection).values()
+        row[_DERIVED:] = windows[event.device_id].advance(flow.connection).values()
     return numbers
 
 
@@ -151,4 +156,4 @@ def _codes(events: list[_Event]) -> npt.NDArray[np.uint8]:
             for flow in (event.flow for event in events)
         ],
         np.uint8,
-    ).reshape(-1, len(SYMBOLIC))
+    ).reshape(-1, len(KDD99.symbolic))

@@ -19,6 +19,7 @@ from streams.adapters.kafka.client import LOG, client_config, where
 from streams.adapters.kafka.telemetry import TelemetrySender
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
 from streams.codec.output.alerts import decode_alert
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.demo.change import Promotion, versions
 from streams.demo.play import Heard
@@ -125,7 +126,7 @@ def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
         settings = Settings.from_environment(environment)
         _make_topics(settings, embedded=not kafka_servers)
         worker = parts.enter_context(WorkerProcess(environment, folder / "worker.log"))
-        sender = TelemetrySender(settings)
+        sender = TelemetrySender(settings, KDD99)
         reader = Reader(settings)
         parts.callback(reader.close)
         reader.begin()
@@ -149,6 +150,7 @@ def _environment(servers: str, redis: str, prefix: str, *, embedded: bool) -> di
     }
     if embedded:
         ours["KAFKA_SECURITY"] = "PLAINTEXT"
+        ours["FETCH_MAX_WAIT_MS"] = "20"  # the mock cluster answers no sooner when something arrives
     return {**_inherited(os.environ, tuple(ours)), **{PREFIX + name: text for name, text in ours.items()}}
 
 

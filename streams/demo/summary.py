@@ -12,7 +12,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.core.features import SYMBOLIC
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.demo.ledger import NO_VERDICT, Ledger
 from streams.demo.simulator import Episode
@@ -205,8 +204,10 @@ def _differing(ledger: Ledger) -> int:
 
 
 def _by_service(ledger: Ledger, places: Sequence[int]) -> dict[str, int]:
-    names = ("unknown", *SYMBOLIC[1].symbols)
-    codes = ledger.simulation.rows["codes"][places, 1].tolist() if places else []
+    table = ledger.simulation.table
+    service = table.key_places.service
+    names = ("unknown", *table.symbolic[service].symbols)
+    codes = ledger.simulation.rows["codes"][places, service].tolist() if places else []
     return dict(Counter(names[code] for code in codes).most_common())
 
 

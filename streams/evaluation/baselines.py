@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.ingest.kdd import KddRows
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.evaluation.measure import Case
 from streams.evaluation.splits import Split, Tell, of_classes, subset
 from streams.training.dataset import distinct_vectors

@@ -47,7 +47,7 @@ class Stored:
 
 def kdd99(models: Sequence[Stored], data: Path, scope: Scope) -> Json:
     """The official test file."""
-    split = splits.official(data)
+    split = splits.official(data, models[0].detector.table)
     found = _titled("kdd99", "Detection on KDD'99's official test file", models, split, scope)
     found["notes"].append("For comparison: the contest's winner reached 92.71 % at a cost of 0.2331.")
     return found
@@ -55,13 +55,15 @@ def kdd99(models: Sequence[Stored], data: Path, scope: Scope) -> Json:
 
 def own_file(models: Sequence[Stored], path: Path, training: Path | None, scope: Scope) -> Json:
     """A labelled file of the user's own."""
-    return _titled("file", f"Detection on {path.name}", models, splits.own_file(path, training), scope)
+    split = splits.own_file(path, training, models[0].detector.table)
+    return _titled("file", f"Detection on {path.name}", models, split, scope)
 
 
 def nsl_kdd(models: Sequence[Stored], data: Path, scope: Scope) -> Json:
     """KDDTest+, and KDDTest-21 beside it (`also`), with stored models."""
-    whole = splits.nsl_kdd(data, sources.NSL_KDD.test)
-    hard = splits.nsl_kdd(data, KDDTEST_21, whole)
+    table = models[0].detector.table
+    whole = splits.nsl_kdd(data, sources.NSL_KDD.test, table)
+    hard = splits.nsl_kdd(data, KDDTEST_21, table, whole)
     found = [_titled("nsl-kdd", "Detection on NSL-KDD", models, split, scope) for split in (whole, hard)]
     found[0]["notes"].append(
         "These models come from a store. What they were trained on stands in their cards; "
@@ -72,9 +74,9 @@ def nsl_kdd(models: Sequence[Stored], data: Path, scope: Scope) -> Json:
 
 def nsl_kdd_trained(seeds: Sequence[int], data: Path, training: Training, scope: Scope) -> Json:
     """KDDTest+ and KDDTest-21 with models trained on KDDTrain+ here, one for each seed."""
-    split = splits.nsl_kdd(data, sources.NSL_KDD.test)
+    split = splits.nsl_kdd(data, sources.NSL_KDD.test, training.table)
     trials = list(nsl_kdd_trials(split, seeds, training))
-    other = splits.nsl_kdd(data, KDDTEST_21, split)
+    other = splits.nsl_kdd(data, KDDTEST_21, training.table, split)
     beside = [dataclasses.replace(it, split=other) for it in trials]
     head = {"protocol": "nsl-kdd", "title": "Detection on NSL-KDD, trained on KDDTrain+"}
     return {**head, **study(trials, scope), "also": {"KDDTest-21": {**head, **study(beside, scope)}}}
@@ -83,7 +85,7 @@ def nsl_kdd_trained(seeds: Sequence[int], data: Path, training: Training, scope:
 def paper(seeds: Sequence[int], data: Path, training: Training, scope: Scope) -> Json:
     """The paper's protocol, trained and tested anew for each seed."""
     path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.train)
-    found = study(list(paper_trials(read_rows(path), seeds, training)), scope)
+    found = study(list(paper_trials(read_rows(path, training.table), seeds, training)), scope)
     head = {
         "protocol": "paper",
         "title": "The paper's protocol, repeated and questioned",

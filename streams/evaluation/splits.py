@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.ingest.kdd import CLASS_OF, TRAINING_ATTACKS, KddRows, classes_of, file_text, read_rows
+from streams.core.tables import FeatureTable
 from streams.errors import DataError
 from streams.model.detector import Detector
 from streams.training import sources
@@ -58,25 +60,25 @@ class Trial:
     log: tuple[Mapping[str, Any], ...] = ()  # records of the training run, oldest first
 
 
-def official(data: Path) -> Split:
+def official(data: Path, table: FeatureTable) -> Split:
     """KDD'99: the contest's labelled test file; the 10 % training file beside it where it is there."""
     path = data if data.is_file() else sources.find(data, sources.KDD99, sources.KDD99.test)
     return Split(
         name=f"KDD'99, official test file ({path.name})",
-        test=read_rows(path),
-        training=_training(data, sources.KDD99),
+        test=read_rows(path, table),
+        training=_training(data, sources.KDD99, table),
         tuned=f"{_NOTHING_HERE} Baselines are fitted on the 10 % training file.",
     )
 
 
-def nsl_kdd(data: Path, file: sources.DataFile, within: Split | None = None) -> Split:
+def nsl_kdd(data: Path, file: sources.DataFile, table: FeatureTable, within: Split | None = None) -> Split:
     """NSL-KDD: one of its test files, and KDDTrain+ beside it (that of `within`, where given)."""
     name = file.name.removesuffix(".txt.gz")
     training = within.training if within else None
     return Split(
         name=f"NSL-KDD, {name}",
-        test=read_rows(sources.find(data, sources.NSL_KDD, file)),
-        training=training or read_rows(sources.find(data, sources.NSL_KDD, sources.NSL_KDD.train)),
+        test=read_rows(sources.find(data, sources.NSL_KDD, file), table),
+        training=training or read_rows(sources.find(data, sources.NSL_KDD, sources.NSL_KDD.train), table),
         tuned=f"{_NOTHING_HERE} Baselines are fitted on KDDTrain+.",
         ordered=False,
         remark=_UNORDERED,
@@ -104,13 +106,13 @@ def paper(read: KddRows, seed: int) -> Split:
     )
 
 
-def own_file(path: Path, training: Path | None) -> Split:
+def own_file(path: Path, training: Path | None, table: FeatureTable) -> Split:
     """A labelled file of the user's own, in KDD'99's or NSL-KDD's format, rows in capture order.
 
     Raises DataError as `read_rows` does, and where the file mixes kinds of line ends.
     """
     refuse_mixed_line_ends(path)
-    read = read_rows(path)
+    read = read_rows(path, table)
     try:
         classes_of(read.labels)  # before anything is computed
     except DataError as exc:
@@ -118,7 +120,7 @@ def own_file(path: Path, training: Path | None) -> Split:
     return Split(
         name=f"{path.name}, a file of one's own",
         test=read,
-        training=read_rows(training) if training else None,
+        training=read_rows(training, table) if training else None,
         tuned=_NOTHING_HERE,
     )
 
@@ -136,10 +138,10 @@ def refuse_mixed_line_ends(path: Path) -> None:
         )
 
 
-def _training(data: Path, data_set: sources.DataSet) -> KddRows | None:
+def _training(data: Path, data_set: sources.DataSet, table: FeatureTable) -> KddRows | None:
     folder = data.parent if data.is_file() else data
     try:
-        return read_rows(sources.find(folder, data_set, data_set.train))
+        return read_rows(sources.find(folder, data_set, data_set.train), table)
     except DataError:
         return None
 
@@ -154,12 +156,12 @@ def of_classes(read: KddRows, classes: tuple[str, ...]) -> Mask:
 def subset(read: KddRows, mask: Mask) -> KddRows:
     """The rows of a mask, in order, with the labels that are left."""
     places, label = np.unique(read.label[mask], return_inverse=True)
-    return KddRows(
+    return dataclasses.replace(
+        read,
         rows=read.rows[mask],
         label=label.astype(np.int64),
         labels=tuple(read.labels[place] for place in places),
         line=read.line[mask],
-        left_out=read.left_out,
     )
 
 

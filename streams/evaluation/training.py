@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.codec.ingest.kdd import KddRows
+from streams.core.tables import FeatureTable
 from streams.evaluation import splits
 from streams.evaluation.splits import Split, Tell, Trial
 from streams.model.detector import Detector, Identity
@@ -25,6 +26,7 @@ class Training:
     plan: Plan
     folder: Path
     tell: Tell
+    table: FeatureTable
 
 
 def paper_trials(read: KddRows, seeds: Sequence[int], training: Training) -> Iterator[Trial]:

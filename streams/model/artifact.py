@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from streams.core.features import NUMERIC, SYMBOLIC, TABLE_DIGEST, Rows, pack_rows
+from streams.core.tables import FeatureTable, Rows
 from streams.core.topics import ATTACK_CLASSES, NORMAL
 from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected
@@ -27,6 +27,10 @@ from streams.model.detector import Detector, Identity, OperatingPoint, Parameter
 from streams.model.network import Architecture, Network
 
 FORMAT: Final = 3
+NETWORK: Final = "vae-bigru"
+"""The kind of network that this version has: a VAE and a bidirectional GRU, model/network.py."""
+_DEFAULT_TABLE: Final = "kdd99"
+"""Manifests that were written before there was another table or network name neither."""
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
 FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
@@ -48,14 +52,16 @@ def pack(
         "format": FORMAT,
         "name": name,
         "version": version,
-        "feature_table": TABLE_DIGEST.hex(),
-        "architecture": dataclasses.asdict(parameters.shape),
+        "network": NETWORK,
+        "table": detector.table.name,
+        "feature_table": detector.table.digest.hex(),
+        "architecture": _sizes(parameters.shape),
         "classes": parameters.classes,
         "cost": parameters.cost,
         "scaling": {"transform": "log(1 + x)", "low": parameters.low, "high": parameters.high},
         "vocabulary": {
             column.name: [column.symbols[code - 1] for code in codes if code]
-            for column, codes in zip(SYMBOLIC, parameters.seen_codes, strict=True)
+            for column, codes in zip(detector.table.symbolic, parameters.seen_codes, strict=True)
         },
         "novelty": {
             "floor": parameters.score_floor,
@@ -69,7 +75,7 @@ def pack(
             point: dataclasses.asdict(of) for point, of in parameters.operating_points.items()
         },
         "default": parameters.default_point,
-        **({"usual": to_manifest(parameters.usual)} if parameters.usual else {}),
+        **({"usual": to_manifest(detector.table, parameters.usual)} if parameters.usual else {}),
         "golden": _golden(detector),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -79,16 +85,16 @@ def pack(
     return {**files, MANIFEST: json.dumps(manifest, indent=1, allow_nan=False).encode()}
 
 
-def unpack(files: Mapping[str, bytes], where: str) -> Detector:
-    """The detector in `files`, after every check. Raises ModelRejected: which file, and why."""
+def unpack(files: Mapping[str, bytes], where: str, tables: Mapping[str, FeatureTable]) -> Detector:
+    """The detector in `files`, of one of these tables (by name), after every check.
+
+    Raises ModelRejected: which file, and why.
+    """
     manifest = read_manifest(files[MANIFEST], where)
     verify_digests(files, manifest, where)
-    if manifest.get("feature_table") != TABLE_DIGEST.hex():
-        theirs = str(manifest.get("feature_table"))[:16]
-        says = f"the model was trained on another feature table ({theirs}…, this version has "
-        _reject(where, MANIFEST, f"{says}{TABLE_DIGEST.hex()[:16]}…); train it anew")
+    table = _table(manifest, tables, where)
     try:
-        parameters = _parameters(manifest)
+        parameters = _parameters(manifest, table)
     except (KeyError, TypeError, ValueError) as exc:
         _reject(where, MANIFEST, str(exc) if type(exc) is ValueError else f"{type(exc).__name__}: {exc}")
     network = Network.random(parameters.shape, 0)
@@ -136,9 +142,35 @@ def verify_digests(files: Mapping[str, bytes], manifest: Mapping[str, Any], wher
             _reject(where, file, f"sha256 is {found[:16]}…, the manifest says {str(expected)[:16]}…")
 
 
-def _parameters(manifest: Mapping[str, Any]) -> Parameters:
+def _table(manifest: Mapping[str, Any], tables: Mapping[str, FeatureTable], where: str) -> FeatureTable:
+    """The table of the model's events; its network is of the kind that this version has."""
+    network = str(manifest.get("network", NETWORK))
+    if network != NETWORK:
+        says = f"names the network {network[:60]!r}; this version has {NETWORK} alone"
+        _reject(where, MANIFEST, f"{says}, so a later version is needed to serve it")
+    name = str(manifest.get("table", _DEFAULT_TABLE))
+    table = tables.get(name)
+    if table is None:
+        known = ", ".join(sorted(tables))
+        _reject(where, MANIFEST, f"names the feature table {name[:60]!r}; this version has {known}")
+    ours, theirs = table.digest.hex(), str(manifest.get("feature_table"))
+    if theirs != ours:
+        says = f"the model was trained on another feature table ({theirs[:16]}…, this version has "
+        _reject(where, MANIFEST, f"{says}{ours[:16]}…); train it anew")
+    return table
+
+
+def _sizes(shape: Architecture) -> dict[str, Any]:
+    """The architecture as it stands in the manifest: the keys are the table's."""
+    sizes = dataclasses.asdict(shape)
+    del sizes["keys"]
+    return sizes
+
+
+def _parameters(manifest: Mapping[str, Any], table: FeatureTable) -> Parameters:
     sizes = dict(manifest["architecture"])
-    shape = Architecture(**{**sizes, "bins": tuple(sizes["bins"]), "symbols": tuple(sizes["symbols"])})
+    given = {"bins": tuple(sizes["bins"]), "symbols": tuple(sizes["symbols"]), "keys": table.key_places}
+    shape = Architecture(**{**sizes, **given})
     if not all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in shape.bins):
         raise ValueError(f"architecture: bins are not whole numbers of 1 to {_LARGEST_SIZE}")
     for field in dataclasses.fields(shape):
@@ -146,25 +178,26 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         if field.name in _FLAGS:
             if type(value) is not bool:
                 raise ValueError(f"architecture: {field.name} is neither true nor false")
-        elif field.name not in ("bins", "symbols") and not (
+        elif field.name not in ("bins", "symbols", "keys") and not (
             type(value) is int and 0 <= value <= _LARGEST_SIZE
         ):
             raise ValueError(
                 f"architecture: {field.name} is {value!r}, not a whole number up to {_LARGEST_SIZE}"
             )
-    if shape.numbers != len(NUMERIC) or shape.symbols != tuple(column.size for column in SYMBOLIC):
+    if shape.numbers != len(table.numeric) or shape.symbols != tuple(of.size for of in table.symbolic):
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
         raise ValueError("architecture: a size is too small")
     novelty, calibration = manifest["novelty"], manifest["calibration"]
     return Parameters(
+        table=table,
         shape=shape,
         classes=_taxonomy(manifest["classes"]),
         low=_numbers(manifest["scaling"]["low"]),
         high=_numbers(manifest["scaling"]["high"]),
         seen_codes=tuple(
             _vocabulary(column.name, column.symbols, manifest["vocabulary"][column.name])
-            for column in SYMBOLIC
+            for column in table.symbolic
         ),
         cost=tuple(_numbers(row) for row in manifest["cost"]),
         score_floor=_numbers([novelty["floor"]])[0],
@@ -176,7 +209,7 @@ def _parameters(manifest: Mapping[str, Any]) -> Parameters:
         log_prior=_numbers(calibration["log_prior"]),
         operating_points=MappingProxyType(_points(manifest["operating_points"])),
         default_point=str(manifest["default"]),
-        usual=MappingProxyType(from_manifest(manifest.get("usual"))),
+        usual=MappingProxyType(from_manifest(table, manifest.get("usual"))),
     )
 
 
@@ -234,18 +267,18 @@ def _checked_tensors(data: bytes, network: Network, where: str) -> dict[str, tor
 def _golden(detector: Detector) -> dict[str, object]:
     """A few made-up events in windows, and what the model makes of them. No data set's rows."""
     rng = np.random.default_rng(20)
-    count = 12
+    count, table = 12, detector.table
     numbers = np.stack(
         [
             np.round(rng.random(count) if column.is_rate else np.expm1(rng.uniform(0, 7, count)), 2)
-            for column in NUMERIC
+            for column in table.numeric
         ],
         1,
     ).astype(np.float32)
-    codes = np.stack([rng.integers(0, column.size, count) for column in SYMBOLIC], 1).astype(np.uint8)
+    codes = np.stack([rng.integers(0, column.size, count) for column in table.symbolic], 1).astype(np.uint8)
     index = rng.integers(0, count, (count, detector.width))
     history = rng.integers(1, detector.width + 1, count)
-    result = _golden_result(detector, pack_rows(numbers, codes), index, history)
+    result = _golden_result(detector, table.pack(numbers, codes), index, history)
     return {
         "numbers": [[round(float(value), 2) for value in row] for row in numbers],
         "codes": codes.tolist(),
@@ -265,7 +298,8 @@ def _golden_result(
 
 
 def _golden_difference(detector: Detector, golden: Mapping[str, Any]) -> float:
-    rows = pack_rows(np.array(golden["numbers"], np.float32), np.array(golden["codes"], np.uint8))
+    numbers, codes = np.array(golden["numbers"], np.float32), np.array(golden["codes"], np.uint8)
+    rows = detector.table.pack(numbers, codes)
     index, history = np.array(golden["index"], np.int64), np.array(golden["history"], np.int64)
     if index.shape != (len(rows), detector.width) or not 0 <= index.min() <= index.max() < len(rows):
         raise ValueError("windows of another shape")

@@ -1,30 +1,36 @@
-"""From a chunk's verdicts to the alerts that tell of them."""
+"""From a turn's verdicts to the alerts that tell of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.alerts import CHAMPION, Alert, record_id
+from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, record_ids
 from streams.core.events import Events, Source
-from streams.core.features import Rows
-from streams.core.windows import WIDTH, Advance, Windows
+from streams.core.tables import Rows
+from streams.core.windows import Advance, Index, Windows, width_of
 from streams.model.detector import Detector, Verdicts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
-    """A chunk's applied events (A) with their verdicts, and the model that gave them."""
+    """A turn's applied events (A) with their verdicts, and the model that gave them."""
 
-    source: Source
-    events: Events
+    sources: Sequence[Source]  # C partitions
+    origin: Index  # (N,) which of them each event is of
+    events: Events  # (N,)
     step: Advance
     detector: Detector
     verdicts: Verdicts
     role: str = CHAMPION
+
+    def source_of(self, place: int) -> Source:
+        """Of an applied event."""
+        return self.sources[int(self.origin[self.step.applied[place]])]
 
     @property
     def names(self) -> list[str]:
@@ -37,56 +43,60 @@ def windows_of(
 ) -> tuple[Rows, npt.NDArray[np.bool_]]:
     """What the verdicts of `chosen` (E) looked at: raw rows (E, W), oldest first, and which are there (E, W).
 
-    `windows` (D,) are those before the chunk.
+    `windows` (D,) are those before the turn.
     """
-    step, width = classified.step, classified.detector.width
-    index = step.index[chosen][
-        :, -width:
-    ]  # places on the tape: D rings of WIDTH rows, then the applied events
-    in_ring = np.minimum(index, len(windows) * WIDTH - 1)
-    rows = windows["rows"][in_ring // WIDTH, in_ring % WIDTH]
-    fresh = index >= len(windows) * WIDTH
-    rows[fresh] = classified.events.rows[step.applied[index[fresh] - len(windows) * WIDTH]]
+    step, width, kept = classified.step, classified.detector.width, width_of(windows)
+    # Places on the tape: D rings of the rows that are kept, then the applied events.
+    index = step.index[chosen][:, -width:]
+    in_ring = np.minimum(index, len(windows) * kept - 1)
+    rows = windows["rows"][in_ring // kept, in_ring % kept]
+    fresh = index >= len(windows) * kept
+    rows[fresh] = classified.events.rows[step.applied[index[fresh] - len(windows) * kept]]
     return rows, step.valid[chosen][:, -width:]
 
 
 def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> list[Alert]:
-    """The alerts of the applied events whose places stand in `wanted`."""
-    source, events, detector = classified.source, classified.events, classified.detector
-    verdicts, identity = classified.verdicts, detector.identity
+    """The alerts of the applied events whose places, ascending, stand in `wanted`."""
+    events, detector, verdicts = classified.events, classified.detector, classified.verdicts
+    classes = detector.classes
     at = classified.step.applied[wanted]
-    columns = zip(
-        events.offset[at].tolist(),
-        [events.device_id[i] for i in at.tolist()],
+    places = at.tolist()
+    posterior = verdicts.posterior[wanted].astype(np.float64).round(4).tolist()
+    offsets = events.offset[at].tolist()
+    origin = classified.origin[at]  # ascending, as the events stand partition after partition
+    ids: list[str] = []
+    parts = []  # source, and one past its last place in `wanted`
+    for number in np.unique(origin).tolist():
+        source, end = classified.sources[number], int(np.searchsorted(origin, number, "right"))
+        ids += record_ids(source, offsets[len(ids) : end])
+        parts.append((source, end))
+    judged = zip(
+        ids,
+        offsets,
+        [events.device_id[i] for i in places],
         events.event_time_us[at].tolist(),
-        verdicts.verdict[wanted].tolist(),
-        verdicts.closest[wanted].tolist(),
-        verdicts.posterior[wanted].astype(np.float64).round(4).tolist(),
+        [detector.verdicts[i] for i in verdicts.verdict[wanted].tolist()],
+        [classes[i] for i in verdicts.closest[wanted].tolist()],
+        [dict(zip(classes, scores, strict=True)) for scores in posterior],
         verdicts.novelty[wanted].astype(np.float64).round(4).tolist(),
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
+        [None] * len(places) if events.context is None else [events.context[i] for i in places],
         strict=True,
     )
-    topic_id = str(source.topic_id)
-    return [
-        Alert(
-            alert_id=record_id(source, offset),
-            device_id=device_id,
-            event_time_us=event_time_us,
-            detected_at_us=now_us,
-            verdict=detector.verdicts[verdict],
-            closest=detector.classes[closest],
-            scores=dict(zip(detector.classes, scores, strict=True)),
-            novelty=novelty,
-            window_fill=window_fill,
-            window_width=detector.width,
-            topic=source.topic,
-            topic_id=topic_id,
-            partition=source.partition,
-            offset=offset,
-            model_name=identity.name,
-            model_version=identity.version,
-            model_digest=identity.digest,
-            model_role=classified.role,
-        )
-        for offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill in columns
-    ]
+    alerts: list[Alert] = []
+    for source, end in parts:
+        alerts += alerts_from(_origin(classified, source, now_us), islice(judged, end - len(alerts)))
+    return alerts
+
+
+def _origin(classified: Classified, source: Source, now_us: int) -> Origin:
+    identity = classified.detector.identity
+    return Origin(
+        source=source,
+        detected_at_us=now_us,
+        window_width=classified.detector.width,
+        model_name=identity.name,
+        model_version=identity.version,
+        model_digest=identity.digest,
+        model_role=classified.role,
+    )

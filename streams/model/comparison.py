@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.core.topics import NORMAL, NOVEL
 from streams.model.detector import Detector
 
@@ -33,13 +33,18 @@ def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
 
 
 def beyond_training(detector: Detector, rows: Rows) -> tuple[int, int]:
-    """How many numbers of these rows lie beyond the detector's training range, and unknown symbols."""
+    """How many numbers of these rows lie beyond the detector's training range, and unknown symbols.
+
+    What is absent is neither.
+    """
     parameters = detector.parameters
-    numbers = np.log1p(rows["numbers"])  # (N, 38)
+    there = detector.table.present(rows)  # (N, columns)
+    numbers = np.log1p(rows["numbers"])  # (N, numbers)
     low, high = np.array(parameters.low, np.float32), np.array(parameters.high, np.float32)
-    clipped = int(((numbers < low - 1e-6) | (numbers > high + 1e-6)).sum())
+    count = numbers.shape[1]
+    clipped = int((((numbers < low - 1e-6) | (numbers > high + 1e-6)) & there[:, :count]).sum())
     unknown = sum(
-        int((~np.isin(rows["codes"][:, column], seen)).sum())
+        int((~np.isin(rows["codes"][:, column], seen) & there[:, count + column]).sum())
         for column, seen in enumerate(parameters.seen_codes)
     )
     return clipped, unknown

@@ -1,15 +1,14 @@
 """A trained model ready to serve: rows in, verdicts out, and no row's result depends on its companions.
 
-Matrix products are bit-equal for a row in any company as long as the number of rows is a multiple of 64
-(measured, and held by a test); so batches are padded here, and worked on in blocks that fit the caches.
+Batches are padded here, and worked on in blocks of sizes in which that holds (`blocks.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,11 @@ import torch
 from torch import Tensor
 
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 from streams.core.usual import Usual
 from streams.errors import SettingsError
+from streams.model.blocks import blocks, padded
+from streams.model.compiled import Encoder, Judge
 from streams.model.network import (
     KEYS,
     SERVICE_KEY,
@@ -32,13 +33,9 @@ from streams.model.network import (
     smoothed,
 )
 
-PAD_ROWS = 64
-BLOCK_ROWS = 512
 NOVEL = "novel"
 CONTEST: Final = "contest"
 OPERATOR: Final = "operator"
-
-_Array = TypeVar("_Array", bound=npt.NDArray[np.generic])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,7 @@ class OperatingPoint:
 class Parameters:
     """What a detector needs beside its tensors. All of it stands in the manifest."""
 
+    table: FeatureTable  # what its rows are of; the manifest has the name
     shape: Architecture
     classes: tuple[str, ...]  # C; the first is normal
     low: tuple[float, ...]  # eq. 1: least log(1 + x) of each number in training
@@ -98,6 +96,8 @@ class Parameters:
             raise ValueError("novelty threshold and temperature must be above 0, the decay in 0..1")
         if not self.usual.keys() <= set(self.classes):
             raise ValueError("usual: describes a class that the model does not have")
+        for usual in self.usual.values():
+            usual.check(self.table)
         if self.default_point not in self.operating_points:
             raise ValueError(f"the default operating point {self.default_point!r} is none of the points")
 
@@ -128,6 +128,7 @@ class Detector:
         self.identity = identity
         self.golden_difference = golden_difference
         self.parameters = parameters
+        self.table = parameters.table
         self.network = network.eval().requires_grad_(False)
         self.classes = parameters.classes
         self.verdicts = (*parameters.classes, NOVEL)
@@ -136,8 +137,11 @@ class Detector:
         self.operating_point = operating_point or parameters.default_point
         self._low = torch.tensor(parameters.low)
         self._high = torch.tensor(parameters.high)
-        self._log_prior = torch.tensor(parameters.log_prior)
-        self._known = known_codes(parameters.seen_codes)
+        self._known = np.stack(known_codes(parameters.seen_codes))  # (symbols, 256)
+        self._repetition = network.repetition.numpy() if parameters.shape.repetition else None
+        self._encoder = Encoder.of(network, parameters.score_floor, parameters.score_threshold)
+        log_prior = torch.tensor(parameters.log_prior)
+        self._judge = Judge.of(network.classifier, parameters.temperature, log_prior)
         point = parameters.operating_points[self.operating_point]
         self._cost = with_false_alarms(parameters.cost, point.false_alarm_factor)
 
@@ -153,59 +157,55 @@ class Detector:
 
     def features(self, rows: Rows) -> Features:
         """Eq. 1, bins and symbol codes of (N,) rows. Codes unseen in training become unknown."""
-        numbers = torch.from_numpy(np.ascontiguousarray(rows["numbers"], np.float32))  # (N, 38)
-        codes = np.stack(  # (N, 3)
-            [self._known[column][rows["codes"][:, column]] for column in range(len(self._known))], 1
-        )
-        scaled = min_max(numbers, self._low, self._high)
+        return self._features(rows, len(rows))
+
+    def _features(self, rows: Rows, size: int) -> Features:
+        """The same, padded to `size` events."""
+        numbers = np.zeros((size, self.parameters.shape.numbers), np.float32)
+        codes = np.zeros((size, len(self._known)), np.int64)
+        numbers[: len(rows)] = rows["numbers"]
+        codes[: len(rows)] = self._known[np.arange(len(self._known)), rows["codes"]]
+        scaled = min_max(torch.from_numpy(numbers), self._low, self._high)
         return features(scaled, torch.from_numpy(codes), self.network.edges, self.parameters.shape)
 
+    @torch.inference_mode()
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:
         """What stands for each event in a window: latent mean, novelty, dense encoding, keys. N -> (N, L)."""
         out = np.empty((len(rows), self.latent_size), np.float32)
-        floor, threshold = self.parameters.score_floor, self.parameters.score_threshold
-
-        def work(block: slice) -> None:
-            chosen = rows[block]
-            of = self.features(_padded(chosen))
-            events = self.network.events(of, self.network.extract(of, floor, threshold))  # (B, L)
-            out[block] = events[: len(chosen)].numpy()
-
-        _in_blocks(len(rows), work)
+        for block in blocks(len(rows)):
+            count = block.stop - block.start
+            out[block] = self._encoder(self._features(rows[block], padded(count)))[:count].numpy()
         return out
 
+    @torch.inference_mode()
     def surprise(self, rows: Rows) -> npt.NDArray[np.float32]:
         """What each column adds to the novelty's score, numbers first, 0 at least: (N,) -> (N, columns)."""
         out = np.empty((len(rows), len(self.parameters.shape.columns)), np.float32)
-
-        def work(block: slice) -> None:
-            chosen = rows[block]
-            out[block] = self.network.vae.surprise(self.features(_padded(chosen)))[: len(chosen)].numpy()
-
-        _in_blocks(len(rows), work)
+        for block in blocks(len(rows)):
+            count = block.stop - block.start
+            out[block] = self._encoder.surprise(self._features(rows[block], padded(count)))[:count].numpy()
         return out
 
+    @torch.inference_mode()
     def classify(
         self, latents: npt.NDArray[np.float32], index: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_]
     ) -> Verdicts:
         """Verdicts of windows: latents (T, L), index (N, W), valid (N, W) -> N verdicts.
 
         index[i, j] is the place in `latents` of window i's j-th event, oldest first, the present one last.
-        Where valid[i, j] is False there is no history; its index may be anything in range.
+        Where valid[i, j] is False there is no history; its index may be anything in range. The present event
+        is there in any case.
         """
         posterior = np.empty((len(index), len(self.classes)), np.float32)
         novelty = np.empty(len(index), np.float32)
         events = torch.from_numpy(np.ascontiguousarray(latents, np.float32))
-
-        def work(block: slice) -> None:
-            places = torch.from_numpy(_padded(index[block]))  # (B, W)
-            mask = torch.from_numpy(_padded(valid[block]))
-            window = events.index_select(0, places.reshape(-1)).view(*places.shape, -1)  # -> (B, W, L)
+        for block in blocks(len(index)):
             count = block.stop - block.start
-            posterior[block] = self._posterior(window, mask)[:count].numpy()
-            novelty[block] = torch.maximum(*self.novelties(window, mask))[:count].numpy()
-
-        _in_blocks(len(index), work)
+            windows, hidden = _both_ways(events, index[block], valid[block])
+            seen = windows[0, :, :count].numpy().swapaxes(0, 1)  # (B, W, L)
+            there = ~hidden[0, :, :count, 0].numpy().T  # (B, W)
+            novelty[block] = np.maximum(*self.novelties(seen, there))
+            posterior[block] = self._judge(windows, hidden)[:count].numpy()
         verdict, closest = self.decide(posterior, novelty)
         return Verdicts(verdict, closest, posterior, novelty)
 
@@ -217,29 +217,26 @@ class Detector:
         unknown = unknown_share(novelty.astype(np.float64), offset, slope)
         return decide(posterior.astype(np.float64), unknown, self._cost)
 
-    def _posterior(self, window: Tensor, mask: Tensor) -> Tensor:
-        """Calibrated class probabilities: (N, W, L), (N, W) -> (N, C)."""
-        scores = self.network.classifier(window, mask)
-        return torch.softmax(scores / self.parameters.temperature - self._log_prior, 1)
-
-    def novelties(self, window: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def novelties(
+        self, windows: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """How odd the present event is, and how odd its burst: (N, W, L), (N, W) -> (N,), (N,)."""
-        service = window[:, :, SERVICE_KEY - KEYS]  # (N, W)
-        mask = torch.cat((mask[:, :-1], torch.ones_like(mask[:, -1:])), 1)  # padding rows too have a present
-        each = window[:, :, self.parameters.shape.latent]
-        odd = smoothed(each, service == service[:, -1:], mask, self.parameters.score_decay)
-        if not self.parameters.shape.repetition:
-            return odd, torch.zeros_like(odd)
-        table = self.network.repetition
-        code = service[:, -1].nan_to_num().clamp(0, len(table) - 1).long()  # padding rows may hold anything
-        return odd, table[code, alike(window[:, :, -KEYS:], mask).sum(1)]
+        service = windows[:, :, SERVICE_KEY - KEYS]  # (N, W)
+        each = windows[:, :, self.parameters.shape.latent]
+        odd = smoothed(each, (service == service[:, -1:]) & valid, self.parameters.score_decay)
+        table = self._repetition
+        if table is None:
+            return odd, np.zeros_like(odd)
+        code = service[:, -1].astype(np.int64).clip(0, len(table) - 1)
+        return odd, table[code, alike(windows[:, :, -KEYS:], valid).sum(1)]
 
     @classmethod
-    def random(cls, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
+    def random(cls, table: FeatureTable, seed: int = 0, window: int = 8, embedding: int = 16) -> Detector:
         """An untrained detector of the real shape, for tests: every verdict is possible, none is meant."""
         shape = Architecture(
-            bins=(20,) * len(NUMERIC),
-            symbols=tuple(column.size for column in SYMBOLIC),
+            bins=(20,) * len(table.numeric),
+            symbols=tuple(column.size for column in table.symbolic),
+            keys=table.key_places,
             classes=len(CONTEST_CLASSES),
             window=window,
             embedding=embedding,
@@ -254,10 +251,11 @@ class Detector:
             for weight in (*network.classifier.parameters(), *network.vae.mean.parameters()):
                 weight.mul_(4.0)  # untrained outputs are all alike otherwise: nothing to compare
         parameters = Parameters(
+            table=table,
             shape=shape,
             classes=CONTEST_CLASSES,
             low=(0.0,) * shape.numbers,
-            high=tuple(1.0 if column.is_rate else 12.0 for column in NUMERIC),
+            high=tuple(1.0 if column.is_rate else 12.0 for column in table.numeric),
             seen_codes=tuple(tuple(range(1, size)) for size in shape.symbols),
             cost=CONTEST_COST,
             score_floor=0.0,
@@ -289,15 +287,19 @@ def known_codes(seen: tuple[tuple[int, ...], ...]) -> list[npt.NDArray[np.int64]
     return tables
 
 
-def _padded(array: _Array) -> _Array:
-    """Zeros after the last row, up to a multiple of PAD_ROWS. (N, ...) -> (M, ...)."""
-    missing = -len(array) % PAD_ROWS
-    if not missing:
-        return np.ascontiguousarray(array)  # type: ignore[return-value]
-    return np.concatenate((array, np.zeros((missing, *array.shape[1:]), array.dtype)))  # type: ignore[return-value]
+def _both_ways(
+    events: Tensor, index: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_]
+) -> tuple[Tensor, Tensor]:
+    """Windows padded to M, forwards and backwards in time, and which of their events are not there.
 
-
-def _in_blocks(count: int, work: Callable[[slice], None]) -> None:
-    with torch.inference_mode():
-        for start in range(0, count, BLOCK_ROWS):
-            work(slice(start, min(start + BLOCK_ROWS, count)))
+    (T, L), (N, W), (N, W) -> (2, W, M, L), (2, W, M, 1). What is not there is 0, whatever lies at its place.
+    """
+    count, width = index.shape
+    places = np.zeros((2, width, padded(count)), np.int64)
+    hidden = np.ones(places.shape, bool)
+    places[0, :, :count], hidden[0, :, :count] = index.T, ~valid.T
+    hidden[0, -1] = False  # the present event
+    places[1], hidden[1] = places[0, ::-1], hidden[0, ::-1]
+    windows = events.index_select(0, torch.from_numpy(places.reshape(-1))).view(*places.shape, -1)
+    mask = torch.from_numpy(hidden).unsqueeze(3)
+    return windows.masked_fill_(mask, 0.0), mask

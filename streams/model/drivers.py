@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Driver, Explanation
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 from streams.core.usual import UNKNOWN, number_text
 from streams.model.detector import Detector
-from streams.model.explanation import COLUMNS, Explainer
+from streams.model.explanation import Explainer
 
 MOST_FEATURES: Final = 5
+ABSENT: Final = "absent"
+"""How the value of a column is called that an event does not have."""
 _DECIMALS: Final = 3
 """Of a share: few enough that every kind of CPU gives the same."""
 
@@ -37,7 +39,7 @@ def explanations(
     return [
         Explanation(
             features=tuple(
-                _driver(detector, rows[i, -1], column, columns[i, column], int(closest[i]))
+                _driver(detector, rows[i, -1:], column, columns[i, column], int(closest[i]))
                 for column in _largest(columns[i], most)
             ),
             events=tuple(_plain(share) for share in events[i][valid[i, :-1]]),
@@ -52,11 +54,11 @@ def _largest(shares: npt.NDArray[np.float64], most: int) -> list[int]:
     return [column for column in order.tolist() if shares[column]]
 
 
-def _driver(detector: Detector, row: Any, column: int, share: float, closest: int) -> Driver:
+def _driver(detector: Detector, row: Rows, column: int, share: float, closest: int) -> Driver:
     classes = detector.classes
     return Driver(
-        feature=COLUMNS[column],
-        value=value_text(row, column),
+        feature=detector.table.names[column],
+        value=value_text(detector.table, row, column),
         share=_plain(share),
         usual=_usual(detector, classes[closest], column),
         normal=_usual(detector, classes[0], column),
@@ -68,13 +70,15 @@ def _usual(detector: Detector, of_class: str, column: int) -> str:
     return usual.text(column) if usual is not None else ""
 
 
-def value_text(row: Any, column: int) -> str:
-    """A column's value of one packed row, for people."""
-    if column < len(NUMERIC):
-        return number_text(float(row["numbers"][column]))
-    place = column - len(NUMERIC)
-    code = int(row["codes"][place])
-    return UNKNOWN if code == UNKNOWN_SYMBOL else SYMBOLIC[place].symbols[code - 1]
+def value_text(table: FeatureTable, row: Rows, column: int) -> str:
+    """A column's value of one packed row (1,), for people."""
+    if not table.present(row)[0, column]:
+        return ABSENT
+    if column < len(table.numeric):
+        return number_text(float(row["numbers"][0, column]))
+    place = column - len(table.numeric)
+    code = int(row["codes"][0, place])
+    return UNKNOWN if code == UNKNOWN_SYMBOL else table.symbolic[place].symbols[code - 1]
 
 
 def _plain(share: float) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, SYMBOLIC_NAMES, Rows, pack_rows
+from streams.core.tables import FeatureTable, Rows
 from streams.model.detector import Detector, Verdicts
 from streams.model.network import KEYS, SERVICE_KEY, alike
 
@@ -30,13 +30,8 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-COLUMNS = (*NUMERIC_NAMES, *SYMBOLIC_NAMES)
-"""The order of shares: that of the places in the model's table."""
 AT_ONCE = 256
 """Verdicts that are explained together: about 50 windows each, so that a flood does not fill the memory."""
-_NUMBERS = len(NUMERIC)
-KEY_COLUMNS = [COLUMNS.index(name) for name in ("service", "flag", "src_bytes", "dst_bytes")]
-"""Of the model's keys, in their order: the columns by which events are alike."""
 _LEAST_CHANCE = float(np.finfo(np.float32).tiny)
 
 
@@ -44,7 +39,9 @@ _LEAST_CHANCE = float(np.finfo(np.float32).tiny)
 class Shares:
     """What drove N verdicts. Each one's absolute values sum to 1 over both, or to 0 where nothing did."""
 
-    columns: Floats  # (N, 41) in the order of COLUMNS
+    columns: (
+        Floats  # (N, columns) in the order of the feature table's names: that of the places in the model's
+    )
     events: Floats  # (N, W - 1) of the earlier events, oldest first; 0 where the window holds none
 
 
@@ -53,11 +50,13 @@ class Explainer:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        self._table = detector.table
+        self._keys = key_columns(detector.table)
         self.reference = usual_event(detector)
 
     def shares(self, rows: Rows, valid: Mask, verdict: Indices) -> Shares:
         """Of windows (N, W) of raw rows, oldest first, the present event last; `verdict` (N,) as decided."""
-        columns = np.zeros((len(rows), len(COLUMNS)))
+        columns = np.zeros((len(rows), len(self._table.names)))
         events = np.zeros((len(rows), rows.shape[1] - 1))
         for start in range(0, len(rows), AT_ONCE):
             of = slice(start, start + AT_ONCE)
@@ -67,7 +66,7 @@ class Explainer:
         return Shares(columns / total, events / total)
 
     def _weights(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
-        columns = np.zeros((len(rows), len(COLUMNS)))
+        columns = np.zeros((len(rows), len(self._table.names)))
         events = np.zeros((len(rows), rows.shape[1] - 1))
         novel = verdict == len(self._detector.classes)
         for chosen, weigh in ((novel, self._by_novelty), (~novel, self._by_occlusion)):
@@ -76,7 +75,7 @@ class Explainer:
         return columns, events
 
     def _by_occlusion(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
-        """The falls of log-odds, (N, 41) and (N, W - 1)."""
+        """The falls of log-odds, (N, columns) and (N, W - 1)."""
         count, width = rows.shape
         present = rows[:, -1]
         of, column = np.nonzero(self._differing(present))  # (V,) which event, which of its columns
@@ -100,7 +99,7 @@ class Explainer:
             verdict,
         )
         now, after, shorter, lone = np.split(odds, np.cumsum((count, len(of), len(place))))
-        columns, events = np.zeros((count, len(COLUMNS))), np.zeros((count, width - 1))
+        columns, events = np.zeros((count, len(self._table.names))), np.zeros((count, width - 1))
         columns[of, column] = now[of] - after
         events[hidden_in, place] = now[hidden_in] - shorter
         total = _in_order(np.abs(events))
@@ -108,36 +107,38 @@ class Explainer:
         return columns, events * together[:, None]
 
     def _by_novelty(self, rows: Rows, valid: Mask, verdict: Indices) -> tuple[Floats, Floats]:
-        """The terms of the novelty's sum, or of a burst, where that is odder. (N, 41) and (N, W - 1)."""
+        """The terms of the novelty's sum, or of a burst, where that is odder. (N, columns) and (N, W - 1)."""
         parameters, width = self._detector.parameters, rows.shape[1]
         encoded = self._detector.encode(rows.reshape(-1)).reshape(*rows.shape, -1)  # (N, W, L)
         service = encoded[:, :, SERVICE_KEY - KEYS]
         weight = parameters.score_decay ** np.arange(width - 1, -1, -1.0)  # (W,)
         each = encoded[:, :, parameters.shape.latent].astype(np.float64) * weight  # (N, W)
         each[:, :-1] *= valid[:, :-1] & (service[:, :-1] == service[:, -1:])
-        surprise = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, 41)
+        surprise = self._detector.surprise(rows[:, -1]).astype(np.float64)  # (N, columns)
         total = _in_order(surprise)
         columns, events = surprise * (each[:, -1] / np.where(total > 0, total, 1.0))[:, None], each[:, :-1]
-        window, there = torch.from_numpy(encoded), torch.from_numpy(valid)
-        odd, burst = self._detector.novelties(window, there)
-        of = (burst > odd).numpy()  # (N,)
+        odd, burst = self._detector.novelties(encoded, valid)
+        of = burst > odd  # (N,)
         columns[of] = 0.0
-        columns[np.flatnonzero(of)[:, None], KEY_COLUMNS] = 1.0 / len(KEY_COLUMNS)
-        events[of] = alike(window[of, :, -KEYS:], there[of]).numpy()
+        columns[np.flatnonzero(of)[:, None], self._keys] = 1.0 / len(self._keys)
+        events[of] = alike(encoded[of, :, -KEYS:], valid[of])
         return columns, events
 
     def _differing(self, present: Rows) -> Mask:
-        """Where an event is not as usual, (N,) -> (N, 41): nothing else can have a share."""
-        of = self.reference[0]
-        return np.concatenate((present["numbers"] != of["numbers"], present["codes"] != of["codes"]), 1)
+        """Where an event is not as usual, (N,) -> (N, columns): nothing else can have a share."""
+        of, table = self.reference[0], self._table
+        other = np.concatenate((present["numbers"] != of["numbers"], present["codes"] != of["codes"]), 1)
+        return np.asarray(other | (table.present(present) != table.present(self.reference)))
 
     def _replaced(self, events: Rows, column: Indices) -> Rows:
         """Each event (V,) with one column as usual, the one that `column` (V,) says."""
-        changed, of = events.copy(), self.reference[0]
-        number, symbol = np.flatnonzero(column < _NUMBERS), np.flatnonzero(column >= _NUMBERS)
-        changed["numbers"][number, column[number]] = of["numbers"][column[number]]
-        changed["codes"][symbol, column[symbol] - _NUMBERS] = of["codes"][column[symbol] - _NUMBERS]
-        return changed
+        of, count = self.reference[0], len(self._table.numeric)
+        numbers, codes, there = events["numbers"].copy(), events["codes"].copy(), self._table.present(events)
+        number, symbol = np.flatnonzero(column < count), np.flatnonzero(column >= count)
+        numbers[number, column[number]] = of["numbers"][column[number]]
+        codes[symbol, column[symbol] - count] = of["codes"][column[symbol] - count]
+        there[np.arange(len(column)), column] = self._table.present(self.reference)[0, column]
+        return self._table.pack(numbers, codes, there)
 
     @staticmethod
     def _log_odds(found: Verdicts, of: Indices, verdict: Indices) -> Floats:
@@ -153,21 +154,26 @@ class Explainer:
         return odds
 
 
+def key_columns(table: FeatureTable) -> list[int]:
+    """Places among all columns of the model's keys, in their order: the columns by which events are alike."""
+    return [table.names.index(name) for name in table.keys]
+
+
 def usual_event(detector: Detector) -> Rows:
     """The event that the VAE, which learnt normal rows, takes to be most usual: (1,) row.
 
     What it decodes at z = 0, where its prior is highest: of every number the value, of every symbol the
-    likeliest. Whole numbers, and rates with two decimals, as the data has them.
+    likeliest. Whole numbers, and rates with two decimals, as the data has them. Nothing is absent.
     """
-    parameters, vae = detector.parameters, detector.network.vae
+    parameters, vae, table = detector.parameters, detector.network.vae, detector.table
     with torch.inference_mode():
         output = vae.output(vae.decoder(torch.zeros(1, parameters.shape.latent)))[0]
     scaled, *logits = torch.split(output, list(vae.sizes))
     codes = np.array([int(part.argmax()) for part in logits])
     low, high = np.array(parameters.low), np.array(parameters.high)
     values = np.expm1(low + scaled.clamp(0.0, 1.0).numpy() * (high - low))
-    rounded = [round(float(v), 2 if of.is_rate else 0) for v, of in zip(values, NUMERIC, strict=True)]
-    return pack_rows(np.array([rounded], np.float32), codes[None].astype(np.uint8))
+    rounded = [round(float(v), of.decimals) for v, of in zip(values, table.numeric, strict=True)]
+    return table.pack(np.array([rounded], np.float32), codes[None].astype(np.uint8))
 
 
 def _in_order(parts: Floats) -> Floats:

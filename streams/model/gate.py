@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.features import NUMERIC, SYMBOLIC, UNKNOWN_SYMBOL, Rows, pack_rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 from streams.model.artifact import GOLDEN_TOLERANCE
 from streams.model.detector import Detector
 
@@ -90,7 +90,7 @@ def _golden(difference: float) -> Check:
 
 def _finite(candidate: Detector) -> Check:
     """The candidate on what no honest sensor sends: each vector alone, and all together in one window."""
-    rows = hostile_rows()
+    rows = hostile_rows(candidate.table)
     latents = candidate.encode(rows)  # (N, L)
     alone = np.repeat(np.arange(len(rows))[:, None], candidate.width, 1)  # (N, W)
     index = np.concatenate((alone, np.arange(candidate.width)[None] % len(rows)))  # (N + 1, W)
@@ -104,13 +104,20 @@ def _finite(candidate: Detector) -> Check:
     return Check("hostile vectors", not wrong, f"{wrong} outputs that are not finite", "0")
 
 
-def hostile_rows() -> Rows:
-    """(4,) rows: zeros; the largest float32; that with every code unknown; ones with every code the last."""
+def hostile_rows(table: FeatureTable) -> Rows:
+    """(4,) rows: zeros; the largest float32; that with every code unknown; ones with every code the last.
+
+    A fifth where columns may be absent: the last of them without any of these.
+    """
     largest = float(np.finfo(np.float32).max)
-    numbers = np.repeat(np.array([0.0, largest, largest, 1.0], np.float32)[:, None], len(NUMERIC), 1)
-    last = [column.size - 1 for column in SYMBOLIC]
-    unknown = [UNKNOWN_SYMBOL] * len(SYMBOLIC)
-    return pack_rows(numbers, np.array([last, last, unknown, last], np.uint8))
+    numbers = np.repeat(np.array([0.0, largest, largest, 1.0], np.float32)[:, None], len(table.numeric), 1)
+    last = [column.size - 1 for column in table.symbolic]
+    unknown = [UNKNOWN_SYMBOL] * len(table.symbolic)
+    rows = table.pack(numbers, np.array([last, last, unknown, last], np.uint8))
+    if not table.optional:
+        return rows
+    needed = np.array([[name not in table.optional for name in table.names]])
+    return np.concatenate((rows, table.pack(rows["numbers"][-1:], rows["codes"][-1:], needed)))
 
 
 def _classes(candidate: Detector, champion: Detector, limits: Limits) -> Check:
@@ -124,7 +131,7 @@ def _classes(candidate: Detector, champion: Detector, limits: Limits) -> Check:
 
 def _latency(candidate: Detector, champion: Detector, limits: Limits, clock: Clock, rest: Rest) -> Check:
     """The least of several repeats each, in turns, so that a busy moment of the machine meets both."""
-    rows = standard_rows(limits.batch_rows)
+    rows = standard_rows(candidate.table, limits.batch_rows)
 
     def run(detector: Detector) -> float:
         spent_s = 0.0
@@ -149,14 +156,21 @@ def _latency(candidate: Detector, champion: Detector, limits: Limits, clock: Clo
     return Check("latency", passed, measured, f"{limits.latency_ratio:g} x")
 
 
-def standard_rows(count: int) -> Rows:
-    """Made-up events, the same each time: (count,) rows."""
+def standard_rows(table: FeatureTable, count: int) -> Rows:
+    """Made-up events, the same each time: (count,) rows. Half of what may be absent is."""
     rng = np.random.default_rng(_SEED)
     numbers = np.stack(
-        [rng.random(count) if column.is_rate else np.expm1(rng.uniform(0, 7, count)) for column in NUMERIC], 1
+        [
+            rng.random(count) if column.is_rate else np.expm1(rng.uniform(0, 7, count))
+            for column in table.numeric
+        ],
+        1,
     ).astype(np.float32)
-    codes = np.stack([rng.integers(0, column.size, count) for column in SYMBOLIC], 1).astype(np.uint8)
-    return pack_rows(numbers, codes)
+    codes = np.stack([rng.integers(0, column.size, count) for column in table.symbolic], 1).astype(np.uint8)
+    if not table.optional:
+        return table.pack(numbers, codes)
+    needed = np.array([name not in table.optional for name in table.names])
+    return table.pack(numbers, codes, needed | (rng.random((count, len(needed))) < 0.5))
 
 
 def _seconds(detector: Detector, rows: Rows, clock: Clock) -> float:

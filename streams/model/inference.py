@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import Rows
-from streams.core.windows import WIDTH, Advance, Windows
+from streams.core.tables import Rows
+from streams.core.windows import Advance, Index, Windows, width_of
 from streams.model.detector import Detector, Verdicts
 
 Latents = npt.NDArray[np.float32]  # (D, W, L) in ring order
@@ -42,23 +42,35 @@ def infer(
     """Verdicts (A,) of the applied events among `rows` (N,), and the rings' latents (D, W, L) after them.
 
     `windows` (D,) are those before the chunk. `latents` (D, W, L) holds this detector's of the devices that
-    are `known` (D,), in ring order; the others are encoded here, from their raw rows.
+    are `known` (D,), in ring order; the others are encoded here, from their raw rows: those at which this
+    detector looks, now or later. What is in the other places is not looked at.
     """
     size = detector.latent_size
-    unknown = np.flatnonzero(~known & (windows["head"]["count"] > 0))
+    of, place = _looked_at(windows, ~known, detector.width)
     fresh = rows[step.applied]  # (A,)
-    encoded = detector.encode(np.concatenate([windows["rows"][unknown].reshape(-1), fresh]))
-    latents[unknown] = encoded[: len(unknown) * WIDTH].reshape(len(unknown), WIDTH, size)
-    new = encoded[len(unknown) * WIDTH :]  # (A, L)
+    encoded = detector.encode(np.concatenate([windows["rows"][of, place], fresh]))
+    latents[of, place] = encoded[: len(of)]
+    new = encoded[len(of) :]  # (A, L)
     tape = np.concatenate([latents.reshape(-1, size), new])  # (D * W + A, L)
     w = detector.width
     verdicts = detector.classify(tape, step.index[:, -w:], step.valid[:, -w:])
-    after = tape[: len(latents) * WIDTH]
+    after = tape[: len(latents) * width_of(windows)]
     after[step.ring_place[step.stays]] = new[step.stays]
     return verdicts, after.reshape(latents.shape)
 
 
+def _looked_at(windows: Windows, chosen: npt.NDArray[np.bool_], width: int) -> tuple[Index, Index]:
+    """Of the `chosen` (D,) windows the ring places of the last `width` - 1 rows: which window, which place.
+
+    An event's verdict looks at `width` events, itself among them, so that older rows are seen by none.
+    """
+    head = windows["head"]
+    seen = np.where(chosen, np.minimum(head["count"], width - 1), 0)  # (D,)
+    of, back = np.nonzero(np.arange(width - 1) < seen[:, None])
+    return of, (head["next"].astype(np.int64)[of] - 1 - back) % width_of(windows)
+
+
 def infer_from_rows(detector: Detector, windows: Windows, step: Advance, rows: Rows) -> Verdicts:
     """The same, by a detector of which nothing is remembered."""
-    latents = np.zeros((len(windows), WIDTH, detector.latent_size), np.float32)
+    latents = np.zeros((len(windows), width_of(windows), detector.latent_size), np.float32)
     return infer(detector, windows, step, rows, latents, np.zeros(len(windows), bool))[0]

@@ -1,6 +1,6 @@
 """AUTODEEP-ID's model in one file: min-max (eq. 1), a VAE (eq. 2-8), a bidirectional GRU (eq. 9-13).
 
-Read it from top to bottom; an event goes the same way:
+It is one module on purpose. Read it from top to bottom; an event goes the same way:
 
     row of 41 columns ── eq. 1 ──> numbers in 0..1, each in a bin of its column     (N, 38), (N, 41)
                       ── eq. 2-8 ─> latent mean, score by the negative ELBO        (N, Z), (N,)
@@ -23,11 +23,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from streams.core.tables import KeyPlaces
 
 KEYS: Final = 4
 """K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
@@ -40,7 +45,6 @@ OUTPUTS: Final = 16
 """Fewer, and a product's rows may be computed unlike (`wide_linear`)."""
 NO_EDGE: Final = 2.0
 """Fills a column's row of edges behind the last one; no scaled number reaches it."""
-_SOURCE_BYTES, _RECEIVED_BYTES = 1, 2  # places among the numbers
 _LEAST_LOG_SCALE: Final = -5.0
 """A column that is constant in training would have no width, and any other value an infinite score."""
 _HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
@@ -52,6 +56,7 @@ class Architecture:
 
     bins: tuple[int, ...]  # of each number
     symbols: tuple[int, ...]  # codes of each symbolic column, the unknown one included
+    keys: KeyPlaces  # of the columns by which events are compared; the feature table's
     classes: int
     window: int = 8  # W, the present event included
     latent: int = 16  # Z
@@ -114,16 +119,23 @@ def min_max(numbers: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return ((torch.log1p(numbers.clamp(min=0.0)) - low) / span).clamp(0.0, 1.0)
 
 
+@cache
+def _starts(columns: tuple[int, ...]) -> Tensor:
+    """The place of each column's first bin or code in the table. (columns,) int64."""
+    with torch.inference_mode(False):  # whoever asks first
+        return torch.tensor([sum(columns[:column]) for column in range(len(columns))])
+
+
 def features(scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture) -> Features:
     """Min-max numbers (N, numbers) and symbol codes (N, symbols) as places in the table and as keys.
 
     `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending.
     """
     bins = torch.searchsorted(edges, scaled.T.contiguous(), right=True).T  # (N, numbers)
-    starts = torch.tensor([sum(shape.columns[:column]) for column in range(len(shape.columns))])
-    places = torch.cat((bins, codes), 1) + starts  # (N, columns)
-    sizes = scaled[:, [_SOURCE_BYTES, _RECEIVED_BYTES]]
-    return Features(scaled, places, torch.cat((codes[:, 1:3].to(torch.float32), sizes), 1))
+    places = torch.cat((bins, codes), 1).add_(_starts(shape.columns))  # (N, columns)
+    service, flag, sent, received = shape.keys
+    names, sizes = codes[:, [service, flag]].to(torch.float32), scaled[:, [sent, received]]
+    return Features(scaled, places, torch.cat((names, sizes), 1))
 
 
 class OneHotLinear(nn.Module):
@@ -326,29 +338,31 @@ def novelty(score: Tensor, floor: float, threshold: float) -> Tensor:
     return torch.log1p((score - floor).clamp(min=0.0)) / threshold
 
 
-def smoothed(novelty: Tensor, same_service: Tensor, valid: Tensor, decay: float) -> Tensor:
+def smoothed(
+    novelty: npt.NDArray[np.float32], counted: npt.NDArray[np.bool_], decay: float
+) -> npt.NDArray[np.float32]:
     """Novelty of the present event, averaged with that of the earlier ones of its service in the window.
 
-    An event counts `decay` times as much as the one after it. (N, W), (N, W) bool, (N, W) bool -> (N,).
-    A sum in a fixed order: its last bits must not depend on N.
+    An event counts `decay` times as much as the one after it, where it is `counted`, as the present one is.
+    (N, W), (N, W) -> (N,). A sum in a fixed order: its last bits must not depend on N.
     """
-    width = novelty.shape[1]
-    counted = valid & same_service
-    total, weights = torch.zeros_like(novelty[:, 0]), torch.zeros_like(novelty[:, 0])
-    for place in range(width):
-        weight = decay ** (width - 1 - place)
-        total = torch.where(counted[:, place], total + weight * novelty[:, place], total)
-        weights = torch.where(counted[:, place], weights + weight, weights)
-    return total / weights
+    weight = (decay ** np.arange(novelty.shape[1] - 1, -1, -1.0)).astype(np.float32)  # (W,)
+    parts = np.where(counted, weight * novelty, np.float32(0)), np.where(counted, weight, np.float32(0))
+    total, weights = (np.add.accumulate(of, 1)[:, -1] for of in parts)
+    return np.asarray(total / weights, np.float32)
 
 
-def alike(keys: Tensor, valid: Tensor) -> Tensor:
+_Of = TypeVar("_Of", Tensor, np.ndarray[Any, Any])
+
+
+def alike(keys: _Of, valid: _Of) -> _Of:
     """Which earlier events of a window are like the present one. (N, W, K), (N, W) bool -> (N, W - 1) bool.
 
     Alike: the same service and flag, and about as many bytes in both directions.
     """
-    apart = (keys[:, :-1] - keys[:, -1:]).abs()  # (N, W - 1, K)
-    return (apart[:, :, :2] == 0).all(2) & (apart[:, :, 2:] <= ALIKE).all(2) & valid[:, :-1]
+    apart = abs(keys[:, :-1] - keys[:, -1:])  # (N, W - 1, K)
+    found: _Of = (apart[:, :, :2] == 0).all(2) & (apart[:, :, 2:] <= ALIKE).all(2) & valid[:, :-1]
+    return found
 
 
 class Network(nn.Module):
@@ -362,7 +376,7 @@ class Network(nn.Module):
         self.shape = shape
         self.register_buffer("edges", torch.full((shape.numbers, max(*shape.bins, 2) - 1), NO_EDGE))
         if shape.repetition:
-            self.register_buffer("repetition", torch.zeros(shape.symbols[1], shape.window))
+            self.register_buffer("repetition", torch.zeros(shape.symbols[shape.keys.service], shape.window))
         self.vae = VAE(shape)
         if shape.embedding:
             self.numbers = nn.Linear(shape.numbers, shape.embedding_hidden)

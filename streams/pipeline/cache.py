@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.windows import WIDTH, WINDOW, Index, Windows
+from streams.core.events import Partition
+from streams.core.windows import Index, WindowLayout, Windows
 from streams.model.inference import Latents
 
 _BOOKKEEPING_BYTES: Final = 320
@@ -22,7 +23,7 @@ _BOOKKEEPING_BYTES: Final = 320
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
-    """`hits` and `misses` count devices of chunks since the start."""
+    """`hits` and `misses` count devices of turns since the start."""
 
     devices: int
     capacity: int
@@ -33,16 +34,17 @@ class CacheFigures:
 class WindowCache:
     """An arena of `capacity` windows. Not for use by several threads at once: one worker thread owns it."""
 
-    def __init__(self, budget_bytes: int, latent_size: int) -> None:
-        slot_bytes = WINDOW.itemsize + WIDTH * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
+    def __init__(self, layout: WindowLayout, budget_bytes: int, latent_size: int) -> None:
+        self.layout = layout
+        slot_bytes = layout.dtype.itemsize + layout.width * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
         self.capacity = budget_bytes // slot_bytes
-        self._windows: Windows = np.zeros(self.capacity, WINDOW)
-        self._latents: Latents = np.zeros((self.capacity, WIDTH, latent_size), np.float32)
+        self._windows: Windows = np.zeros(self.capacity, layout.dtype)
+        self._latents: Latents = np.zeros((self.capacity, layout.width, latent_size), np.float32)
         self._model = np.zeros(self.capacity, np.int64)  # whose latents stand in the slot; 0: nobody's
         self._used = np.zeros(self.capacity, np.int64)  # the tick of the last use; 0: free
-        self._owner: list[tuple[int, str] | None] = [None] * self.capacity
+        self._owner: list[tuple[Partition, str] | None] = [None] * self.capacity
         self._free = list(range(self.capacity - 1, -1, -1))
-        self._slot: dict[int, dict[str, int]] = {}  # partition -> device -> slot
+        self._slot: dict[Partition, dict[str, int]] = {}  # device -> slot, by partition
         self._tick = 0
         self.hits = 0
         self.misses = 0
@@ -54,10 +56,16 @@ class WindowCache:
     def figures(self) -> CacheFigures:
         return CacheFigures(len(self), self.capacity, self.hits, self.misses)
 
-    def find(self, partition: int, devices: Sequence[str]) -> Index:
-        """The slots (D,) of these devices, -1 where a device is not here. Marks them as just used."""
-        mine = self._slot.setdefault(partition, {})
-        slots = np.fromiter((mine.get(device, -1) for device in devices), np.int64, len(devices))
+    def find(self, wanted: Sequence[tuple[Partition, Sequence[str]]]) -> Index:
+        """The slots of a turn's devices, partition after partition (D,), -1 where a device is not here.
+
+        Marks them as just used: none of them makes room for another of the same turn.
+        """
+        found: list[int] = []
+        for partition, devices in wanted:
+            mine = self._slot.setdefault(partition, {})
+            found += [mine.get(device, -1) for device in devices]
+        slots = np.array(found, np.int64)
         here = slots[slots >= 0]
         self._tick += 1
         self._used[here] = self._tick
@@ -65,15 +73,13 @@ class WindowCache:
         self.misses += len(slots) - len(here)
         return slots
 
-    def admit(self, partition: int, devices: Sequence[str], windows: Windows) -> Index:
+    def admit(self, partition: Partition, devices: Sequence[str], windows: Windows) -> Index:
         """Take in windows (D,) of devices that are not here; their slots (D,). They have no latents yet.
 
-        Raises ValueError if the devices of one chunk are more than the arena holds.
+        Raises ValueError if the devices of one turn are more than the arena holds.
         """
         if len(devices) > self.capacity:
-            raise ValueError(
-                f"{len(devices)} devices in one chunk, room for {self.capacity}: raise the cache"
-            )
+            raise ValueError(f"{len(devices)} devices in one turn, room for {self.capacity}: raise the cache")
         self._evict(len(devices) - len(self._free))
         mine = self._slot.setdefault(partition, {})
         slots = np.array([self._free.pop() for _ in devices], np.int64)
@@ -92,13 +98,13 @@ class WindowCache:
     def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
         """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
         if size != self._latents.shape[2]:
-            return np.zeros((len(slots), WIDTH, size), np.float32), np.zeros(len(slots), bool)
+            return np.zeros((len(slots), self.layout.width, size), np.float32), np.zeros(len(slots), bool)
         return self._latents[slots], np.asarray(self._model[slots] == model)
 
     def put(self, slots: Index, windows: Windows, latents: Latents, model: int) -> None:
         """Replace what stands in these slots: windows (D,), latents (D, W, L) of this model."""
         if latents.shape[2] != self._latents.shape[2]:  # a model with wider or narrower latents took over
-            self._latents = np.zeros((self.capacity, WIDTH, latents.shape[2]), np.float32)
+            self._latents = np.zeros((self.capacity, self.layout.width, latents.shape[2]), np.float32)
             self._model[:] = 0
         self._windows[slots] = windows
         self._latents[slots] = latents
@@ -109,12 +115,12 @@ class WindowCache:
         self._windows[slots] = windows
         self._model[slots] = 0
 
-    def drop(self, partition: int, devices: Sequence[str]) -> None:
+    def drop(self, partition: Partition, devices: Sequence[str]) -> None:
         """Forget these devices: the next event of each loads its window anew."""
         mine = self._slot.get(partition, {})
         self._release([mine.pop(device) for device in devices if device in mine])
 
-    def drop_partition(self, partition: int) -> None:
+    def drop_partition(self, partition: Partition) -> None:
         self._release(list(self._slot.pop(partition, {}).values()))
 
     def _evict(self, n: int) -> None:

@@ -1,18 +1,17 @@
-"""One chunk's way, start to end, in the order on which the contract rests.
+"""Detection: telemetry of one feature table to alerts. A processor of the conveyor.
 
-    compute: decode -> load windows -> infer      deliver: explain -> publish and await -> save windows
+    begin, in the thread that computes                deliver, in the other
+    admit -> decode -> load windows -> infer          explain -> encode -> publish and await -> save windows
 
-Then the caller acknowledges. While one chunk is delivered, which is waiting for the network, the next may be
-computed; chunks are delivered in the order in which they were computed, one at a time.
-
-Nothing is acknowledged before its alerts are on the broker and its windows in the store; so a crash at any
-point leads to the same work once more, and the window's offset keeps it from being applied twice. What is
-away is waited for, with back-off: a chunk is never skipped. This module sees ports, not Kafka or Redis.
+Then the conveyor acknowledges. Nothing is acknowledged before its alerts are on the broker and its windows in
+the store; so a crash at any point leads to the same work once more, and the window's offset keeps it from
+being applied twice. What is away is waited for, with back-off: a record is never skipped. This module sees
+ports, not Kafka or Redis.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,8 +20,8 @@ import numpy as np
 
 from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.core import windows as sequence
-from streams.core.alerts import CANARY
-from streams.core.events import Chunk, Events, Message, Rejected, Source
+from streams.core.alerts import CANARY, CHAMPION
+from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Patience
 from streams.core.stopwatch import Stopwatch
@@ -30,18 +29,20 @@ from streams.core.windows import Advance, Index, Windows
 from streams.model.classified import Classified
 from streams.model.detector import Detector
 from streams.model.inference import Canary, infer, infer_from_rows
-from streams.pipeline.alerting import Rules, Unexplained, explained, messages_of
+from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
-from streams.pipeline.loading import Loading
-from streams.pipeline.ports import Decoder, Publisher, Reach, Saved, WindowStore
+from streams.pipeline.conveyor import Begun
+from streams.pipeline.loading import Loaded, Loading
+from streams.pipeline.ports import Decoder, Publisher, Reach, Save, Saved, WindowStore
 from streams.pipeline.recovery import Recovered, Recovery
+from streams.pipeline.turn import Admission, Turn
 
 STAGES: Final = ("decode", "windows", "infer", "explain", "publish", "save")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one chunk. Times are CPU nanoseconds of the worker's thread, by stage."""
+    """What became of one turn. Times are CPU nanoseconds of the worker's threads, by stage."""
 
     records: int
     classified: int
@@ -58,18 +59,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """A chunk whose verdicts are known, and what is to be delivered of it."""
+    """A turn whose verdicts are known, and what is to be delivered of it."""
 
-    source: Source
-    devices: Sequence[str]  # D
-    based_on: Index  # (D,) the stored offset that each window grew from
-    windows: Windows  # (D,) after the chunk
-    added: Index  # (D,)
-    messages: Sequence[Message]
-    unexplained: Sequence[Unexplained]
+    judged: Sequence[Judged]
+    at_us: int
+    """When it was judged, by this worker's clock: for people."""
+    letters: Sequence[Message]
+    saves: Sequence[Save]
     report: Report
-    reach: Reach | None = None
-    """Where lost windows are rebuilt: how far the stored ones are complete once this chunk's are saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,112 +83,93 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """What the champion has judged of a chunk, for whoever compares; the arrays are this chunk's own."""
+    """What a champion has judged of a turn, for whoever compares; the arrays are this turn's own."""
 
-    chunk: Chunk
-    windows: Windows  # (D,) before the chunk
+    windows: Windows  # (D,) before the turn
     classified: Classified
+    lag_records: int
+    """How far the partition that is furthest behind is behind."""
     cpu_ns: int
     """What judging took; windows half remembered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
-    """Who judges: the champion of a chunk, a challenger for a share of the devices, and who watches."""
+class Watchers:
+    """Who judges a share of the devices, who compares, and who counts."""
 
-    champion: Callable[[Chunk], Detector]
     canary: Callable[[], Canary | None] = lambda: None
     watch: Callable[[Observed], None] = lambda observed: None
+    done: Callable[[Report], None] = lambda report: None
+    """Called once a turn is delivered, by the thread that delivers."""
 
 
-class Pipeline:
+class Detection:
     """The path of one worker. One thread computes; one, which may be another, delivers."""
 
-    def __init__(self, ports: Ports, rules: Rules, cache: WindowCache, judges: Judges) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        rules: Rules,
+        cache: WindowCache,
+        admission: Admission,
+        watchers: Watchers = Watchers(),
+    ) -> None:
         self._ports = ports
         self._rules = rules
         self._cache = cache
-        self._judges = judges
+        self._admission = admission
+        self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
+        self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
 
-    def process(self, chunk: Chunk) -> Report:
-        """Classify, publish, save. When this returns the chunk may be acknowledged.
+    @property
+    def topic(self) -> str:
+        return self._rules.topics.telemetry
+
+    @property
+    def keeps_time(self) -> bool:
+        """Windows know time by their events alone."""
+        return False
+
+    def begin(self, chunks: Sequence[Chunk]) -> Begun[Computed]:
+        """Admit and compute; the windows in memory are then those after the turn.
 
         Raises Unavailable when the patience ends while a part is away; nothing may be acknowledged then.
         """
-        delivered, fenced = self.deliver(self.compute(chunk))
-        self.forget(chunk.source.partition, fenced)
-        return delivered
+        admitted = self._admission.admit(chunks)
+        if not admitted.chunks:
+            return Begun((), None, admitted.held)
+        computed = self._compute(Turn(admitted.chunks, admitted.judges))
+        return Begun(admitted.chunks, computed, admitted.held)
 
-    def compute(self, chunk: Chunk) -> Computed:
-        """Decode, load windows, infer; the windows in memory are then those after the chunk."""
+    def deliver(self, computed: Computed) -> None:
+        """Publish and await, then save. Raises Unavailable as `begin` does."""
         watch = Stopwatch()
-        detector = self._judges.champion(chunk)  # one model for the whole chunk
-        canary = self._judges.canary()
-        decoded = self._ports.patience(lambda: self._ports.decoder.decode(chunk.records))
-        watch.lap("decode")
-        reach = None if self._ports.recovery is None else self._ports.recovery.take_up(chunk)
-        loaded = self._loading(chunk, decoded.events)
-        events, devices, windows = loaded.events, loaded.devices, loaded.windows
-        rejected = with_sizes(chunk.records, (*decoded.rejected, *loaded.refused))
-        step = sequence.advance(windows, loaded.device, events, self._rules.idle_us)
-        watch.lap("windows")
-        taken = _Taken(chunk.source, events, loaded.slots, windows, step)
-        in_canary = None if canary is None else [canary.takes(device) for device in devices]
-        parts = [taken] if in_canary is None else _parted(taken, loaded.device, in_canary)
-        judged = [self._by_champion(parts[0], detector)]
-        if canary is not None:
-            judged.append(self._by_challenger(parts[1], canary.detector))
-        watch.lap("infer")
-        messages, unexplained = self._told(parts, judged)
-        messages += self._letters(chunk, rejected)
-        watch.lap("publish")
-        self._judges.watch(Observed(chunk, parts[0].windows, judged[0], watch.ns["infer"]))
-        report = Report(
-            records=len(chunk.records),
-            classified=len(step.applied),
-            repeats=len(events) - len(step.applied),
-            verdicts=sum((Counter(classified.names) for classified in judged), Counter[str]()),
-            dead_letters=Counter(str(bad.reason) for bad in rejected),
-            new_devices=loaded.new_devices,
-            fenced=0,
-            cpu_ns=watch.ns,
-        )
-        return Computed(
-            chunk.source,
-            devices,
-            loaded.based_on,
-            step.windows,
-            step.added,
-            messages,
-            unexplained,
-            report,
-            reach,
-        )
-
-    def deliver(self, computed: Computed) -> tuple[Report, list[str]]:
-        """Publish and await, then save; what became of the chunk, and the devices that were fenced off.
-
-        What drove the alerts that are to say it is computed here, before they go out.
-        """
-        watch = Stopwatch()
-        messages = explained(computed.messages, computed.unexplained, self._rules)
-        watch.lap("explain")
+        alerts = []
+        for judged in computed.judged:
+            places, plain = alerts_from(judged, self._rules, computed.at_us)
+            watch.lap("publish")
+            alerts += explained(judged, places, plain, self._rules.explain_share)
+            watch.lap("explain")
+        messages = [message for output in self._rules.outputs for message in output.messages(alerts)]
+        messages += computed.letters
         if messages:
             self._ports.patience(lambda: self._ports.publisher.publish(messages))
         watch.lap("publish")
-        fenced = self._save(computed)
-        if self._ports.recovery is not None and computed.reach is not None:
-            self._ports.recovery.delivered(computed.source, computed.reach)
+        fenced = self._save(computed.saves)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
-        return replace(computed.report, fenced=len(fenced), cpu_ns=cpu_ns), fenced
+        self._watchers.done(replace(computed.report, fenced=fenced, cpu_ns=cpu_ns))
 
-    def forget(self, partition: int, devices: Sequence[str]) -> None:
-        """Load these devices' windows anew at their next event: another worker changed them."""
-        self._cache.drop(partition, devices)
+    def assigned(self, partitions: frozenset[Partition]) -> None:
+        """Nothing to do: windows are loaded when their devices send something."""
+
+    def revoked(self, partitions: frozenset[Partition]) -> None:
+        """Forget their windows: until a partition comes back, another worker may have changed them."""
+        for partition in partitions:
+            self._loading.forget(partition)
 
     @property
     def cache_figures(self) -> CacheFigures:
@@ -201,88 +179,168 @@ class Pipeline:
     def recovered(self) -> Recovered:
         return Recovered() if self._ports.recovery is None else self._ports.recovery.figures
 
-    def drop_partition(self, partition: int) -> None:
-        """Forget a partition's windows: it was revoked, and its next owner will change them."""
-        self._loading.forget(partition)
-
-    def _by_champion(self, taken: _Taken, detector: Detector) -> Classified:
-        """Its latents are remembered from chunk to chunk."""
-        ordinal = self._ordinal(detector)
-        latents, known = self._cache.latents(taken.slots, ordinal, detector.latent_size)  # (D, W, L)
-        verdicts, latents = infer(detector, taken.windows, taken.step, taken.events.rows, latents, known)
-        self._cache.put(taken.slots, taken.step.windows, latents, ordinal)
-        return Classified(taken.source, taken.events, taken.step, detector, verdicts)
-
-    def _by_challenger(self, taken: _Taken, detector: Detector) -> Classified:
-        """From raw windows each time: two models' latents in turn would cost the champion its own."""
-        verdicts = infer_from_rows(detector, taken.windows, taken.step, taken.events.rows)
-        self._cache.put_windows(taken.slots, taken.step.windows)
-        return Classified(taken.source, taken.events, taken.step, detector, verdicts, CANARY)
-
-    def _ordinal(self, detector: Detector) -> int:
-        return self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
-
-    def _told(
-        self, parts: Sequence[_Taken], judged: Sequence[Classified]
-    ) -> tuple[list[Message], list[Unexplained]]:
-        """The messages of what was judged, `parts` by `judged`, and the alerts that are to be explained."""
-        told = [
-            messages_of(classified, taken.windows, self._rules, self._ports.clock_us())
-            for taken, classified in zip(parts, judged, strict=True)
-        ]
-        messages = [message for written, _ in told for message in written]
-        return messages, [unexplained for _, unexplained in told if unexplained is not None]
-
-    def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
-        topic, version = self._rules.topics.dead_letters, self._rules.version
-        return [
-            dead_letter(chunk.source, chunk.records[bad.position], bad, topic, version) for bad in rejected
-        ]
-
-    def _save(self, computed: Computed) -> list[str]:
-        """Store the windows that changed; the devices whose stored window is newer than ours.
-
-        The mark is to say that all are stored; so those of repeats, which did not change, come along.
-        """
-        keeps_mark = computed.reach is not None
-        changed = np.arange(len(computed.devices)) if keeps_mark else np.flatnonzero(computed.added)
-        if not len(changed) and not keeps_mark:
-            return []
-        names = [computed.devices[i] for i in changed.tolist()]
-        saved = self._ports.patience(
-            lambda: self._ports.store.save(
-                computed.source,
-                names,
-                computed.based_on[changed],
-                computed.windows[changed],
-                computed.added[changed],
-                computed.reach,
-            )
+    def _compute(self, turn: Turn) -> Computed:
+        self._forget_fenced()
+        watch = Stopwatch()
+        canary = self._watchers.canary()
+        decoded = self._ports.patience(lambda: self._ports.decoder.decode(turn.records))
+        watch.lap("decode")
+        recovery = self._ports.recovery
+        reaches = [None if recovery is None else recovery.take_up(chunk) for chunk in turn.chunks]
+        loaded = self._loading(turn, decoded.events)
+        events = loaded.events
+        step = sequence.advance(loaded.windows, loaded.device, events, self._rules.idle_us)
+        watch.lap("windows")
+        judged = [self._judge(part) for part in _parts(turn, loaded, step, canary)]
+        watch.lap("infer")
+        self._observe(turn, judged, watch.ns["infer"])
+        rejected = with_sizes(turn.records, (*decoded.rejected, *loaded.refused))
+        letters = self._letters(turn, rejected)
+        watch.lap("publish")
+        report = Report(
+            records=len(turn.records),
+            classified=len(step.applied),
+            repeats=len(events) - len(step.applied),
+            verdicts=sum((Counter(one.classified.names) for one in judged), Counter[str]()),
+            dead_letters=Counter(str(bad.reason) for bad in rejected),
+            new_devices=loaded.new_devices,
+            fenced=0,
+            cpu_ns=watch.ns,
         )
-        return [names[i] for i in np.flatnonzero(saved == Saved.NEWER_STORED).tolist()]
+        saves = _saves(turn, loaded, step, reaches)
+        return Computed(judged, self._ports.clock_us(), letters, saves, report)
+
+    def _judge(self, part: _Part) -> Judged:
+        classified = self._by_challenger(part) if part.role == CANARY else self._by_champion(part)
+        return Judged(classified, part.windows)
+
+    def _by_champion(self, part: _Part) -> Classified:
+        """Its latents are remembered from turn to turn."""
+        detector = part.detector
+        ordinal = self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
+        latents, known = self._cache.latents(part.slots, ordinal, detector.latent_size)  # (D, W, L)
+        verdicts, latents = infer(detector, part.windows, part.step, part.events.rows, latents, known)
+        self._cache.put(part.slots, part.step.windows, latents, ordinal)
+        return Classified(part.sources, part.origin, part.events, part.step, detector, verdicts)
+
+    def _by_challenger(self, part: _Part) -> Classified:
+        """From raw windows each time: two models' latents in turn would cost the champion its own."""
+        verdicts = infer_from_rows(part.detector, part.windows, part.step, part.events.rows)
+        self._cache.put_windows(part.slots, part.step.windows)
+        return Classified(part.sources, part.origin, part.events, part.step, part.detector, verdicts, CANARY)
+
+    def _observe(self, turn: Turn, judged: Sequence[Judged], cpu_ns: int) -> None:
+        lag_records = max(chunk.lag_records for chunk in turn.chunks)
+        for one in judged:
+            if one.classified.role == CHAMPION:
+                self._watchers.watch(Observed(one.windows, one.classified, lag_records, cpu_ns))
+
+    def _letters(self, turn: Turn, rejected: Sequence[Rejected]) -> list[Message]:
+        topic, version = self._rules.topics.dead_letters, self._rules.version
+        origin = np.searchsorted(turn.ends, [bad.position for bad in rejected], "right").tolist()
+        return [
+            dead_letter(turn.chunks[chunk].source, turn.records[bad.position], bad, topic, version)
+            for chunk, bad in zip(origin, rejected, strict=True)
+        ]
+
+    def _save(self, saves: Sequence[Save]) -> int:
+        """Store the windows that changed; of how many devices the stored window is newer than ours."""
+        wanted = [save for save in map(_changed, saves) if save is not None]
+        if not wanted:
+            return 0
+        answers = self._ports.patience(lambda: self._ports.store.save(wanted))
+        fenced = 0
+        for save, answer in zip(wanted, answers, strict=True):
+            newer = np.flatnonzero(answer == Saved.NEWER_STORED).tolist()
+            if newer:
+                self._fenced.append((save.source.place, [save.devices[i] for i in newer]))
+                fenced += len(newer)
+            if self._ports.recovery is not None and save.reach is not None:
+                self._ports.recovery.delivered(save.source, save.reach)
+        return fenced
+
+    def _forget_fenced(self) -> None:
+        """Load these devices' windows anew at their next event: another worker changed them."""
+        while self._fenced:
+            self._cache.drop(*self._fenced.popleft())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Taken:
-    """A chunk's events and the windows (D,) of devices before it; of some of the devices, a part of it."""
+class _Part:
+    """A turn's events, and the devices (D,) of it that one model judges, with their windows before it."""
 
-    source: Source
-    events: Events
+    detector: Detector
+    role: str
+    sources: Sequence[Source]  # C
+    origin: Index  # (N,) which source each event is of
+    events: Events  # (N,)
     slots: Index  # (D,)
     windows: Windows  # (D,)
     step: Advance
 
 
-def _parted(taken: _Taken, device: Index, in_canary: Sequence[bool]) -> list[_Taken]:
-    """What the champion judges, and what the challenger does; `device` (N,) says whose each event is."""
-    canary = np.array(in_canary, bool)  # (D,)
-    owner = device[taken.step.applied]  # (A,)
-    return [
-        replace(
-            taken,
-            slots=taken.slots[chosen],
-            windows=taken.windows[chosen],
-            step=sequence.part_of(taken.step, owner, chosen),
+def _parts(turn: Turn, loaded: Loaded, step: Advance, canary: Canary | None) -> list[_Part]:
+    """By model: mostly one champion judges all; another where a switch lies within a turn; and the canary."""
+    sources = [chunk.source for chunk in turn.chunks]
+    origin = np.searchsorted(turn.ends, loaded.events.position, "right")
+    judges: list[tuple[Detector, str]] = []
+    of_chunk = []
+    for detector in turn.judges:
+        if (detector, CHAMPION) not in judges:
+            judges.append((detector, CHAMPION))
+        of_chunk.append(judges.index((detector, CHAMPION)))
+    judge = np.repeat(of_chunk, np.diff(loaded.bounds))  # (D,)
+    if canary is not None:
+        judge[np.array([canary.takes(device) for device in loaded.devices], bool)] = len(judges)
+        judges.append((canary.detector, CANARY))
+    whole = _Part(*judges[0], sources, origin, loaded.events, loaded.slots, loaded.windows, step)
+    if len(judges) == 1:
+        return [whole]
+    owner = loaded.device[step.applied]  # (A,)
+    parts = []
+    for number, (detector, role) in enumerate(judges):
+        chosen = np.flatnonzero(judge == number)
+        parts.append(
+            replace(
+                whole,
+                detector=detector,
+                role=role,
+                slots=loaded.slots[chosen],
+                windows=loaded.windows[chosen],
+                step=sequence.part_of(step, owner, chosen),
+            )
         )
-        for chosen in (np.flatnonzero(~canary), np.flatnonzero(canary))
-    ]
+    return parts
+
+
+def _saves(turn: Turn, loaded: Loaded, step: Advance, reaches: Sequence[Reach | None]) -> list[Save]:
+    saves = []
+    for number, chunk in enumerate(turn.chunks):
+        of = slice(loaded.bounds[number], loaded.bounds[number + 1])
+        saves.append(
+            Save(
+                chunk.source,
+                loaded.devices[of],
+                loaded.based_on[of],
+                step.windows[of],
+                step.added[of],
+                reaches[number],
+            )
+        )
+    return saves
+
+
+def _changed(save: Save) -> Save | None:
+    """Of the windows those that grew; None where nothing is to be stored.
+
+    A mark is to say that all are stored; so with one, those of repeats, which did not change, come along.
+    """
+    if save.reach is not None:
+        return save
+    changed = np.flatnonzero(save.added)
+    if len(changed) == len(save.devices):
+        return save if len(changed) else None
+    if not len(changed):
+        return None
+    devices = [save.devices[i] for i in changed.tolist()]
+    return Save(save.source, devices, save.based_on[changed], save.windows[changed], save.added[changed])

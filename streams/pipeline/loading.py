@@ -1,4 +1,4 @@
-"""From a chunk's events to the windows of their devices: from memory, the store, or blank for new ones."""
+"""From a turn's events to the windows of their devices: from memory, the store, or blank for new ones."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.core import windows as sequence
-from streams.core.events import Chunk, Events, Rejected
+from streams.core.events import Chunk, Events, Partition, Rejected
 from streams.core.newcomers import Mask, Newcomers
 from streams.core.patience import Patience
-from streams.core.windows import Index, Windows
+from streams.core.windows import Index, WindowLayout, Windows
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.ports import WindowStore
 from streams.pipeline.recovery import Recovery, trusted
+from streams.pipeline.turn import Turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """Events whose devices have a window, and those windows before the chunk."""
+    """Events whose devices have a window, and those windows before the turn.
+
+    A device is one of a partition: the same id on two partitions is two devices. They stand partition after
+    partition, those of chunk c between `bounds[c]` and `bounds[c + 1]`.
+    """
 
     events: Events  # (N,)
     device: Index  # (N,) whose each event is
     devices: Sequence[str]  # D
+    bounds: Sequence[int]  # C + 1
     slots: Index  # (D,)
     windows: Windows  # (D,)
     based_on: Index  # (D,) the stored offset that each window grows from
@@ -33,12 +39,12 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    devices: Sequence[str]  # D
-    device: Index  # (N,)
-    slots: Index  # (D,) -1 where not in memory
-    stored: Windows  # (M,) of those, as the store has them
-    is_new: Mask  # (D,)
+class _Numbered:
+    """The distinct devices of each chunk, and whose each event is."""
+
+    devices: list[list[str]]  # C lists
+    device: Index  # (N,) place among all D
+    bounds: list[int]  # C + 1
 
 
 class Loading:
@@ -58,58 +64,129 @@ class Loading:
         self._cache = cache
         self._newcomers = newcomers
 
-    def __call__(self, chunk: Chunk, events: Events) -> Loaded:
+    def __call__(self, turn: Turn, events: Events) -> Loaded:
         """Raises Unavailable when the patience ends while the store is away."""
-        source = chunk.source
-        found = self._find(chunk, events)
-        admitted = self._newcomers.admit(chunk, events, found.device, found.is_new)  # (N,)
-        refused = self._newcomers.refused(events, admitted)
-        if refused:  # before they take a place in memory: a flood drives nobody out
-            events, found = events.only(admitted), _without(found, admitted)
-        slots, missing = found.slots, found.slots < 0
-        if missing.any():
-            absent = [found.devices[i] for i in np.flatnonzero(missing).tolist()]
-            slots[missing] = self._cache.admit(source.partition, absent, found.stored)
+        numbered = _number(turn, events)
+        slots = self._find(turn, numbered)
+        stored, is_new = self._stored(turn, numbered, slots)
+        admitted = self._admitted(turn, events, numbered, is_new)  # (N,)
+        refused: Sequence[Rejected] = ()
+        if not admitted.all():  # before they take a place in memory: a flood drives nobody out
+            refused = self._newcomers.refused(events, admitted)
+            events = events.only(admitted)
+            kept, numbered = _without(numbered, admitted)
+            stored, is_new = stored[np.isin(np.flatnonzero(slots < 0), kept)], is_new[kept]
+            slots = slots[kept]
+        self._admit(turn, numbered, slots, stored)
         windows = self._cache.windows(slots)
         based_on = windows["head"]["offset"].copy()
-        foreign = ~sequence.of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = sequence.blank(int(foreign.sum()), source)
-        new = int(found.is_new.sum())
-        return Loaded(events, found.device, found.devices, slots, windows, based_on, new, refused)
+        _begin_anew(self._cache.layout, turn, windows, numbered.bounds)
+        devices = [name for names in numbered.devices for name in names]
+        return Loaded(
+            events,
+            numbered.device,
+            devices,
+            numbered.bounds,
+            slots,
+            windows,
+            based_on,
+            int(is_new.sum()),
+            refused,
+        )
 
-    def forget(self, partition: int) -> None:
+    def forget(self, partition: Partition) -> None:
         """It was revoked: its next owner will change its windows."""
         if self._recovery is not None:
             self._recovery.drop_partition(partition)
         self._cache.drop_partition(partition)
         self._newcomers.forget(partition)
 
-    def _find(self, chunk: Chunk, events: Events) -> _Found:
-        source = chunk.source
-        devices, device = sequence.numbered(events.device_id)
-        slots = self._cache.find(source.partition, devices)
+    def _find(self, turn: Turn, numbered: _Numbered) -> Index:
+        places = [chunk.source.place for chunk in turn.chunks]
+        return self._cache.find(list(zip(places, numbered.devices, strict=True)))
+
+    def _stored(self, turn: Turn, numbered: _Numbered, slots: Index) -> tuple[Windows, Mask]:
+        """The windows (M,) of devices that are not in memory, as the store has them; who (D,) is new."""
+        is_new = np.zeros(len(slots), bool)
         missing = np.flatnonzero(slots < 0)  # (M,)
-        absent = [devices[i] for i in missing.tolist()]
-        values, since = self._patience(lambda: self._stored(chunk, absent)) if absent else ([], 0)
-        is_new = np.zeros(len(devices), bool)
+        if not len(missing):
+            return self._cache.layout.blank(0, turn.chunks[0].source), is_new
+        wanted = []  # chunk, first place among the missing, devices
+        ends = np.searchsorted(missing, numbered.bounds[1:]).tolist()
+        for number, (chunk, first, end) in enumerate(zip(turn.chunks, [0, *ends], ends, strict=False)):
+            if end > first:
+                places = missing[first:end] - numbered.bounds[number]
+                wanted.append((chunk, [numbered.devices[number][i] for i in places.tolist()]))
+        found = self._patience(lambda: self._load(wanted))
+        values = [value for of_chunk, _ in found for value in of_chunk]
         is_new[missing] = [value is None for value in values]
-        return _Found(devices, device, slots, trusted(sequence.unpack(values, source), since), is_new)
+        windows = [
+            trusted(self._cache.layout.unpack(of_chunk, chunk.source), since)
+            for (chunk, _), (of_chunk, since) in zip(wanted, found, strict=True)
+        ]
+        return np.concatenate(windows), is_new
 
-    def _stored(self, chunk: Chunk, devices: Sequence[str]) -> tuple[list[bytes | None], int]:
-        """Their values, and the offset before which the rows of a window do not count."""
-        if self._recovery is None:
-            return self._store.load(chunk.source, devices), 0
-        return self._recovery.load(chunk, devices)
+    def _load(self, wanted: Sequence[tuple[Chunk, list[str]]]) -> list[tuple[list[bytes | None], int]]:
+        """The values of each chunk's devices, and before which offset no row of a window counts."""
+        if self._recovery is not None:
+            return [self._recovery.load(chunk, devices) for chunk, devices in wanted]
+        values = self._store.load([(chunk.source, devices) for chunk, devices in wanted])
+        return [(of_chunk, 0) for of_chunk in values]
+
+    def _admitted(self, turn: Turn, events: Events, numbered: _Numbered, is_new: Mask) -> Mask:
+        if not is_new.any():
+            return np.ones(len(events), bool)
+        parts = []
+        for number, (first, end) in enumerate(turn.bounds_of(events)):
+            times_ms = [turn.records[i].timestamp for i in events.position[first:end].tolist()]
+            low, high = numbered.bounds[number], numbered.bounds[number + 1]
+            device = numbered.device[first:end] - low
+            place = turn.chunks[number].source.place
+            parts.append(self._newcomers.admit(place, times_ms, device, is_new[low:high]))
+        return np.concatenate(parts)
+
+    def _admit(self, turn: Turn, numbered: _Numbered, slots: Index, stored: Windows) -> None:
+        """Take what was loaded into memory, and note where."""
+        missing = np.flatnonzero(slots < 0)
+        if not len(missing):
+            return
+        ends = np.searchsorted(missing, numbered.bounds[1:]).tolist()
+        for number, (chunk, first, end) in enumerate(zip(turn.chunks, [0, *ends], ends, strict=False)):
+            if end > first:
+                places = (missing[first:end] - numbered.bounds[number]).tolist()
+                names = [numbered.devices[number][i] for i in places]
+                slots[missing[first:end]] = self._cache.admit(chunk.source.place, names, stored[first:end])
 
 
-def _without(found: _Found, admitted: Mask) -> _Found:
-    """The devices of which at least one event was admitted (N,), numbered anew."""
-    kept, device = np.unique(found.device[admitted], return_inverse=True)
-    missing = np.flatnonzero(found.slots < 0)  # (M,)
-    return _Found(
-        [found.devices[i] for i in kept.tolist()],
-        device,
-        found.slots[kept],
-        found.stored[np.isin(missing, kept)],
-        found.is_new[kept],
-    )
+def _number(turn: Turn, events: Events) -> _Numbered:
+    devices: list[list[str]] = []
+    bounds, places = [0], list[int]()
+    for first, end in turn.bounds_of(events):
+        number: dict[str, int] = {}
+        below = bounds[-1]
+        places += [number.setdefault(device, len(number)) + below for device in events.device_id[first:end]]
+        devices.append(list(number))
+        bounds.append(below + len(number))
+    return _Numbered(devices, np.array(places, np.int64), bounds)
+
+
+def _without(numbered: _Numbered, admitted: Mask) -> tuple[Index, _Numbered]:
+    """The devices (E,) of which at least one event was admitted (N,), and these numbered anew."""
+    kept, device = np.unique(numbered.device[admitted], return_inverse=True)
+    bounds = np.searchsorted(kept, numbered.bounds).tolist()
+    devices = [
+        [names[i] for i in (kept[first:end] - low).tolist()]
+        for names, low, first, end in zip(numbered.devices, numbered.bounds, bounds, bounds[1:], strict=False)
+    ]
+    return kept, _Numbered(devices, device, bounds)
+
+
+def _begin_anew(layout: WindowLayout, turn: Turn, windows: Windows, bounds: Sequence[int]) -> None:
+    """Blank the windows of former lives of the partitions."""
+    if sequence.are_of_these_lives(windows, [chunk.source for chunk in turn.chunks], bounds):
+        return  # as they mostly are
+    for number, chunk in enumerate(turn.chunks):
+        of_chunk = windows[bounds[number] : bounds[number + 1]]
+        foreign = ~sequence.of_this_life(of_chunk, chunk.source, chunk.end_offset)
+        if foreign.any():
+            of_chunk[foreign] = layout.blank(int(foreign.sum()), chunk.source)

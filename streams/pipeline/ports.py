@@ -46,25 +46,30 @@ class Reach:
     """A rebuild's piece: without those before it, its windows would be short and look whole."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Save:
+    """Windows (D,) of one partition's devices, of which the last `added` (D,) rows are new."""
+
+    source: Source
+    devices: Sequence[str]  # D
+    based_on: Index  # (D,) the last offset of the window that each grew from, -1 for a blank one
+    windows: Windows  # (D,)
+    added: Index  # (D,)
+    reach: Reach | None = None
+
+
 class WindowStore(Protocol):
     """Packed windows by device. Raises WindowStoreUnavailable; every call may be repeated."""
 
-    def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]: ...
+    def load(self, wanted: Sequence[tuple[Source, Sequence[str]]]) -> list[list[bytes | None]]:
+        """The values of these devices, a list of each partition; all in one round trip or few."""
+        ...
 
-    def save(
-        self,
-        source: Source,
-        devices: Sequence[str],
-        based_on: Index,
-        windows: Windows,
-        added: Index,
-        reach: Reach | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """Store windows (D,), of which the last `added` (D,) rows are new; answers Saved (D,).
+    def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
+        """Store windows; answers Saved (D,) of each partition. All in one round trip, or few.
 
-        `based_on` (D,) is the last offset of the window that each grew from, -1 for a blank one. A stored
-        window of this life of the topic with a later offset than the given one stays as it is. With a
-        `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
+        A stored window of this life of the topic with a later offset than the given one stays as it is. With
+        a `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
         Where that is asked for and it did not, nothing is stored and every answer is NO_MARK.
         """
         ...

@@ -25,9 +25,9 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.events import NO_TOPIC_ID, Chunk, RawRecord, Source
-from streams.core.windows import Index, Windows, advance, blank, numbered, of_this_life, unpack
-from streams.pipeline.ports import Decoder, History, Mark, Reach, Saved, WindowStore
+from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
+from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_life
+from streams.pipeline.ports import Decoder, History, Mark, Reach, Save, Saved, WindowStore
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
 
@@ -42,6 +42,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryParts:
+    layout: WindowLayout
     store: WindowStore
     history: History
     decoder: Decoder
@@ -81,10 +82,10 @@ class Recovery:
             if reach in under_way:
                 under_way.remove(reach)
 
-    def drop_partition(self, partition: int) -> None:
+    def drop_partition(self, partition: Partition) -> None:
         """It was revoked; whoever has it next begins at a committed offset, before which all is saved."""
         with self._lock:
-            for source in [one for one in self._last if one.partition == partition]:
+            for source in [one for one in self._last if one.place == partition]:
                 del self._last[source]
                 self._under_way.pop(source, None)
 
@@ -96,7 +97,7 @@ class Recovery:
         source = chunk.source
         complete = self._complete(source)
         while True:
-            values = self._parts.store.load(source, devices)
+            (values,) = self._parts.store.load([(source, devices)])
             mark = self._mark(chunk)  # after the windows: what is lost between is of no account
             if mark is not None and mark.through >= complete:
                 return values, mark.since
@@ -135,8 +136,8 @@ class Recovery:
                 windows += touched
                 records, follows = records + len(some), reach.last
                 parts.progressed()
-        nobody = blank(0, source)
-        parts.store.save(source, [], _NONE, nobody, _NONE, Reach(follows, complete))
+        nobody = parts.layout.blank(0, source)
+        parts.store.save([Save(source, [], _NONE, nobody, _NONE, Reach(follows, complete))])
         parts.say(f"{windows} windows of {place} rebuilt from {records} records")
         self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
 
@@ -148,15 +149,16 @@ class Recovery:
         None where the mark is gone and nothing was stored. A window knows its last offset, so what is read
         again after a failure is not applied again.
         """
-        source, store = chunk.source, self._parts.store
+        source, store, layout = chunk.source, self._parts.store, self._parts.layout
         events = self._parts.decoder.decode(records).events
         devices, device = numbered(events.device_id)
-        windows = trusted(unpack(store.load(source, devices), source), since)
+        (values,) = store.load([(source, devices)])
+        windows = trusted(layout.unpack(values, source), since)
         based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_life(windows, source, chunk.end_offset)
-        windows[foreign] = blank(int(foreign.sum()), source)
+        windows[foreign] = layout.blank(int(foreign.sum()), source)
         step = advance(windows, device, events, self._idle_us)
-        saved = store.save(source, devices, based_on, step.windows, step.added, reach)
+        (saved,) = store.save([Save(source, devices, based_on, step.windows, step.added, reach)])
         if (saved == Saved.NO_MARK).any():
             return None
         return int(((step.added > 0) & (based_on < first)).sum())

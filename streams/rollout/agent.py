@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from streams.adapters.kafka.model_topics import Agreed
 from streams.codec.models import (
+    Agreed,
     ModelCommand,
     ModelMessageUnreadable,
     ModelRef,

@@ -10,7 +10,7 @@ from streams.codec.models import ModelRef
 from streams.model.comparison import Comparison
 from streams.model.detector import Detector
 from streams.model.inference import Canary
-from streams.rollout.serving import ref_of
+from streams.rollout.loading import ref_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
-from streams.adapters.store.models import ModelStore
 from streams.codec.models import ModelRef
 from streams.errors import ModelRejected, Unavailable
 from streams.model import gate
 from streams.model.detector import Detector
 from streams.model.gate import Limits
+from streams.rollout.admission import Admission
 from streams.rollout.decisions import Examined, Wanted
-from streams.rollout.serving import UNRUNNABLE, Serving, load, ref_of
+from streams.rollout.loading import UNRUNNABLE, ModelStore, load, ref_of
 
 RESTS: Final = 3.0
 """Times its own length for which each piece of the gate's measuring is followed by nothing: a quarter of a
@@ -23,14 +23,14 @@ core at most is taken from this worker's events, a few milliseconds at once."""
 @dataclass(frozen=True, slots=True)
 class Examiner:
     store: ModelStore
-    serving: Serving
+    admission: Admission
     limits: Limits
     operating_point: str = ""
 
     def __call__(self, target: Wanted, champion: ModelRef) -> Examined:
         """Takes as long as loading and some tens of micro-batches. Nothing is raised for a bad model."""
         try:
-            candidate = load(self.store, target.ref, self.operating_point)
+            candidate = load(self.store, target.ref, self.admission.serving.table, self.operating_point)
             if target.ref.version in self.store.retired(target.ref.name):
                 return Examined(target.ref, "the version is retired, and not to be promoted")
             problem = self._gate(candidate, target, champion)
@@ -49,11 +49,11 @@ class Examiner:
 
     def _champion(self, champion: ModelRef) -> Detector:
         """The agreed champion; the one that serves here where that is another and the first cannot be had."""
-        serving = self.serving()
+        serving = self.admission.serving
         if ref_of(serving) == champion:
             return serving
         try:
-            return load(self.store, champion, self.operating_point)
+            return load(self.store, champion, serving.table, self.operating_point)
         except (ModelRejected, Unavailable):
             return serving
 

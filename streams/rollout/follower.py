@@ -18,9 +18,8 @@ from streams.codec.models import ModelRef, ModelState, ModelStatus, Outcome
 from streams.core.patience import FIRST_PAUSE_S
 from streams.errors import ModelRejected, Unavailable
 from streams.model.detector import Detector
+from streams.rollout.admission import Admission
 from streams.rollout.challenge import Challenge
-from streams.rollout.serving import Serving
-from streams.rollout.turnstile import Turnstile
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -43,16 +42,14 @@ class Follower:
     def __init__(
         self,
         worker: str,
-        serving: Serving,
+        admission: Admission,
         ports: FollowerPorts,
         revision: int = 0,
-        turnstile: Turnstile | None = None,
         challenge: Challenge | None = None,
     ) -> None:
         self._worker = worker
         self._challenge = challenge or Challenge()
-        self._turnstile = turnstile or Turnstile()
-        self._serving = serving
+        self._admission = admission
         self._ports = ports
         self._changed = threading.Condition()
         self._newest: ModelState | None = None
@@ -75,9 +72,9 @@ class Follower:
             if state.revision > known:
                 self._newest = state
                 if state.switches:
-                    self._serving.plan(state.revision, state.switches)
+                    self._admission.plan(state.revision, state.switches)
                 if state.preparing is None:
-                    self._turnstile.release()
+                    self._admission.release()
                 if self._challenge.ref not in (state.challenger, state.champion):
                     self._challenge.end()  # at once: a canary may do harm while a champion is being loaded
                 self._changed.notify_all()
@@ -86,7 +83,7 @@ class Follower:
 
     def follow(self) -> None:
         """Until `stop`: bring the newest state about, again with back-off where that fails."""
-        self._report("serving", "", self.revision, self._serving.ref)
+        self._report("serving", "", self.revision, self._admission.ref)
         pause_s = FIRST_PAUSE_S
         while (state := self._wanted()) is not None:
             served = state.revision <= self.revision or self.bring_about(state)
@@ -105,12 +102,12 @@ class Follower:
         begun_s = time.monotonic()
         ref = state.champion
         try:
-            if self._serving.ref != ref:
-                self._serving.swap(self._serving.at_hand(ref) or self._ports.load(ref))
-            self._serving.plan(state.revision, state.switches)
+            if self._admission.ref != ref:
+                self._admission.swap(self._admission.at_hand(ref) or self._ports.load(ref))
+            self._admission.plan(state.revision, state.switches)
             if state.preparing is not None:
                 ref = state.preparing
-                self._serving.keep(self._serving.at_hand(ref) or self._ports.load(ref))
+                self._admission.keep(self._admission.at_hand(ref) or self._ports.load(ref))
         except (ModelRejected, Unavailable) as exc:
             self._note(state, ref, str(exc), time.monotonic() - begun_s)
             return False
@@ -136,7 +133,7 @@ class Follower:
             self._lacks_challenger = False
             return True
         self._lacks_challenger = ref is not None
-        if ref is None or ref == self._serving.ref:
+        if ref is None or ref == self._admission.ref:
             self._challenge.end()
             self._lacks_challenger = False
             return True
@@ -159,10 +156,10 @@ class Follower:
         """Begin no chunk while the newest state prepares a model."""
         newest = self._newest
         if state.preparing is not None and (newest is None or newest.revision == state.revision):
-            self._turnstile.hold(state.preparing)
+            self._admission.hold(state.preparing)
 
     def figures(self) -> dict[str, object]:
-        ref = self._serving.ref
+        ref = self._admission.ref
         return {
             "name": ref.name,
             "version": ref.version,

@@ -21,11 +21,11 @@ from streams.model.detector import Detector, Verdicts
 from streams.model.inference import infer_from_rows
 from streams.pipeline.detection import Observed
 from streams.rollout.challenge import Challenge, Running
-from streams.rollout.serving import UNRUNNABLE, ref_of
+from streams.rollout.loading import UNRUNNABLE, ref_of
 
 log: Final = logging.getLogger("autodeep.models")
 
-WAITING_CHUNKS: Final = 2
+WAITING_TURNS: Final = 2
 LAG_RECORDS: Final = 20_000
 """A partition further behind than that needs its worker for the champion alone."""
 SAVED_CPU_S: Final = 2.0
@@ -76,7 +76,7 @@ class Shadow:
         self._challenge = challenge
         self._ports = ports
         self._allowance = Allowance(share, ports.clock_s)
-        self._waiting: queue.Queue[Observed | None] = queue.Queue(WAITING_CHUNKS)
+        self._waiting: queue.Queue[Observed | None] = queue.Queue(WAITING_TURNS)
         self._stopped = threading.Event()
         self._told_s = self._since_s = ports.clock_s()
         self._telling: Comparison | None = None  # whose figures were told last, and how many it had seen
@@ -85,7 +85,7 @@ class Shadow:
         self._second = (0, 0)  # the second, and the disagreements published in it
 
     def watch(self, observed: Observed) -> None:
-        """Take a chunk up for comparison, or count why not."""
+        """Take a turn up for comparison, or count why not."""
         events = len(observed.classified.step.applied)
         running = self._challenge.anew(observed.classified.detector.identity.digest)
         if running is None or not events:
@@ -117,7 +117,7 @@ class Shadow:
         self._stopped.set()
 
     def compare(self, observed: Observed) -> None:
-        """The challenger's verdicts on one chunk, beside the champion's."""
+        """The challenger's verdicts on one turn, beside the champion's."""
         running = self._challenge.running
         classified = observed.classified
         if running is None or running.comparison.champion != classified.detector.identity.digest:
@@ -189,8 +189,7 @@ class Shadow:
         self._failure = problem
 
     def _too_busy(self, observed: Observed) -> str | None:
-        chunk = observed.chunk
-        if chunk.end_offset - chunk.records[-1].offset - 1 > LAG_RECORDS:
+        if observed.lag_records > LAG_RECORDS:
             return "lag"
         return None if self._allowance.is_left() else "cpu"
 
@@ -217,7 +216,7 @@ class Shadow:
 
 def _disagreement(observed: Observed, challenger: Detector, found: Verdicts, place: int) -> Disagreement:
     classified = observed.classified
-    source, events = classified.source, classified.events
+    source, events = classified.source_of(place), classified.events
     at = int(classified.step.applied[place])
     offset = int(events.offset[at])
     return Disagreement(

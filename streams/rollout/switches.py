@@ -21,13 +21,14 @@ def model_at(switches: Sequence[Switch], source: Source, offset: int) -> ModelRe
     return switches[0].model if switches else None
 
 
-def parts(switches: Sequence[Switch], chunk: Chunk) -> list[Chunk]:
-    """The chunk, cut where the model changes: in order, nothing left out, each part of one model."""
-    offsets = [record.offset for record in chunk.records]
-    starts = {_start(switch, chunk.source) for switch in switches}
-    places = sorted({bisect_left(offsets, start) for start in starts} - {0, len(offsets)})
-    bounds = zip([0, *places], [*places, len(offsets)], strict=True)
-    return [Chunk(chunk.source, chunk.records[a:b], chunk.end_offset) for a, b in bounds]
+def leading_part(switches: Sequence[Switch], chunk: Chunk) -> Chunk:
+    """The chunk up to where the model changes next."""
+    starts = [_start(switch, chunk.source) for switch in switches]
+    within = [start for start in starts if chunk.first_offset < start <= chunk.last_offset]
+    if not within:
+        return chunk
+    count = bisect_left(chunk.records, min(within), key=lambda record: record.offset)
+    return chunk.cut(max(count, 1))[0]
 
 
 def appended(switches: Sequence[Switch], before: ModelRef, latest: Switch) -> tuple[Switch, ...]:

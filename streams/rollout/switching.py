@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from streams.adapters.kafka.fleet import Ends, Readiness
 from streams.codec.models import ModelCommand, ModelRef, ModelState, Switch
+from streams.core.fleet import Ends, Readiness
 from streams.rollout.switches import appended
 
 LOOK_EVERY_S: Final = 0.05

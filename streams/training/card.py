@@ -144,7 +144,7 @@ def _cleansed(found: Mapping[str, Any]) -> str:
 
 def _test(test: Reading | None) -> str:
     if test is None:
-        return "Not read for this artifact. `autodeep evaluate kdd99 --release STORE` records a reading."
+        return "Not read for this artifact. `autodeep models release` records a reading."
     found, distinct = test.evaluation, test.evaluation.distinct_rows
     times = "once" if test.readings == 1 else f"{test.readings} times"
     lines = [

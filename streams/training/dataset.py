@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from streams.codec.ingest.kdd import CLASS_OF, KddRows, classes_of
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
-from streams.core.features import ROW, SYMBOLIC, Rows
+from streams.core.tables import FeatureTable, Rows
 from streams.errors import DataError
 
 NORMAL: Final = 0
@@ -70,6 +70,7 @@ class TrainingSet:
     target: npt.NDArray[np.int64]  # (N,) class; -1 where the row must not be learnt from
     taxonomy: Taxonomy
     cleansing: Cleansing
+    table: FeatureTable
 
 
 def cleanse(read: KddRows, taxonomy: Taxonomy) -> TrainingSet:
@@ -93,15 +94,17 @@ def cleanse(read: KddRows, taxonomy: Taxonomy) -> TrainingSet:
         per_class=dict(zip(taxonomy.classes, counts.tolist(), strict=True)),
         unknown_symbols={
             column.name: int((read.rows["codes"][:, place] == 0).sum())
-            for place, column in enumerate(SYMBOLIC)
+            for place, column in enumerate(read.table.symbolic)
         },
     )
-    return TrainingSet(read.rows, vector, first, read.label, read.labels, target, taxonomy, cleansing)
+    return TrainingSet(
+        read.rows, vector, first, read.label, read.labels, target, taxonomy, cleansing, read.table
+    )
 
 
 def distinct_vectors(rows: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """A row of each distinct vector (V,), and each row's vector (N,) as a place in it."""
-    opaque = np.ascontiguousarray(rows).view(np.dtype((np.void, ROW.itemsize)))
+    opaque = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize)))
     _, first, vector = np.unique(opaque, return_index=True, return_inverse=True)
     return first.astype(np.int64), vector.astype(np.int64)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.ingest.kdd import TRAINING_ATTACKS, KddRows, classes_of, segment_starts
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.errors import DataError
 from streams.model.detector import Detector, Verdicts
 from streams.training.dataset import TrainingSet, distinct_vectors

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streams.core.features import SYMBOLIC
 from streams.model.detector import CONTEST, OPERATOR, Detector, Identity, OperatingPoint, Parameters
 from streams.model.network import SERVICE_KEY, Architecture, Features, Network, alike, min_max
 from streams.training import checkpoint
@@ -144,7 +143,7 @@ def _finished(run: Run, begun: _Begun, weights: Tensor, resume: bool) -> Detecto
 
 def _start(run: Run) -> tuple[Parameters, Network]:
     """Eq. 1's extremes, bins and vocabulary, of the rows that are learnt from and of no others."""
-    data, plan, taxonomy = run.data, run.plan, run.data.taxonomy
+    data, plan, taxonomy, of_table = run.data, run.plan, run.data.taxonomy, run.data.table
     rows = data.rows[run.learn]
     numbers = np.log1p(rows["numbers"])
     low, high = numbers.min(0), numbers.max(0)
@@ -155,7 +154,8 @@ def _start(run: Run) -> tuple[Parameters, Network]:
     edges = bin_edges(scaled, np.sqrt(repeats), plan.quantile_bins, plan.common_bins)
     shape = Architecture(
         bins=tuple(len(of) + 1 for of in edges),
-        symbols=tuple(column.size for column in SYMBOLIC),
+        symbols=tuple(column.size for column in of_table.symbolic),
+        keys=of_table.key_places,
         classes=len(taxonomy.classes),
         window=plan.window,
         embedding=plan.embedding,
@@ -163,12 +163,13 @@ def _start(run: Run) -> tuple[Parameters, Network]:
         weighed=True,
     )
     parameters = Parameters(
+        table=of_table,
         shape=shape,
         classes=taxonomy.classes,
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
         seen_codes=tuple(
-            tuple(np.unique(rows["codes"][:, column]).tolist()) for column in range(len(SYMBOLIC))
+            tuple(np.unique(rows["codes"][:, column]).tolist()) for column in range(len(of_table.symbolic))
         ),
         cost=taxonomy.cost,
         score_floor=0.0,
@@ -206,6 +207,7 @@ def _repetition(run: Run, vectors: Features) -> Tensor:
     keys = vectors.keys[torch.from_numpy(run.data.vector[rows[index]])]  # (N, W, K)
     counts = alike(keys, torch.from_numpy(valid)).sum(1).numpy()
     service = keys[:, -1, SERVICE_KEY].numpy().astype(np.int64)
-    shape = (SYMBOLIC[1].size, plan.window)
+    of_table = run.data.table
+    shape = (of_table.symbolic[of_table.key_places.service].size, plan.window)
     found = repetition_table(service, counts, shape, plan.repetition_smoothing, plan.novelty_quantile)
     return torch.from_numpy(found.astype(np.float32))

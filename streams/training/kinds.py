@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import MiniBatchKMeans
 
-from streams.core.features import Rows
+from streams.core.tables import Rows
 from streams.training.dataset import NORMAL, TrainingSet
 from streams.training.plan import Plan
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.features import SYMBOLIC, UNKNOWN_SYMBOL, Rows, Symbolic
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows, Symbolic
 from streams.core.usual import UNKNOWN, Usual
 from streams.training.dataset import TrainingSet
 
@@ -22,17 +22,17 @@ def usual_values(data: TrainingSet, learn: npt.NDArray[np.bool_]) -> dict[str, U
     of_class = {
         name: data.rows[learn & (data.target == place)] for place, name in enumerate(data.taxonomy.classes)
     }
-    return {name: _usual(rows) for name, rows in of_class.items() if len(rows)}
+    return {name: _usual(data.table, rows) for name, rows in of_class.items() if len(rows)}
 
 
-def _usual(rows: Rows) -> Usual:
+def _usual(table: FeatureTable, rows: Rows) -> Usual:
     bounds = np.quantile(
         rows["numbers"], QUANTILES, axis=0, method="inverted_cdf"
-    )  # (2, 38): values that occur
+    )  # (2, numbers): values that occur
     return Usual(
         # A float32's shortest decimals: 0.01, not 0.009999999776482582.
         numbers=tuple((float(str(low)), float(str(high))) for low, high in bounds.T),
-        symbols=tuple(_commonest(rows["codes"][:, place], of) for place, of in enumerate(SYMBOLIC)),
+        symbols=tuple(_commonest(rows["codes"][:, place], of) for place, of in enumerate(table.symbolic)),
     )
 
 

@@ -6,7 +6,7 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -20,24 +20,37 @@ from prometheus_client.registry import Collector
 
 from streams.codec.models import ModelRef
 from streams.core.topics import NORMAL
-from streams.worker.worker import SIZE_BOUNDS, Worker
+from streams.pipeline.cache import CacheFigures
+from streams.pipeline.recovery import Recovered
+from streams.worker.figures import SIZE_BOUNDS
+from streams.worker.health import Health
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NS_PER_S: Final = 1e9
 
 
+class Windows(Protocol):
+    """What is asked of detection: its cache, and what was rebuilt."""
+
+    @property
+    def cache_figures(self) -> CacheFigures: ...
+    @property
+    def recovered(self) -> Recovered: ...
+
+
 class _WorkerCollector(Collector):
-    def __init__(self, worker: Worker, model: Callable[[], ModelRef]) -> None:
-        self._worker = worker
+    def __init__(self, health: Health, windows: Windows, model: Callable[[], ModelRef]) -> None:
+        self._health = health
+        self._windows = windows
         self._model = model
 
     def collect(self) -> Iterator[Metric]:
-        worker, totals = self._worker, self._worker.totals
+        health, totals = self._health, self._health.totals
         yield _counter("records", "Telemetry records read, whatever became of them.", totals.records)
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
-        recovered = worker.recovered
+        recovered = self._windows.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)
         verdicts = dict(totals.verdicts)
@@ -47,38 +60,46 @@ class _WorkerCollector(Collector):
         yield _counters("dead_letters", "Records not read, by reason.", "reason", dict(totals.dead_letters))
         seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
-        yield _chunk_sizes(worker)
-        lag = {str(partition): count for partition, count in worker.lag.items()}
-        yield _gauges("partition_lag_records", "Records beyond the chunk taken up last.", "partition", lag)
-        cache = worker.cache
+        yield _turn_sizes(health)
+        yield _lags(health)
+        cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
         yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
         yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
-        yield _gauge("live", "1 while chunks make progress, or wait for what is away.", worker.live)
-        yield _gauge("ready", "1 while events are being classified here.", worker.unready is None)
+        yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
+        yield _gauge("ready", "1 while events are being classified here.", health.unready is None)
         model = self._model()
         told = {"name": model.name, "version": model.version, "digest": model.digest}
         yield InfoMetricFamily("autodeep_model", "The model that serves.", told)
 
 
-def exposition(worker: Worker, model: Callable[[], ModelRef]) -> Callable[[], bytes]:
+def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) -> Callable[[], bytes]:
     """What /metrics answers, each time anew; the process's own CPU, memory and files are in it."""
     registry = CollectorRegistry()
-    registry.register(_WorkerCollector(worker, model))
+    registry.register(_WorkerCollector(health, windows, model))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 
 
-def _chunk_sizes(worker: Worker) -> Metric:
+def _lags(health: Health) -> Metric:
+    family = GaugeMetricFamily(
+        "autodeep_partition_lag_records", "Records beyond what was read last.", labels=["topic", "partition"]
+    )
+    for (topic, partition), count in sorted(dict(health.lag).items()):
+        family.add_metric([topic, str(partition)], count)
+    return family
+
+
+def _turn_sizes(health: Health) -> Metric:
     """Prometheus counts each bucket with all below it."""
-    totals, below = worker.totals, 0
+    totals, below = health.totals, 0
     buckets: list[tuple[str, float]] = []
     for bound, count in zip(SIZE_BOUNDS, totals.sizes, strict=False):
         below += count
         buckets.append((str(float(bound)), below))
-    buckets.append(("+Inf", totals.chunks))
-    return HistogramMetricFamily("autodeep_chunk_records", "Records of a chunk.", buckets, totals.records)
+    buckets.append(("+Inf", totals.turns))
+    return HistogramMetricFamily("autodeep_turn_records", "Records of a turn.", buckets, totals.records)
 
 
 def _counter(name: str, said: str, value: float) -> Metric:
@@ -91,13 +112,6 @@ def _gauge(name: str, said: str, value: float) -> Metric:
 
 def _counters(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(f"autodeep_{name}", said, labels=[label])
-    for value, count in sorted(values.items()):
-        family.add_metric([value], count)
-    return family
-
-
-def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"autodeep_{name}", said, labels=[label])
     for value, count in sorted(values.items()):
         family.add_metric([value], count)
     return family

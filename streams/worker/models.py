@@ -20,22 +20,21 @@ from streams.adapters.kafka.model_topics import (
 )
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.store.models import ModelStore
-from streams.codec.models import Disagreement, ModelRef, ModelState, ModelStatus, encode_disagreement
+from streams.codec.models import Disagreement, ModelState, ModelStatus, encode_disagreement
 from streams.core.events import Message
 from streams.core.patience import BackOff, Patience
+from streams.core.tables import FeatureTable
 from streams.core.topics import Topics
 from streams.errors import Unavailable
-from streams.model.detector import Detector
 from streams.model.gate import Limits
+from streams.rollout.admission import Admission, Load
 from streams.rollout.agent import ModelAgent
 from streams.rollout.challenge import Challenge
-from streams.rollout.entry import Entry, EntryPorts
 from streams.rollout.examiner import Examiner
 from streams.rollout.follower import Follower, FollowerPorts
-from streams.rollout.serving import Serving, load
+from streams.rollout.loading import load
 from streams.rollout.shadow import Shadow, ShadowPorts
 from streams.rollout.switching import ExactSwitch
-from streams.rollout.turnstile import Turnstile
 from streams.settings import Settings
 
 log: Final = logging.getLogger("autodeep.models")
@@ -47,25 +46,20 @@ _JOIN_S: Final = 5.0
 class WorkerModels:
     follower: Follower
     agent: ModelAgent
-    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops.
-
-    `turnstile` ends the waiting of what has not begun where a rebalance begins, too.
-    """
+    """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops."""
 
     at_start: Patience
     wait: Callable[[float], bool]
-    turnstile: Turnstile
 
 
 def assemble(
     settings: Settings,
     store: ModelStore,
-    serving: Serving,
+    admission: Admission,
     challenge: Challenge,
     waiting: Waiting,
     parts: ExitStack,
@@ -84,7 +78,7 @@ def assemble(
         return None
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
-        _serve(state, lambda ref: load(store, ref, settings.operating_point), serving, waiting.at_start)
+        _serve(state, store_loader(settings, store, admission.serving.table), admission, waiting.at_start)
     patience = BackOff(waiting.wait, _say_away)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
@@ -92,22 +86,27 @@ def assemble(
     def report(status: ModelStatus) -> None:
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
-    ports = FollowerPorts(lambda ref: load(store, ref, settings.operating_point), report, _now_us)
-    follower = Follower(WORKER, serving, ports, _done(state), waiting.turnstile, challenge)
+    ports = FollowerPorts(store_loader(settings, store, admission.serving.table), report, _now_us)
+    follower = Follower(WORKER, admission, ports, _done(state), challenge)
     if state is not None:
         follower.offer(state)
     _run(follower.follow, follower.stop, "models", parts)
-    entry_ports = EntryPorts(lambda: newest_state(settings), ports.load)
-    entry = Entry(serving, follower, waiting.turnstile, entry_ports)
+
+    def learn() -> None:
+        newest = newest_state(settings)
+        if newest is not None:
+            follower.offer(newest, before_a_chunk=True)
+
+    admission.learn = learn
     examiner = Examiner(
-        store, serving, Limits(latency_ratio=settings.model_latency_ratio), settings.operating_point
+        store, admission, Limits(latency_ratio=settings.model_latency_ratio), settings.operating_point
     )
     timeout_s = settings.model_switch_timeout_s
-    exactly = ExactSwitch(KafkaFleet(settings), waiting.turnstile.pause, timeout_s, _now_us)
+    exactly = ExactSwitch(KafkaFleet(settings), admission.pause, timeout_s, _now_us)
     agent = ModelAgent(
-        WORKER, DecisionLog(settings), examiner, lambda: serving.ref, patience, _now_us, exactly=exactly
+        WORKER, DecisionLog(settings), examiner, lambda: admission.ref, patience, _now_us, exactly=exactly
     )
-    return WorkerModels(follower, agent, entry)
+    return WorkerModels(follower, agent)
 
 
 def challenged(settings: Settings, parts: ExitStack) -> tuple[Challenge, Shadow]:
@@ -139,13 +138,16 @@ def _done(state: ModelState | None) -> int:
     return state.revision if alone else state.revision - 1
 
 
-def _serve(
-    state: ModelState, load: Callable[[ModelRef], Detector], serving: Serving, patience: Patience
-) -> None:
-    """Before the first chunk: a worker that starts during a change starts with the right model."""
-    serving.plan(state.revision, state.switches)
-    if serving.ref != state.champion:
-        serving.swap(patience(lambda: load(state.champion)))
+def store_loader(settings: Settings, store: ModelStore, table: FeatureTable) -> Load:
+    """Of models that judge events of this table."""
+    return lambda ref: load(store, ref, table, settings.operating_point)
+
+
+def _serve(state: ModelState, load: Load, admission: Admission, patience: Patience) -> None:
+    """Before the first turn: a worker that starts during a change starts with the right model."""
+    admission.plan(state.revision, state.switches)
+    if admission.ref != state.champion:
+        admission.swap(patience(lambda: load(state.champion)))
         ref = state.champion
         log.info(
             "serving model %s/%s (%s), revision %d", ref.name, ref.version, ref.digest[:12], state.revision

@@ -16,7 +16,7 @@ import faust
 from streams.core.patience import LONGEST_PAUSE_S
 from streams.errors import SettingsError, Unavailable
 from streams.settings import Settings
-from streams.worker.worker import Worker
+from streams.worker.health import Health
 
 log: Final = logging.getLogger("autodeep")
 
@@ -28,11 +28,19 @@ _LAST_WORDS_S: Final = 2.0
 class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
     """Faust's process shell; a signal also ends the waiting for what is away, and the stop has a deadline."""
 
-    def __init__(self, app: faust.App, worker: Worker, stop_timeout_s: float, log_level: str) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        health: Health,
+        begin_nothing_more: Callable[[], None],
+        stop_timeout_s: float,
+        log_level: str,
+    ) -> None:
         super().__init__(
             app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=log_config(log_level)
         )
-        self._classifying = worker
+        self._health = health
+        self._begin_nothing_more = begin_nothing_more
         self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
         self._deadline.daemon = True
 
@@ -45,26 +53,27 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
         super()._on_sigterm()
 
     def _stop_soon(self) -> None:
-        if not self._classifying.stopping.is_set():
-            self._classifying.stop_soon()
+        if not self._health.stopping.is_set():
+            self._health.stop_soon()
+            self._begin_nothing_more()
             self._deadline.start()
 
 
-def watch_progress(worker: Worker, timeout_s: float, end: Callable[[Worker], None], look_s: float) -> None:
+def watch_progress(health: Health, timeout_s: float, end: Callable[[Health], None], look_s: float) -> None:
     """Calls `end` once the worker has stood still for longer; returns when it stops.
 
     It looks twice: a process that was itself suspended seems to stand still when it wakes, and has a look's
     time to go on.
     """
     stood = False
-    while not worker.wait(look_s):
-        stands = worker.standstill_s > timeout_s
+    while not health.wait(look_s):
+        stands = health.standstill_s > timeout_s
         if stands and stood:
-            end(worker)
+            end(health)
         stood = stands
 
 
-def start_watch(worker: Worker, settings: Settings, look_s: float = LOOK_S) -> None:
+def start_watch(health: Health, settings: Settings, look_s: float = LOOK_S) -> None:
     """Watch from a thread of its own, since the event loop may be what stands still.
 
     Raises SettingsError for a time that a call over the network may take.
@@ -78,19 +87,19 @@ def start_watch(worker: Worker, settings: Settings, look_s: float = LOOK_S) -> N
             f"(AUTODEEP_NETWORK_TIMEOUT_S={settings.network_timeout_s:g}): "
             f"take {least_s:g} or more, or 0 for never"
         )
-    watch = (worker, timeout_s, _end_stuck, look_s)
+    watch = (health, timeout_s, _end_stuck, look_s)
     threading.Thread(target=watch_progress, args=watch, name="watch", daemon=True).start()
 
 
-def _end_stuck(worker: Worker) -> NoReturn:
+def _end_stuck(health: Health) -> NoReturn:
     silent = threading.Timer(_LAST_WORDS_S, os._exit, (EX_SOFTWARE,))
     silent.daemon = True
     silent.start()  # what stands still may hold the lock of the log
     log.error(
-        "no progress for %.0f s (AUTODEEP_STUCK_TIMEOUT_S), chunks under way: %d; "
+        "no progress for %.0f s (AUTODEEP_STUCK_TIMEOUT_S), turns under way: %d; "
         "ending as it is, and what is not finished will be read again",
-        worker.standstill_s,
-        worker.under_way,
+        health.standstill_s,
+        health.under_way,
     )
     _end(EX_SOFTWARE)
 

@@ -24,6 +24,7 @@ from streams.adapters.kafka.batches import LARGEST_BATCH_BYTES, BoundedBatch, bo
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.dead_letters import LARGEST_BYTES, dead_letter, with_sizes
 from streams.core.events import Reason, Rejected, Source, Unopened
+from streams.core.kdd99 import KDD99
 from tests.codec_samples import Raw
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -116,7 +117,7 @@ def test_a_bomb_becomes_one_record_with_its_bytes_and_takes_little_memory(compre
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 128 * 1024
     assert time.process_time() - before_s < 10
     assert [(one.offset, one.value) for one in found] == [(0, b"before"), (1, bomb), (4, b"after")]
-    decoded = TelemetryDecoder().decode(found)
+    decoded = TelemetryDecoder(KDD99).decode(found)
     assert [one.reason for one in decoded.rejected if one.position == 1] == [Reason.TOO_LARGE]
     assert f"larger than {LARGEST_BATCH_BYTES} bytes" in decoded.rejected[1].detail
 

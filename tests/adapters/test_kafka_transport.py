@@ -22,7 +22,8 @@ from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.transport import seek_to_committed
+from streams.adapters.kafka.deliveries import Committable
+from streams.adapters.kafka.positions import seek_to_committed
 from streams.embedded.kafka import Broker
 from tests.kafka_reading import committed
 
@@ -73,23 +74,23 @@ def wait_for(what: Callable[[], bool], timeout_s: float = 40) -> None:
         time.sleep(0.05)
 
 
-def ranges(polls: Seen) -> dict[int, list[tuple[int, int]]]:
-    """Partition to the (first, last) offsets of its polls, in the order of their processing."""
+def ranges(chunks: Seen) -> dict[int, list[tuple[int, int]]]:
+    """Partition to the (first, last) offsets of its chunks, in the order of their processing."""
     found = defaultdict(list)
-    for poll in polls:
-        found[poll["partition"]].append((poll["first"], poll["last"]))
+    for chunk in chunks:
+        found[chunk["partition"]].append((chunk["first"], chunk["last"]))
     return found
 
 
-def offsets_seen(polls: Seen) -> dict[int, set[int]]:
+def offsets_seen(chunks: Seen) -> dict[int, set[int]]:
     return {
         partition: {offset for first, last in spans for offset in range(first, last + 1)}
-        for partition, spans in ranges(polls).items()
+        for partition, spans in ranges(chunks).items()
     }
 
 
-def total(polls: Seen) -> int:
-    return sum(poll["count"] for poll in polls)
+def total(chunks: Seen) -> int:
+    return sum(chunk["count"] for chunk in chunks)
 
 
 def all_committed(kafka: Broker, group: str, topic: str) -> bool:
@@ -106,21 +107,21 @@ def test_every_record_comes_once_and_in_order_and_is_committed_whatever_its_comp
         produce(kafka, topic, 1000, compression)
     with worker(kafka, group, topic, out, most=256):
         wait_for(lambda: total(seen(out)) >= 5000)
-    polls = seen(out)
-    assert total(polls) == 5000
-    assert max(poll["count"] for poll in polls) <= 256
-    assert all(poll["end"] > poll["last"] for poll in polls)
-    for spans in ranges(polls).values():
+    chunks = seen(out)
+    assert total(chunks) == 5000
+    assert max(chunk["count"] for chunk in chunks) <= 256
+    assert all(chunk["end"] > chunk["last"] for chunk in chunks)
+    for spans in ranges(chunks).values():
         assert spans[0][0] == 0
         assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(spans))
     assert all_committed(kafka, group, topic)
-    assert polls[0]["headers"][0][0] == "i"
+    assert chunks[0]["headers"][0][0] == "i"
 
 
 def test_idle_partitions_do_not_hold_up_a_busy_one(
     kafka: Broker, new_topic: NewTopic, tmp_path: Path
 ) -> None:
-    """500 polls of one partition among twelve; Faust's own back-pressure lets some 16 a second through."""
+    """500 chunks of one partition among twelve; Faust's own back-pressure lets some 16 a second through."""
     topic, out = new_topic(partitions=12), tmp_path / "a"
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
     for _ in range(32_000):
@@ -186,7 +187,7 @@ def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was_or
             for metadata in ("", str(life), str(former)):
                 await consumer.commit({place: OffsetAndMetadata(5, metadata)})
                 told = await seek_to_committed(consumer, {topic: life}, {place})
-                assert told == {place: None if metadata == str(former) else 5}
+                assert told == {place: None if metadata == str(former) else Committable(5, life)}
                 found.append((await consumer.getone()).offset)
             return found
         finally:
@@ -208,9 +209,9 @@ def test_a_topic_deleted_and_made_again_is_read_from_its_beginning(
         new_topic(partitions=2, name=topic)
         produce(kafka, topic, 300)
         wait_for(lambda: total(seen(out)) >= 1300 and all_committed(kafka, group, topic))
-    polls = seen(out)
-    counts = list(accumulate(poll["count"] for poll in polls))
-    again = offsets_seen(polls[counts.index(1000) + 1 :])
+    chunks = seen(out)
+    counts = list(accumulate(chunk["count"] for chunk in chunks))
+    again = offsets_seen(chunks[counts.index(1000) + 1 :])
     assert sum(map(len, again.values())) == 300
     assert all(offsets == set(range(len(offsets))) for offsets in again.values())
 

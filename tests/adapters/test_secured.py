@@ -30,6 +30,7 @@ from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
 from streams.codec.output.alerts import decode_alert
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
@@ -165,7 +166,7 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
 ) -> None:
     rows = good_rows(200)
     devices = [f"d{i % 8}" for i in range(len(rows))]
-    values = encode_connections(devices, 1_700_000_000_000_000 + np.arange(len(rows)), rows)
+    values = encode_connections(KDD99, devices, 1_700_000_000_000_000 + np.arange(len(rows)), rows)
     with secured.tested(tmp_path) as tested:
         secured.grant(tested)
         tested.send([(device.encode(), value) for device, value in zip(devices, values, strict=True)])

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from streams.adapters.store import signatures
 from streams.adapters.store.models import open_store
 from streams.adapters.store.signatures import SIGNATURE
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector
@@ -22,7 +23,7 @@ PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
 SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 PLAIN = serialization.NoEncryption()
-DETECTOR = Detector.random(seed=4)
+DETECTOR = Detector.random(KDD99, seed=4)
 
 
 def write_keys(folder: Path, name: str) -> tuple[str, str]:

@@ -17,16 +17,16 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streams.adapters.store.models import ModelStore, open_store
-from streams.core.features import NUMERIC_NAMES, SYMBOLIC_NAMES
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector, Identity
 from streams.model.network import Network
 
-DETECTOR = Detector.random(seed=3)
+DETECTOR = Detector.random(KDD99, seed=3)
 USUAL: dict[str, Any] = {
-    **dict.fromkeys(NUMERIC_NAMES, (0, 1)),
-    **dict.fromkeys(SYMBOLIC_NAMES, ("unknown",)),
+    **dict.fromkeys(KDD99.numeric_names, (0, 1)),
+    **dict.fromkeys(KDD99.symbolic_names, ("unknown",)),
 }
 NOTES = {"training": {"made_up": True}, "metrics": {}}
 
@@ -233,7 +233,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_name(
 def test_a_model_from_before_repetition_and_weights_loads_and_is_scored_by_its_negative_elbo(
     tmp_path: Path,
 ) -> None:
-    made = Detector.random(1)
+    made = Detector.random(KDD99, 1)
     shape = dataclasses.replace(made.parameters.shape, repetition=False, weighed=False)
     before = Detector(
         made.identity, dataclasses.replace(made.parameters, shape=shape), Network.random(shape, 1)
@@ -247,8 +247,8 @@ def test_a_model_from_before_repetition_and_weights_loads_and_is_scored_by_its_n
 
     resign(tmp_path / "toy" / "1", older)
     loaded = store.load("toy/1")
-    window = torch.zeros(1, loaded.width, loaded.latent_size)
-    assert loaded.novelties(window, torch.ones(1, loaded.width, dtype=torch.bool))[1].tolist() == [0.0]
+    window = np.zeros((1, loaded.width, loaded.latent_size), np.float32)
+    assert loaded.novelties(window, np.ones((1, loaded.width), bool))[1].tolist() == [0.0]
     assert not loaded.network.vae.weighed
 
 

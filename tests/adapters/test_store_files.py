@@ -19,12 +19,13 @@ import fsspec
 import pytest
 
 from streams.adapters.store.models import ModelStore, open_store
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, SettingsError, Unavailable
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector
 from streams.model.differences import differences
 
-DETECTOR = Detector.random(seed=5)
+DETECTOR = Detector.random(KDD99, seed=5)
 
 
 @pytest.fixture

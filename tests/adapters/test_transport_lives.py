@@ -13,97 +13,140 @@ from typing import Any
 from weakref import WeakSet
 
 import pytest
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.adapters.kafka import transport
-from streams.adapters.kafka.transport import ChunkedConsumer, ChunkedConsumerThread, Poll, committed_in_life
-from streams.core.events import NO_TOPIC_ID
+from streams.adapters.kafka.deliveries import Committable
+from streams.adapters.kafka.positions import commit_metadata, committed_in_life
+from streams.adapters.kafka.transport import (
+    ChunkedConsumer,
+    ChunkedConsumerThread,
+    Wishes,
+)
+from streams.core.events import NO_TOPIC_ID, Chunk, Source
 
 PLACE = TP("t", 0)
 FORMER, LIFE = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
-def consumer() -> Any:
+class Consumed:
+    """A consumer of Kafka's end: the real bookkeeping, and Faust's rules of what is dropped and committed."""
+
+    def __init__(self) -> None:
+        self.made = bare_consumer()
+        self.delivered: list[ConsumerMessage] = []
+
+    def read(
+        self, first: int, last: int, life: uuid.UUID = NO_TOPIC_ID, partition: int = 0
+    ) -> ConsumerMessage | None:
+        """A message as Faust's drain loop takes it: not where its offset was read before."""
+        return self.read_chunks(chunk(first, last, life, partition))
+
+    def read_chunks(self, *chunks: Chunk) -> ConsumerMessage | None:
+        message = self.made._to_message(chunks)
+        before = self.made._read_offset[message.tp]
+        if before is not None and message.offset < before:
+            return None
+        self.made._read_offset[message.tp] = message.offset
+        self.made._unacked_messages.add(message)
+        self.delivered.append(message)
+        return message
+
+    def acknowledge(self, message: ConsumerMessage | None) -> bool:
+        """All of it; whether Faust waits for it no longer."""
+        assert message is not None, "dropped"
+        for one in message.value:
+            self.made.acknowledge(one.source, one.last_offset)
+        return message.acked and message not in self.made._unacked_messages
+
+    def committable(self) -> int | None:
+        """What would be committed now."""
+        return self.taken_for_a_commit().get(PLACE)
+
+    def taken_for_a_commit(self) -> dict[TP, int]:
+        """As Faust does it before each commit; what it takes counts as committed."""
+        found = self.made._filter_committable_offsets(list(self.made._filter_tps_with_pending_acks()))
+        self.made._committed_offset.update(found)
+        return dict(found)
+
+
+def bare_consumer() -> Any:
     """One without Kafka: only what tracking offsets needs."""
-    made = object.__new__(ChunkedConsumer)
-    made.app = SimpleNamespace(
-        consumer_generation_id=1, topics=SimpleNamespace(acks_enabled_for=lambda _: True)
-    )
-    made._under_way, made._processed = set(), asyncio.Event()
-    made._of_former_life, made._unacked_messages = WeakSet(), WeakSet()
-    made._read_offset = defaultdict(lambda: None)
-    made._committed_offset = defaultdict(lambda: None)
-    made._life = {}
-    made._acked, made._acked_index = defaultdict(list), defaultdict(set)
-    made._n_acked, made._waiting_for_ack = 0, None
+    made: Any = object.__new__(ChunkedConsumer)
+    made.app = SimpleNamespace(consumer_generation_id=1)
+    made._deliveries, made._taken, made._room = transport.Deliveries(), {}, asyncio.Event()
+    made._unacked_messages, made._waiting_for_ack = WeakSet(), None
+    made._read_offset, made._committed_offset = defaultdict(lambda: None), defaultdict(lambda: None)
     return made
 
 
-def read(made: Any, first: int, last: int, life: uuid.UUID = NO_TOPIC_ID) -> Any:
-    """A poll as the drain loop takes it: delivered where its offset is not below the one read last."""
-    records = tuple(SimpleNamespace(offset=offset, timestamp=0) for offset in (first, last))
-    message = made._to_message(PLACE, Poll("t", life, 0, records, last + 1))
-    before = made._read_offset[PLACE]
-    if before is not None and last < before:
-        return None
-    made._read_offset[PLACE] = last
-    made._unacked_messages.add(message)
-    return message
+def chunk(first: int, last: int, life: uuid.UUID = NO_TOPIC_ID, partition: int = 0) -> Chunk:
+    records: Any = [SimpleNamespace(offset=offset, timestamp=0) for offset in range(first, last + 1)]
+    return Chunk(Source("t", life, partition), records, last + 1)
 
 
-def committable(made: Any) -> int | None:
-    """What would be committed now."""
-    offset = made._new_offset(PLACE)
-    if offset is None or not made._should_commit(PLACE, offset):
-        return None
-    made._committed_offset[PLACE] = offset
-    return int(offset)
-
-
-def test_polls_of_a_topic_made_again_are_delivered_and_committed_below_the_former_offsets() -> None:
-    made = consumer()
-    assert made.ack(read(made, 0, 537))
-    assert committable(made) == 538
-    anew = read(made, 0, 9)
+def test_chunks_of_a_topic_made_again_are_delivered_and_committed_below_the_former_offsets() -> None:
+    made = Consumed()
+    assert made.acknowledge(made.read(0, 537))
+    assert made.committable() == 538
+    anew = made.read(0, 9)
     assert anew is not None, "dropped"
-    assert committable(made) == 0, "a late commit of the former life is undone"
-    assert made.ack(anew)
-    assert committable(made) == 10
+    assert made.committable() == 0, "a late commit of the former life is undone"
+    assert made.acknowledge(anew)
+    assert made.committable() == 10
 
 
 def test_what_was_under_way_of_the_former_life_is_not_committed_in_the_new_one() -> None:
-    made = consumer()
-    former = read(made, 0, 537)
-    anew = read(made, 0, 9)
-    assert committable(made) == 0
-    assert not made.ack(former)
-    assert committable(made) is None
-    assert made.ack(anew)
-    assert committable(made) == 10
-    assert not made._under_way
+    made = Consumed()
+    former, anew = made.read(0, 537), made.read(0, 9)
+    assert made.committable() == 0
+    assert made.acknowledge(former)
+    assert made.committable() is None
+    assert made.acknowledge(anew)
+    assert made.committable() == 10
+    assert not made.made._unacked_messages
 
 
 def test_within_one_life_offsets_go_on() -> None:
-    made = consumer()
-    first, second = read(made, 0, 9), read(made, 10, 19)
-    assert made.ack(first) and made.ack(second)  # noqa: PT018
-    assert committable(made) == 20
-    assert not made._of_former_life
+    made = Consumed()
+    first, second = made.read(0, 9), made.read(10, 19)
+    assert made.acknowledge(first) and made.acknowledge(second)  # noqa: PT018
+    assert made.committable() == 20
 
 
 def test_another_life_is_known_by_its_id_where_its_offsets_are_no_lower() -> None:
     """A worker that was cut off, while the topic was made again and grew beyond what it had read."""
-    made = consumer()
-    former = read(made, 0, 99, FORMER)
-    anew = read(made, 0, 399, LIFE)
+    made = Consumed()
+    former = made.read(0, 99, FORMER)
+    anew = made.read(0, 399, LIFE)
     assert anew is not None, "dropped"
-    assert not made.ack(former)
-    assert committable(made) == 0
-    assert made.ack(anew)
-    assert committable(made) == 400
-    assert made._life == {PLACE: LIFE}
+    assert made.committable() == 0
+    assert made.acknowledge(former)
+    assert made.committable() is None
+    assert made.acknowledge(anew)
+    assert made.committable() == 400
+
+
+def test_a_message_of_many_partitions_is_waited_for_until_each_is_done_and_each_is_committed() -> None:
+    made = Consumed()
+    message = made.read_chunks(chunk(0, 9, partition=1), chunk(5, 7, partition=0))
+    assert message is not None
+    made.made.acknowledge(Source("t", NO_TOPIC_ID, 1), 9)
+    assert not message.acked
+    assert made.taken_for_a_commit() == {TP("t", 1): 10}
+    made.made.give_up(Source("t", NO_TOPIC_ID, 0), 5)
+    assert message.acked
+    assert made.taken_for_a_commit() == {}, "what was given up is read again"
+
+
+def test_no_chunk_is_dropped_for_the_offsets_of_another_partition() -> None:
+    """Faust looks at one partition of a message, and drops it where its offset was read before."""
+    made = Consumed()
+    assert made.read_chunks(chunk(100, 109, partition=0), chunk(0, 4, partition=1)) is not None
+    assert made.read_chunks(chunk(5, 9, partition=1), chunk(110, 119, partition=0)) is not None
+    assert made.read_chunks(chunk(120, 120, partition=0), chunk(10, 10, partition=1)) is not None
 
 
 @given(offset=st.integers(-1, 2**62), metadata=st.sampled_from(["", None, str(LIFE), str(FORMER), "by hand"]))
@@ -111,7 +154,15 @@ def test_an_offset_is_believed_where_it_is_of_this_life_or_does_not_say(
     offset: int, metadata: str | None
 ) -> None:
     found = committed_in_life(offset, metadata, LIFE)
-    assert found == (offset if offset >= 0 and metadata in ("", None, str(LIFE)) else None)
+    is_of_this = offset >= 0 and metadata in ("", None, str(LIFE))
+    assert found == (Committable(offset, LIFE) if is_of_this else None)
+
+
+@given(st.integers(0, 2**62), st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)))
+def test_a_commit_carries_the_watermark_where_it_is_kept(offset: int, watermark_ms: int | None) -> None:
+    done = Committable(offset, LIFE, watermark_ms)
+    assert committed_in_life(offset, commit_metadata(done), LIFE) == done
+    assert committed_in_life(offset, commit_metadata(done), FORMER) is None
 
 
 class NeverCommits:
@@ -120,36 +171,37 @@ class NeverCommits:
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self.meanwhile = meanwhile
 
-    async def commit_of_lives(self, offsets: object, topic_ids: object) -> bool:
+    async def commit_with_lives(self, offsets: object, topic_ids: object) -> bool:
+        self.told = topic_ids
         self.meanwhile()
         raise TimeoutError
 
 
-def committed_next(made: Any, meanwhile: Callable[[], object]) -> int | None:
+def committed_next(made: Consumed, meanwhile: Callable[[], object]) -> int | None:
     """What the next commit would be of, after one of all that was read has failed."""
-    made.ack(read(made, 100, 199, FORMER))
-    offset = committable(made)
-    assert offset == 200
-    made._committed_offset[PLACE] = None
-    made._thread = NeverCommits(meanwhile)
-    assert not asyncio.run(made._commit({PLACE: offset}))
-    return committable(made)
+    made.acknowledge(made.read(100, 199, FORMER))
+    taken = made.taken_for_a_commit()
+    assert taken == {PLACE: 200}
+    made.made._committed_offset[PLACE] = None
+    made.made._thread = thread = NeverCommits(meanwhile)
+    assert not asyncio.run(made.made._commit(taken))
+    assert thread.told == {PLACE: str(FORMER)}
+    return made.committable()
 
 
 def test_what_was_not_committed_in_time_is_committed_next() -> None:
-    assert committed_next(consumer(), lambda: None) == 200
+    assert committed_next(Consumed(), lambda: None) == 200
 
 
 def test_what_was_not_committed_in_time_never_is_of_the_topics_next_life() -> None:
-    made = consumer()
-    assert committed_next(made, lambda: read(made, 0, 9, LIFE)) == 0
-    cut = consumer()
-    assert committed_next(cut, lambda: read(cut, 0, 9, FORMER)) == 0
+    for life in (LIFE, FORMER):
+        made = Consumed()
+        assert committed_next(made, lambda made=made, life=life: made.read(0, 9, life)) == 0  # type: ignore[misc]
 
 
 def test_what_was_not_committed_in_time_is_not_committed_after_a_rebalance() -> None:
-    made = consumer()
-    assert committed_next(made, lambda: setattr(made.app, "consumer_generation_id", 2)) is None
+    made = Consumed()
+    assert committed_next(made, lambda: setattr(made.made.app, "consumer_generation_id", 2)) is None
 
 
 def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +217,7 @@ def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
     thread.call_thread, thread._commit = call_thread, retried_for_ever
     with pytest.raises(TimeoutError):
-        asyncio.run(thread.commit_of_lives({PLACE: 1}, {}))
+        asyncio.run(thread.commit_with_lives({PLACE: 1}, {}))
 
 
 class Broker:
@@ -176,15 +228,22 @@ class Broker:
         self.rebalances_when_asked = False
         self.sought: dict[TP, int] = {}
         self._coordinator = self
-        self.thread = object.__new__(ChunkedConsumerThread)
+        self.thread: Any = object.__new__(ChunkedConsumerThread)
         self.thread._topic_ids, self.thread._in_doubt = {}, set()
         self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
+        self.thread._held = frozenset()
+        self.thread._watermark_ms = {}
+        self.thread._pacing = SimpleNamespace(
+            hold=lambda places: None, read=lambda count, most: self.reads.append(count)
+        )
+        self.reads: list[int] = []
+        self.wanted: list[set[TP]] = []
         self.records: list[Any] = []
         self._closed = False
         self._fetcher = self._subscriptions = self
         self._max_poll_records = None
-        self.thread.consumer = self  # type: ignore[assignment]
-        self.thread.app = SimpleNamespace(ask_topic_id=self.ask, consumer_generation_id=7)
+        self.thread.consumer = self
+        self.thread.app = SimpleNamespace(wishes=Wishes(self.ask), consumer_generation_id=7)
 
     def ask(self, topic: str) -> uuid.UUID:
         self.asked += 1
@@ -203,17 +262,18 @@ class Broker:
     def fetch_context(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    async def fetched_records(self, *args: object, **kwargs: object) -> dict[TP, list[Any]]:
+    async def fetched_records(self, partitions: set[TP], **kwargs: object) -> dict[TP, list[Any]]:
+        self.wanted.append(partitions)
         return {PLACE: self.records} if self.records else {}
 
     def highwater(self, place: TP) -> int:
         return 0
 
     def lives_read(self, *offsets: int) -> list[uuid.UUID]:
-        """Which life the polls of these records are said to be of."""
-        self.records = [SimpleNamespace(offset=offset) for offset in offsets]
-        found = asyncio.run(self.thread._fetch_records(self, {PLACE}))  # type: ignore[arg-type]
-        return [poll.topic_id for poll in found.get(PLACE, [])]
+        """Which life the chunks of these records are said to be of."""
+        self.records = [SimpleNamespace(offset=offset, timestamp=0) for offset in offsets]
+        found = asyncio.run(self.thread._fetch_records(self, {PLACE}, 0.0, 100))
+        return [chunk.source.topic_id for chunk in found.get(PLACE, [])]
 
     def fetch(self) -> Any:
         return asyncio.run(self.thread._of_present_lives(self, {PLACE: ["record"]}))
@@ -280,3 +340,14 @@ def test_a_topic_made_again_is_noticed_where_aiokafka_began_again_by_itself() ->
     broker.life = LIFE
     assert broker.lives_read(0, 1) == []
     assert broker.lives_read(0, 1) == [LIFE]
+
+
+def test_what_is_held_back_is_not_asked_for_and_the_others_are() -> None:
+    broker, other = Broker(LIFE), TP("t", 1)
+    broker.records = [SimpleNamespace(offset=0, timestamp=0)]
+    for held, wanted in [({other}, [{PLACE}]), (set(), [{PLACE, other}]), ({PLACE, other}, [])]:
+        broker.wanted = []
+        broker.thread.hold(frozenset((tp.topic, tp.partition) for tp in held))
+        found = asyncio.run(broker.thread._fetch_records(broker, {PLACE, other}, 0.0, 100))
+        assert broker.wanted == wanted
+        assert found.keys() == ({PLACE} if wanted else set())

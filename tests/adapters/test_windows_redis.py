@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.events import Source
-from streams.core.features import ROW
-from streams.core.windows import WIDTH, WINDOW, Windows, blank, in_order, unpack
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout, Windows, in_order
 from streams.errors import SettingsError, WindowStoreUnavailable
-from streams.pipeline.ports import Mark, Reach, Saved, WindowStore
+from streams.pipeline.ports import Mark, Reach, Save, Saved, WindowStore
 from tests.fakes import FakeWindows
+
+LAYOUT = WindowLayout(KDD99)
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 
@@ -30,7 +32,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[WindowStore]:
     if request.param == "fake":
         yield FakeWindows()
         return
-    with RedisWindows(request.getfixturevalue("redis_url"), uuid.uuid4().hex, 3600, 5) as windows:
+    with RedisWindows(LAYOUT, request.getfixturevalue("redis_url"), uuid.uuid4().hex, 3600, 5) as windows:
         yield windows
 
 
@@ -49,16 +51,18 @@ def grown(window: Windows, rows: int, offset: int) -> Windows:
 
 
 def save(store: WindowStore, before: Windows, after: Windows, rows: int, source: Source = SOURCE) -> int:
-    answer = store.save(source, ["a"], before["head"]["offset"].astype(np.int64), after, np.array([rows]))
+    (answer,) = store.save(
+        [Save(source, ["a"], before["head"]["offset"].astype(np.int64), after, np.array([rows]))]
+    )
     return int(answer[0])
 
 
 def stored(store: WindowStore, source: Source = SOURCE) -> bytes | None:
-    return store.load(source, ["a"])[0]
+    return store.load([(source, ["a"])])[0][0]
 
 
 def same_window(value: bytes | None, window: Windows) -> bool:
-    read = unpack([value], SOURCE)
+    read = LAYOUT.unpack([value], SOURCE)
     return (
         read["head"].tobytes() == window["head"].tobytes()
         and in_order(read)[0].tobytes() == in_order(window)[0].tobytes()
@@ -66,14 +70,14 @@ def same_window(value: bytes | None, window: Windows) -> bool:
 
 
 def test_what_was_never_saved_is_none(store: WindowStore) -> None:
-    assert store.load(SOURCE, ["a", "b"]) == [None, None]
+    assert store.load([(SOURCE, ["a", "b"])])[0] == [None, None]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(growth=st.lists(st.integers(1, 20), min_size=1, max_size=12))
 def test_windows_grow_in_place_whatever_the_steps(store: WindowStore, growth: list[int]) -> None:
     source = replace(SOURCE, topic=uuid.uuid4().hex)
-    window, offset = blank(1, SOURCE), -1
+    window, offset = LAYOUT.blank(1, SOURCE), -1
     for rows in growth:
         offset += rows
         after = grown(window, rows, offset)
@@ -84,33 +88,33 @@ def test_windows_grow_in_place_whatever_the_steps(store: WindowStore, growth: li
 
 def test_saving_twice_is_saving_once(store: WindowStore) -> None:
     """A save whose answer was lost is made again."""
-    first = grown(blank(1, SOURCE), 3, 2)
-    save(store, blank(1, SOURCE), first, 3)
+    first = grown(LAYOUT.blank(1, SOURCE), 3, 2)
+    save(store, LAYOUT.blank(1, SOURCE), first, 3)
     second = grown(first, 2, 4)
     assert [save(store, first, second, 2), save(store, first, second, 2)] == [Saved.DONE, Saved.DONE]
     assert same_window(stored(store), second)
 
 
 def test_a_worker_that_lost_its_partition_cannot_overwrite_its_successor(store: WindowStore) -> None:
-    base = grown(blank(1, SOURCE), 3, 2)
-    save(store, blank(1, SOURCE), base, 3)
+    base = grown(LAYOUT.blank(1, SOURCE), 3, 2)
+    save(store, LAYOUT.blank(1, SOURCE), base, 3)
     successor, zombie = grown(base, 5, 7), grown(base, 1, 3)
     save(store, base, successor, 5)
     assert save(store, base, zombie, 1) == Saved.NEWER_STORED
-    assert save(store, blank(1, SOURCE), grown(blank(1, SOURCE), 1, 0), 1) == Saved.NEWER_STORED
+    assert save(store, LAYOUT.blank(1, SOURCE), grown(LAYOUT.blank(1, SOURCE), 1, 0), 1) == Saved.NEWER_STORED
     assert same_window(stored(store), successor)
 
 
 def test_a_window_that_the_store_lost_is_written_whole_again(store: WindowStore) -> None:
-    base = grown(blank(1, SOURCE), 10, 9)  # never saved: the store has lost it
+    base = grown(LAYOUT.blank(1, SOURCE), 10, 9)  # never saved: the store has lost it
     after = grown(base, 1, 10)
     assert save(store, base, after, 1) == Saved.DONE
     assert same_window(stored(store), after)
 
 
 def test_a_store_that_went_back_in_time_is_brought_up_to_date(store: WindowStore) -> None:
-    old = grown(blank(1, SOURCE), 2, 1)
-    save(store, blank(1, SOURCE), old, 2)
+    old = grown(LAYOUT.blank(1, SOURCE), 2, 1)
+    save(store, LAYOUT.blank(1, SOURCE), old, 2)
     held = grown(old, 4, 5)  # saved, then lost with the store's newest data
     after = grown(held, 1, 6)
     assert save(store, held, after, 1) == Saved.DONE
@@ -118,26 +122,26 @@ def test_a_store_that_went_back_in_time_is_brought_up_to_date(store: WindowStore
 
 
 def test_another_life_of_the_topic_begins_anew(store: WindowStore) -> None:
-    old = grown(blank(1, SOURCE), 5, 900)
-    save(store, blank(1, SOURCE), old, 5)
+    old = grown(LAYOUT.blank(1, SOURCE), 5, 900)
+    save(store, LAYOUT.blank(1, SOURCE), old, 5)
     reborn = replace(SOURCE, topic_id=uuid.UUID(int=8))
-    young = grown(blank(1, reborn), 1, 0)
-    assert save(store, blank(1, reborn), young, 1, reborn) == Saved.DONE
+    young = grown(LAYOUT.blank(1, reborn), 1, 0)
+    assert save(store, LAYOUT.blank(1, reborn), young, 1, reborn) == Saved.DONE
     value = stored(store, reborn)
     assert value is not None
-    assert np.frombuffer(value, WINDOW)["head"]["offset"].tolist() == [0]
+    assert np.frombuffer(value, LAYOUT.dtype)["head"]["offset"].tolist() == [0]
 
 
 def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_another(
     store: WindowStore,
 ) -> None:
     """One worker's window began anew after a loss, or was rebuilt; the other's has all its rows."""
-    full = grown(blank(1, SOURCE), 20, 19)
+    full = grown(LAYOUT.blank(1, SOURCE), 20, 19)
     for rows in (1, 4, 16):  # 4: its next row has the place that the full one's has
-        short = grown(blank(1, SOURCE), rows, 19)
+        short = grown(LAYOUT.blank(1, SOURCE), rows, 19)
         for held, other in ((full, short), (short, full)):
             source = replace(SOURCE, topic=uuid.uuid4().hex)
-            save(store, blank(1, SOURCE), held, 16, source)
+            save(store, LAYOUT.blank(1, SOURCE), held, 16, source)
             after = grown(other, 2, 21)
             assert save(store, other, after, 2, source) == Saved.DONE
             assert same_window(stored(store, source), after)
@@ -149,7 +153,7 @@ def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_anoth
 def reach_saved(store: WindowStore, follows: int, last: int, source: Source = SOURCE) -> Mark | None:
     """The mark after a save of no windows with that reach."""
     none = np.zeros(0, np.int64)
-    store.save(source, [], none, blank(0, source), none, Reach(follows, last))
+    store.save([Save(source, [], none, LAYOUT.blank(0, source), none, Reach(follows, last))])[0]
     return store.mark(source)
 
 
@@ -165,27 +169,27 @@ def test_a_mark_goes_on_from_where_it_stood_and_never_back(store: WindowStore) -
 
 
 def test_windows_that_need_their_mark_are_not_stored_without_it(store: WindowStore) -> None:
-    after = grown(blank(1, SOURCE), 3, 3)
+    after = grown(LAYOUT.blank(1, SOURCE), 3, 3)
     arguments = (SOURCE, ["a"], np.array([-1]), after, np.array([3]))
-    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
+    assert store.save([Save(*arguments, Reach(3, 5, only_with_mark=True))])[0].tolist() == [Saved.NO_MARK]
     store.put_mark(SOURCE, Mark(0, 2))
-    assert store.save(*arguments, Reach(3, 5, only_with_mark=True)).tolist() == [Saved.NO_MARK]
-    assert store.load(SOURCE, ["a"]) == [None]
+    assert store.save([Save(*arguments, Reach(3, 5, only_with_mark=True))])[0].tolist() == [Saved.NO_MARK]
+    assert store.load([(SOURCE, ["a"])])[0] == [None]
     assert store.mark(SOURCE) == Mark(0, 2)
-    assert store.save(*arguments, Reach(2, 5, only_with_mark=True)).tolist() == [Saved.DONE]
-    assert store.load(SOURCE, ["a"]) == [after.tobytes()]
+    assert store.save([Save(*arguments, Reach(2, 5, only_with_mark=True))])[0].tolist() == [Saved.DONE]
+    assert store.load([(SOURCE, ["a"])])[0] == [after.tobytes()]
     assert store.mark(SOURCE) == Mark(0, 5)
 
 
 def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStore) -> None:
     store.put_mark(SOURCE, Mark(0, -1))
-    after = grown(blank(1, SOURCE), 3, 2)
-    store.save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), Reach(-1, 4))
+    after = grown(LAYOUT.blank(1, SOURCE), 3, 2)
+    store.save([Save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), Reach(-1, 4))])[0]
     lost = grown(after, 1, 5)
-    store.save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5))  # at the second go
+    store.save([Save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5))])[0]  # at the second go
     assert store.mark(SOURCE) == Mark(0, 5)
     assert same_window(stored(store), after)
-    assert same_window(store.load(SOURCE, ["b"])[0], lost)
+    assert same_window(store.load([(SOURCE, ["b"])])[0][0], lost)
 
 
 class CutOff(RedisWindows):
@@ -202,19 +206,19 @@ class CutOff(RedisWindows):
 
 @pytest.mark.redis
 def test_a_mark_does_not_go_on_before_all_windows_are_written(redis_url: str) -> None:
-    with CutOff(redis_url, uuid.uuid4().hex, 3600, 5) as windows:
+    with CutOff(LAYOUT, redis_url, uuid.uuid4().hex, 3600, 5) as windows:
         windows.put_mark(SOURCE, Mark(0, 8))
-        after = grown(grown(blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
+        after = grown(grown(LAYOUT.blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
         with pytest.raises(WindowStoreUnavailable):
-            windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+            windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))])[0]
         assert windows.mark(SOURCE) == Mark(0, 8)
-        windows.save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))
+        windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))])[0]
         assert windows.mark(SOURCE) == Mark(0, 9)
 
 
 def test_a_mark_is_of_one_life_and_no_device_has_its_key(store: WindowStore) -> None:
     store.put_mark(SOURCE, Mark(0, 9))
-    assert store.load(SOURCE, ["", ":", "}"]) == [None, None, None]
+    assert store.load([(SOURCE, ["", ":", "}"])])[0] == [None, None, None]
     reborn = replace(SOURCE, topic_id=uuid.UUID(int=8))
     assert store.mark(reborn) is None
     assert store.mark(replace(SOURCE, partition=4)) is None
@@ -223,27 +227,30 @@ def test_a_mark_is_of_one_life_and_no_device_has_its_key(store: WindowStore) -> 
 
 
 def test_partitions_do_not_see_each_other(store: WindowStore) -> None:
-    save(store, blank(1, SOURCE), grown(blank(1, SOURCE), 1, 0), 1)
+    save(store, LAYOUT.blank(1, SOURCE), grown(LAYOUT.blank(1, SOURCE), 1, 0), 1)
     assert stored(store, replace(SOURCE, partition=4)) is None
 
 
 def test_many_devices_in_one_call(store: WindowStore) -> None:
     n = 5000
-    windows = blank(n, SOURCE)
+    windows = LAYOUT.blank(n, SOURCE)
     windows["head"]["offset"] = np.arange(n)
     windows["head"]["count"] = windows["head"]["next"] = 1
     devices = [f"device-{i}" for i in range(n)]
-    saved = store.save(SOURCE, devices, np.full(n, -1), windows, np.ones(n, np.int64))
+    saved = store.save([Save(SOURCE, devices, np.full(n, -1), windows, np.ones(n, np.int64))])[0]
     assert not saved.any()
-    assert store.load(SOURCE, devices) == [window.tobytes() for window in windows]
+    assert store.load([(SOURCE, devices)])[0] == [window.tobytes() for window in windows]
 
 
 @pytest.mark.redis
 def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
     prefix = uuid.uuid4().hex
-    with RedisWindows(redis_url, prefix, 3600, 5) as windows, redis.Redis.from_url(redis_url) as client:
-        full = grown(blank(1, SOURCE), 20, 19)
-        save(windows, blank(1, SOURCE), full, 20)
+    with (
+        RedisWindows(LAYOUT, redis_url, prefix, 3600, 5) as windows,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        full = grown(LAYOUT.blank(1, SOURCE), 20, 19)
+        save(windows, LAYOUT.blank(1, SOURCE), full, 20)
         for offset in range(20, 60):
             after = grown(full, 1, offset)
             save(windows, full, after, 1)
@@ -251,17 +258,17 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
         key = windows.key(SOURCE, "a")
         assert client.memory_usage(key) <= 3200
         assert 0 < client.pttl(key) <= 3600 * 1000
-        assert ROW.itemsize * WIDTH < client.strlen(key) == WINDOW.itemsize
+        assert KDD99.row.itemsize * WIDTH < client.strlen(key) == LAYOUT.dtype.itemsize
 
 
 @pytest.mark.redis
 def test_windows_expire_and_every_event_renews_them(redis_url: str) -> None:
     """Written whole or in part: no key is left without an end."""
     with (
-        RedisWindows(redis_url, uuid.uuid4().hex, 3600, 5) as windows,
+        RedisWindows(LAYOUT, redis_url, uuid.uuid4().hex, 3600, 5) as windows,
         redis.Redis.from_url(redis_url) as client,
     ):
-        key, before = windows.key(SOURCE, "a"), blank(1, SOURCE)
+        key, before = windows.key(SOURCE, "a"), LAYOUT.blank(1, SOURCE)
         for rows, offset in ((1, 0), (2, 2), (WIDTH, 2 + WIDTH)):
             after = grown(before, rows, offset)
             save(windows, before, after, rows)
@@ -275,11 +282,11 @@ def test_windows_expire_and_every_event_renews_them(redis_url: str) -> None:
 @pytest.mark.redis
 def test_a_redis_that_is_not_there_is_named_with_its_setting() -> None:
     named = pytest.raises(WindowStoreUnavailable, match=r"127\.0\.0\.1:1 .*AUTODEEP_REDIS_URL")
-    with RedisWindows("redis://127.0.0.1:1/0", "ids", 3600, 1) as windows, named:
+    with RedisWindows(LAYOUT, "redis://127.0.0.1:1/0", "ids", 3600, 1) as windows, named:
         windows.ping()
 
 
 def test_an_address_that_is_none_is_refused_without_showing_it() -> None:
     with pytest.raises(SettingsError, match="AUTODEEP_REDIS_URL") as caught:
-        RedisWindows("http://user:hunter2@host", "ids", 3600, 1)
+        RedisWindows(LAYOUT, "http://user:hunter2@host", "ids", 3600, 1)
     assert "hunter2" not in str(caught.value)

@@ -19,6 +19,7 @@ from bench.faults.offline import Event, Offline, events_of
 from bench.parity import Said
 from streams.client.replaying import Feed, device_name
 from streams.core.alerts import Alert
+from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH
 from streams.model.detector import Detector
 from streams.model.gate import standard_rows
@@ -315,8 +316,8 @@ def test_alike_models_may_repeat_each_others_verdicts_once_the_second_was_ordere
 
 
 def test_the_plain_recomputation_is_that_of_evaluation_and_begins_anew_after_a_long_gap() -> None:
-    detector = Detector.random()
-    rows, count = standard_rows(40), 40
+    detector = Detector.random(KDD99)
+    rows, count = standard_rows(KDD99, 40), 40
     time_us = np.arange(count, dtype=np.int64)
     source = Feed(rows, np.zeros(count, np.int64), time_us)
     found = {Place(0, 0, 2 * i): (Record(i, b"", b"", i), 1) for i in range(count)}

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
-from streams.client.alerts import Repeats, _Reader, read_alerts, starting_ms
+from streams.client.alerts import Repeats, read_alerts, starting_ms
 from streams.codec.output.alerts import encode_alert
 from streams.core.alerts import Alert
 from streams.core.events import Message
@@ -265,19 +264,3 @@ def test_tail_ends_quietly_when_its_pipe_is_closed_and_on_ctrl_c(stage: Stage) -
                 process.stdout.read()
             assert process.stderr.read() == b""
             assert process.wait(20) == code
-
-
-def test_a_partition_whose_leader_is_being_found_is_asked_for_again() -> None:
-    reader = _Reader(Settings(network_timeout_s=5), group=None, follow=False)
-    answers = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
-
-    def ask() -> list[TopicPartition]:
-        if answers:
-            raise KafkaException(KafkaError(answers.pop()))
-        return [TopicPartition("ids.alerts.dos", 0, 7)]
-
-    assert [place.offset for place in reader._patiently(ask)] == [7]
-    answers.append(KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    with pytest.raises(KafkaException):
-        reader._patiently(ask)
-    reader.close()

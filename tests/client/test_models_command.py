@@ -22,6 +22,7 @@ from streams.adapters.store.models import open_store
 from streams.codec import models
 from streams.codec.models import ModelCommand, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable, ModelRejected, SettingsError, Unavailable
@@ -35,8 +36,8 @@ DEADLINE_S = 20.0
 def root(tmp_path: Path) -> str:
     """A store with toy/1, its champion, and toy/2."""
     store = open_store(str(tmp_path / "store"))
-    store.save(Detector.random(seed=1), "toy", "1", {"training": {"plan": {"seed": 1}}}, "# One\n")
-    store.save(Detector.random(seed=2), "toy", "2", {"training": {"plan": {"seed": 2}}}, "# Two\n")
+    store.save(Detector.random(KDD99, seed=1), "toy", "1", {"training": {"plan": {"seed": 1}}}, "# One\n")
+    store.save(Detector.random(KDD99, seed=2), "toy", "2", {"training": {"plan": {"seed": 2}}}, "# Two\n")
     store.set_alias("toy", "champion", "1")
     return store.url
 

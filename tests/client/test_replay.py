@@ -21,7 +21,7 @@ from streams.cli.replay import replay
 from streams.client.replaying import RUN, device_name, feed_of, interleaved, mix
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Header
-from streams.core.features import KDD_COLUMNS, ROW, SYMBOLIC_NAMES
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable, DataError
@@ -58,7 +58,7 @@ def test_every_row_goes_out_once_and_a_device_s_rows_are_one_segment(rows: int, 
 
 
 def test_event_times_lie_one_step_apart() -> None:
-    feed = feed_of(np.zeros(5, ROW), 2, start_us=100, step_us=7)
+    feed = feed_of(np.zeros(5, KDD99.row), 2, start_us=100, step_us=7)
     assert feed.event_time_us.tolist() == [100, 107, 114, 121, 128]
 
 
@@ -112,7 +112,9 @@ def test_a_mix_that_cannot_be_is_refused(kinds: list[bool], devices: int, share:
         mix(np.array(kinds), 4 * RUN if devices == 1 else 8, devices, share, 1)
 
 
-LINE = dict.fromkeys(KDD_COLUMNS, "0") | dict(zip(SYMBOLIC_NAMES, ("tcp", "http", "SF"), strict=True))
+LINE = dict.fromkeys(KDD99.file_columns, "0") | dict(
+    zip(KDD99.symbolic_names, ("tcp", "http", "SF"), strict=True)
+)
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_replay_delivers_every_row_to_its_device_in_order(settings: Settings, fi
     assert (said["events"], said["devices"]) == (60, 7)
     sent: dict[str, list[int]] = {}
     for records in read_back(settings, 60).values():
-        events = TelemetryDecoder().decode(records).events
+        events = TelemetryDecoder(KDD99).decode(records).events
         assert len(events) == len(records)
         for device_id, row in zip(events.device_id, events.rows, strict=True):
             sent.setdefault(device_id, []).append(int(row["numbers"][1]))
@@ -186,7 +188,7 @@ def test_replay_sends_as_many_events_as_asked_with_the_share_of_attacks_asked_fo
     said = run(str(file), *arguments, "--kafka-servers", settings.kafka_servers, "--json")
     assert said["events"] == 640
     records = [record for part in read_back(settings, 640).values() for record in part]
-    places = TelemetryDecoder().decode(records).events.rows["numbers"][:, 1]
+    places = TelemetryDecoder(KDD99).decode(records).events.rows["numbers"][:, 1]
     assert (places % 4 == 0).mean() == 0.25
 
 

@@ -54,6 +54,7 @@ ALERTS = st.builds(
         ).map(tuple),
         events=st.lists(NUMBERS, max_size=7).map(tuple),
     ),
+    context=st.none() | st.dictionaries(TEXT, TEXT, max_size=4),
 )
 ALERT = Alert(
     alert_id=record_id(SOURCE, 41),
@@ -113,6 +114,8 @@ AVRO = encode_alert(ALERT)
 EXPLAINED = dataclasses.replace(
     ALERT, explanation=Explanation((Driver("count", "255", -0.25, "0..511", "1..27"),), (0.5, 0.25))
 )
+CONTEXT = {"src_address": "2001:db8::7", "src_port": "49152", "sensor": "hall é"}
+RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +129,22 @@ EXPLAINED = dataclasses.replace(
         (b"{}", "alert_id"),
         (broken_json(offset="5"), "offset"),
         (broken_json(offset=True), "offset"),
-        (broken_json(scores=[1]), "scores"),
+        (broken_json(offset=2**63), "offset is 9223372036854775808"),
+        (broken_json(window_fill=-(2**63) - 1), "window_fill"),
+        (broken_json(novelty=10**400), "novelty is 1000"),
+        (broken_json(novelty=float("inf")), "novelty is inf"),
+        (broken_json(scores={"dos": float("nan")}), r"scores\.dos is nan"),
+        (broken_json(scores={"\ud800": 0.5}), r"a name in scores is '\\ud800'"),
+        (broken_json(device_id="\ud800"), r"device_id is '\\ud800'"),
+        (broken_json(scores=[1]), "scores is an array"),
         (broken_json(scores={"dos": "x"}), r"scores\.dos"),
         (broken_json(explanation=5), "explanation is 5"),
         (broken_json(explanation={"features": 1, "events": []}), r"explanation\.features"),
         (broken_json(explanation={"features": [{}], "events": []}), r"explanation\.features\.0\.feature"),
         (broken_json(explanation={"features": [], "events": ["x"]}), r"explanation\.events\.0"),
-        (AVRO[:-1], "column explanation"),
+        (broken_json(context=["::1"]), "context is"),
+        (broken_json(context={"src_port": 443}), r"context\.src_port is 443"),
+        (AVRO[:-1], "column context"),
         (AVRO + b"x", "ends at byte"),
         (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
         (b"\xc3\x01ab", "fingerprint 6162"),
@@ -152,24 +164,43 @@ def test_arbitrary_bytes_are_an_alert_or_unreadable_and_nothing_else(value: byte
         decode_alert(value)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("framed", [True, False])
-def test_an_alert_of_a_schema_before_this_one_is_read_and_explains_nothing(number: int, framed: bool) -> None:
+def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: int, framed: bool) -> None:
     writer = schemas.history("Alert")[number - 1]
+    written = {name: dataclasses.asdict(RICH)[name] for name in names_of(writer)}
     out = io.BytesIO()
-    fields = {name: value for name, value in dataclasses.asdict(ALERT).items() if name != "explanation"}
-    fastavro.schemaless_writer(out, fastavro.parse_schema(dict(writer.source)), fields)
+    fastavro.schemaless_writer(out, fastavro.parse_schema(dict(writer.source)), written)
     header = framing.single_object_header(writer.fingerprint) if framed else framing.confluent_header(7)
-    assert decode_alert(header + out.getvalue()) == ALERT
+    had = {name: getattr(RICH, name) for name in names_of(writer)}
+    assert decode_alert(header + out.getvalue()) == dataclasses.replace(ALERT, **had)
+    assert decode_alert(json.dumps(written).encode()) == dataclasses.replace(ALERT, **had)
 
 
-def test_a_reader_of_the_schema_before_reads_an_explained_alert_by_avros_resolution() -> None:
-    new, old = schemas.load("Alert"), schemas.history("Alert")[-1]
-    data = io.BytesIO(encode_alert(EXPLAINED)[10:])
-    read = fastavro.schemaless_reader(data, dict(new.source), dict(old.source))
-    wanted = dataclasses.asdict(ALERT)
-    del wanted["explanation"]
-    assert read == wanted
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) -> None:
+    """The reader takes an older alert's values by their places."""
+    ours = schemas.load("Alert").canonical["fields"]
+    theirs = schemas.history("Alert")[number - 1].canonical["fields"]
+    assert theirs == ours[: len(theirs)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_reader_of_a_schema_before_reads_a_new_alert_by_avros_resolution(number: int) -> None:
+    new, old = schemas.load("Alert"), schemas.history("Alert")[number - 1]
+    assert schemas.incompatibilities(old, new) == ()
+    read = fastavro.schemaless_reader(io.BytesIO(encode_alert(RICH)[10:]), dict(new.source), dict(old.source))
+    plain = json.loads(json.dumps(dataclasses.asdict(RICH)))
+    assert read == {name: plain[name] for name in names_of(old)}
+
+
+def names_of(schema: schemas.Schema) -> list[str]:
+    return [field["name"] for field in schema.source["fields"]]
+
+
+def test_the_context_is_plain_json() -> None:
+    assert json.loads(encode_alert(RICH, "json"))["context"] == CONTEXT
+    assert json.loads(encode_alert(ALERT, "json"))["context"] is None
 
 
 def test_an_explanation_is_plain_json() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from streams.codec.avro import framing
 from streams.codec.ingest.connections import UNKNOWN, encode_connections
 from streams.codec.ingest.telemetry import TelemetryDecoder
-from streams.core.features import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC, SYMBOLIC_NAMES, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from tests.codec_samples import CURRENT, Raw, single
 
 LONG = {"duration", "src_bytes", "dst_bytes"}
@@ -23,25 +24,25 @@ def number(name: str, is_rate: bool) -> st.SearchStrategy[float]:
 
 
 ROWS = st.tuples(
-    st.tuples(*(number(column.name, column.is_rate) for column in NUMERIC)),
-    st.tuples(*(st.integers(0, column.size - 1) for column in SYMBOLIC)),
+    st.tuples(*(number(column.name, column.is_rate) for column in KDD99.numeric)),
+    st.tuples(*(st.integers(0, column.size - 1) for column in KDD99.symbolic)),
 )
 
 
 def packed(drawn: list[tuple[tuple[float, ...], tuple[int, ...]]]) -> Rows:
-    numbers = np.array([one for one, _ in drawn], np.float32).reshape(-1, len(NUMERIC))
-    codes = np.array([one for _, one in drawn], np.uint8).reshape(-1, len(SYMBOLIC))
-    return pack_rows(numbers, codes)
+    numbers = np.array([one for one, _ in drawn], np.float32).reshape(-1, len(KDD99.numeric))
+    codes = np.array([one for _, one in drawn], np.uint8).reshape(-1, len(KDD99.symbolic))
+    return KDD99.pack(numbers, codes)
 
 
 def as_fields(device_id: str, time_us: int, row: np.void) -> dict[str, object]:
     record: dict[str, object] = {"device_id": device_id, "event_time_us": time_us}
-    for place, column in enumerate(NUMERIC):
+    for place, column in enumerate(KDD99.numeric):
         value = float(row["numbers"][place])
         record[column.name] = value if column.is_rate else int(value)
-    for place, name in enumerate(SYMBOLIC_NAMES):
+    for place, name in enumerate(KDD99.symbolic_names):
         code = row["codes"][place]
-        record[name] = SYMBOLIC[place].symbols[code - 1] if code else UNKNOWN
+        record[name] = KDD99.symbolic[place].symbols[code - 1] if code else UNKNOWN
     return record
 
 
@@ -56,7 +57,7 @@ def test_a_batch_is_written_as_fastavro_writes_each_record(
 ) -> None:
     rows = packed(drawn)
     ids = [device_id] * len(rows)
-    written = encode_connections(ids, times[: len(rows)], rows)
+    written = encode_connections(KDD99, ids, times[: len(rows)], rows)
     assert written == [single(as_fields(*one)) for one in zip(ids, times, rows, strict=False)]
 
 
@@ -64,27 +65,27 @@ def test_a_batch_is_written_as_fastavro_writes_each_record(
 @given(drawn=st.lists(ROWS, max_size=8))
 def test_rows_come_back_as_they_were(drawn: list[tuple[tuple[float, ...], tuple[int, ...]]]) -> None:
     rows = packed(drawn)
-    rows["numbers"][:, [not column.is_rate for column in NUMERIC]] = np.floor(
-        rows["numbers"][:, [not column.is_rate for column in NUMERIC]]
+    rows["numbers"][:, [not column.is_rate for column in KDD99.numeric]] = np.floor(
+        rows["numbers"][:, [not column.is_rate for column in KDD99.numeric]]
     )
-    values = encode_connections(["d"] * len(rows), np.arange(len(rows)), rows)
-    events = TelemetryDecoder().decode([Raw(at, b"d", value) for at, value in enumerate(values)]).events
+    values = encode_connections(KDD99, ["d"] * len(rows), np.arange(len(rows)), rows)
+    events = TelemetryDecoder(KDD99).decode([Raw(at, b"d", value) for at, value in enumerate(values)]).events
     assert events.rows.tobytes() == rows.tobytes()
     assert events.event_time_us.tolist() == list(range(len(rows)))
 
 
 def test_the_confluent_framing_carries_the_id() -> None:
-    [plain] = encode_connections(["d"], [1], np.zeros(1, ROW))
-    [framed] = encode_connections(["d"], [1], np.zeros(1, ROW), schema_id=258)
+    [plain] = encode_connections(KDD99, ["d"], [1], np.zeros(1, KDD99.row))
+    [framed] = encode_connections(KDD99, ["d"], [1], np.zeros(1, KDD99.row), schema_id=258)
     assert framed == b"\x00\x00\x00\x01\x02" + plain[10:]
     assert plain[:10] == framing.single_object_header(CURRENT.fingerprint)
 
 
 def test_more_records_than_one_matrix_holds_keep_their_order() -> None:
-    rows = np.zeros(20_000, ROW)
-    rows["numbers"][:, NUMERIC_NAMES.index("src_bytes")] = np.arange(20_000)
-    values = encode_connections(["d"] * 20_000, np.arange(20_000), rows)
-    assert values[19_999] == encode_connections(["d"], [19_999], rows[-1:])[0]
+    rows = np.zeros(20_000, KDD99.row)
+    rows["numbers"][:, KDD99.numeric_names.index("src_bytes")] = np.arange(20_000)
+    values = encode_connections(KDD99, ["d"] * 20_000, np.arange(20_000), rows)
+    assert values[19_999] == encode_connections(KDD99, ["d"], [19_999], rows[-1:])[0]
     assert len(values) == 20_000
 
 
@@ -93,16 +94,16 @@ def test_more_records_than_one_matrix_holds_keep_their_order() -> None:
     [("count", -1.0), ("serror_rate", float("nan")), ("src_bytes", float("inf")), ("count", 2.0**31)],
 )
 def test_a_number_that_no_reader_would_take_is_refused(name: str, value: float) -> None:
-    rows = np.zeros(1, ROW)
-    rows["numbers"][0, NUMERIC_NAMES.index(name)] = value
+    rows = np.zeros(1, KDD99.row)
+    rows["numbers"][0, KDD99.numeric_names.index(name)] = value
     with pytest.raises(ValueError, match=name):
-        encode_connections(["d"], [1], rows)
+        encode_connections(KDD99, ["d"], [1], rows)
 
 
 def test_an_unknown_code_and_unequal_lengths_are_refused() -> None:
-    rows = np.zeros(1, ROW)
+    rows = np.zeros(1, KDD99.row)
     with pytest.raises(ValueError, match="2 device ids"):
-        encode_connections(["d", "e"], [1], rows)
+        encode_connections(KDD99, ["d", "e"], [1], rows)
     rows["codes"][0, 2] = 200
     with pytest.raises(ValueError, match="flag"):
-        encode_connections(["d"], [1], rows)
+        encode_connections(KDD99, ["d"], [1], rows)

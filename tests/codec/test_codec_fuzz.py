@@ -38,6 +38,7 @@ from streams.codec.models import (
 from streams.codec.output.alerts import decode_alert, encode_alert
 from streams.codec.output.dead_letters import dead_letter
 from streams.core.events import Reason, Rejected, Source
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec.test_codec_alerts import ALERT
 from tests.codec.test_codec_property import claimed
@@ -75,7 +76,7 @@ EXTRAS: list[dict[str, Any]] = [
     {"m": {"a": {"b": b"c"}}},
     {"u": ["x"]},
 ]
-DECODER = TelemetryDecoder(WRITERS, Registry())
+DECODER = TelemetryDecoder(KDD99, WRITERS, Registry())
 VALID = [single({**fields("camera-1"), **extra}, one) for one, extra in zip(WRITERS, EXTRAS, strict=True)]
 
 MESSAGES: dict[str, tuple[Callable[[bytes | None], object], list[bytes]]] = {
@@ -250,7 +251,7 @@ def test_a_datum_nested_as_deep_as_its_bytes_reach_is_refused_and_its_neighbours
         "fields": [{"name": "next", "type": ["null", "Node"]}],
     }
     recursive = writer(extra=[{"name": "tree", "type": node}])
-    decoder = TelemetryDecoder([recursive])
+    decoder = TelemetryDecoder(KDD99, [recursive])
     deep = single({**fields("camera-1"), "tree": {"next": None}}, recursive)[:-1] + b"\x02" * depth + b"\x00"
     with little(peak_bytes=2 * FEW_BYTES):
         decoded = decoder.decode([*good(2), Raw(5, b"camera-1", deep), *good(1)])
@@ -266,7 +267,7 @@ def test_a_schema_nested_deep_is_read_or_refused_as_data(depth: int) -> None:
             parsed = schemas.parse(text, origin="a test")
         except DataError:
             return
-        decoded = TelemetryDecoder([parsed]).decode(
+        decoded = TelemetryDecoder(KDD99, [parsed]).decode(
             [Raw(0, b"camera-1", framing.single_object_header(parsed.fingerprint) + b"\x00" * 200)]
         )
     assert [one.position for one in decoded.rejected] == [0]

@@ -137,8 +137,18 @@ def test_a_force_that_is_neither_true_nor_false_is_refused() -> None:
         ("revision", "3"),
         ("revision", True),
         ("revision", 1.5),
+        ("revision", 2**63),
+        ("revision", 10**400),
+        ("at_us", -(2**63) - 1),
         ("load_s", "fast"),
+        ("load_s", 10**400),
+        ("load_s", float("inf")),
         ("detail", None),
+        ("detail", "\ud800"),
+        ("figures", [1]),
+        ("figures", {"events": {"dos": [10**400]}}),
+        ("figures", {"share": float("nan")}),
+        ("figures", {"\ud800": 1}),
     ],
 )
 def test_a_status_with_a_field_of_another_kind_is_refused_by_the_fields_name(

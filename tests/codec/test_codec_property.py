@@ -15,6 +15,7 @@ from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import RawRecord, Rejected
+from streams.core.kdd99 import KDD99
 from tests.codec_samples import CURRENT, Raw, fields, good, seen, single, writer
 
 OPTIONAL = writer(
@@ -42,7 +43,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "optional": {"note": "n", "mark": True, "blob": b"xyz", "code": b"ab", "d": 1.5},
     "nested": {"m": {"k": 3, "l": None}, "a": ["A", "B"]},
 }
-DECODER = TelemetryDecoder(WRITERS.values())
+DECODER = TelemetryDecoder(KDD99, WRITERS.values())
 NEIGHBOURS = good(4)
 CLEAN = seen(DECODER.decode(NEIGHBOURS))
 

@@ -15,12 +15,13 @@ from streams.codec.avro import columns, framing, schemas
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
-from streams.core.features import NUMERIC_NAMES
+from streams.core.kdd99 import KDD99
 from streams.errors import RegistryUnavailable
 from tests.codec_samples import CURRENT, Raw, datum, expected_row, fields, good, raw, seen, single, writer
 
 HEADER = framing.single_object_header(CURRENT.fingerprint)
 VALID = single(fields())
+SERVICES = KDD99.symbolic[1].symbols
 LONGS = {"name": "tags", "type": {"type": "array", "items": "long"}}
 NULLS = {"name": "voids", "type": {"type": "array", "items": "null"}}
 
@@ -101,20 +102,20 @@ def test_a_bad_record_is_rejected_with_its_reason_and_its_neighbours_come_out_ri
     value, key, reason, says = BAD[name]
     neighbours = good(6)
     records = [*neighbours[:3], Raw(100, key, value), *neighbours[3:]]
-    decoded = TelemetryDecoder().decode(records)
+    decoded = TelemetryDecoder(KDD99).decode(records)
     [rejected] = decoded.rejected
     assert (rejected.position, rejected.reason) == (3, reason)
     assert says in rejected.detail
     assert len(rejected.detail) <= 200
     assert rejected.detail.isprintable()
-    alone = seen(TelemetryDecoder().decode(neighbours))
+    alone = seen(TelemetryDecoder(KDD99).decode(neighbours))
     assert list(seen(decoded).values()) == list(alone.values())
 
 
 def test_every_bad_record_at_once_among_good_ones() -> None:
     bad = [Raw(1000 + place, key, value) for place, (value, key, _, _) in enumerate(BAD.values())]
     records = [record for pair in zip(good(len(bad)), bad, strict=True) for record in pair]
-    decoded = TelemetryDecoder().decode(records)
+    decoded = TelemetryDecoder(KDD99).decode(records)
     assert [one.reason for one in decoded.rejected] == [reason for _, _, reason, _ in BAD.values()]
     assert [one.position for one in decoded.rejected] == list(range(1, len(records), 2))
     assert decoded.events.position.tolist() == list(range(0, len(records), 2))
@@ -122,7 +123,7 @@ def test_every_bad_record_at_once_among_good_ones() -> None:
 
 def test_events_hold_what_was_written() -> None:
     records = good(50)
-    events = TelemetryDecoder().decode(records).events
+    events = TelemetryDecoder(KDD99).decode(records).events
     assert events.position.tolist() == events.offset.tolist() == list(range(50))
     for row in range(50):
         written = fields(f"device-{row % 7}", seed=row)
@@ -134,31 +135,41 @@ def test_events_hold_what_was_written() -> None:
 
 
 def test_no_records_are_no_events() -> None:
-    decoded = TelemetryDecoder().decode([])
+    decoded = TelemetryDecoder(KDD99).decode([])
     assert len(decoded.events) == 0
     assert decoded.rejected == ()
 
 
 def test_unknown_symbols_are_code_0_and_no_error() -> None:
     record = raw(service="never-seen", flag="", protocol_type="TCP")
-    [row] = TelemetryDecoder().decode([record]).events.rows
+    [row] = TelemetryDecoder(KDD99).decode([record]).events.rows
     assert row["codes"].tolist() == [0, 0, 0]
 
 
 def test_large_numbers_are_taken_as_float32_has_them() -> None:
-    [row] = TelemetryDecoder().decode([raw(src_bytes=2**62 + 1)]).events.rows
-    assert row["numbers"][NUMERIC_NAMES.index("src_bytes")] == np.float32(2**62)
+    [row] = TelemetryDecoder(KDD99).decode([raw(src_bytes=2**62 + 1)]).events.rows
+    assert row["numbers"][KDD99.numeric_names.index("src_bytes")] == np.float32(2**62)
 
 
-def test_a_device_id_of_exactly_the_limit_is_taken() -> None:
-    device = "é" * 128
-    assert TelemetryDecoder().decode([raw(0, device)]).events.device_id == [device]
-    [rejected] = TelemetryDecoder(max_device_id_bytes=255).decode([raw(0, device)]).rejected
+def test_many_records_are_read_as_each_of_them_alone() -> None:
+    """Symbols are looked up in one way for few records and in another for many."""
+    records = [raw(at, service=["http", "never-seen", "", "zzz"][at % 4]) for at in range(400)]
+    together, singly = TelemetryDecoder(KDD99).decode(records), TelemetryDecoder(KDD99)
+    assert [what for _, what in sorted(seen(together).items())] == [
+        seen(singly.decode([record]))[0] for record in records
+    ]
+    assert {int(row["codes"][1]) for row in together.events.rows} >= {0, SERVICES.index("http") + 1}
+
+
+@pytest.mark.parametrize("device", ["d" * 256, "é" * 128, "\U0001f4f7" * 64])
+def test_a_device_id_of_exactly_the_limit_is_taken(device: str) -> None:
+    assert TelemetryDecoder(KDD99).decode([raw(0, device)]).events.device_id == [device]
+    [rejected] = TelemetryDecoder(KDD99, max_device_id_bytes=255).decode([raw(0, device)]).rejected
     assert rejected.reason is Reason.BAD_DEVICE_ID
 
 
 def test_a_record_of_1_mb_is_an_event_like_any_other() -> None:
-    assert len(TelemetryDecoder().decode([raw(service="x" * 1_000_000)]).events) == 1
+    assert len(TelemetryDecoder(KDD99).decode([raw(service="x" * 1_000_000)]).events) == 1
 
 
 def test_both_framings_of_several_writers_in_one_chunk_keep_the_order() -> None:
@@ -170,17 +181,17 @@ def test_both_framings_of_several_writers_in_one_chunk_keep_the_order() -> None:
         records.append(Raw(offset, plain.key, body))
     record = fields("device-9")
     older = Raw(12, b"device-9", framing.confluent_header(8) + datum(record, registry.known[8]))
-    decoded = TelemetryDecoder(registry=registry).decode([*records[:5], older, *records[5:]])
+    decoded = TelemetryDecoder(KDD99, registry=registry).decode([*records[:5], older, *records[5:]])
     assert decoded.rejected == ()
     assert decoded.events.position.tolist() == list(range(13))
     assert decoded.events.offset.tolist() == [0, 1, 2, 3, 4, 12, *range(5, 12)]
-    assert decoded.events.rows["numbers"][5][NUMERIC_NAMES.index("hot")] == 0
+    assert decoded.events.rows["numbers"][5][KDD99.numeric_names.index("hot")] == 0
 
 
 def test_a_registry_that_does_not_answer_fails_the_chunk_not_the_record() -> None:
     record = Raw(0, b"camera-1", framing.confluent_header(7) + VALID[10:])
     with pytest.raises(RegistryUnavailable):
-        TelemetryDecoder(registry=AbsentRegistry()).decode([record])
+        TelemetryDecoder(KDD99, registry=AbsentRegistry()).decode([record])
 
 
 EXTRA: dict[str, tuple[Any, Any]] = {
@@ -208,9 +219,9 @@ def test_a_newer_writer_with_a_column_more_is_read_as_if_it_were_not_there(name:
         Raw(offset, b"d", single({**fields("d", seed=offset), "extra": value}, newer)) for offset in range(5)
     ]
     plain = [raw(offset, "d") for offset in range(5)]
-    decoded = TelemetryDecoder([newer]).decode(records)
+    decoded = TelemetryDecoder(KDD99, [newer]).decode(records)
     assert decoded.rejected == ()
-    assert seen(decoded) == seen(TelemetryDecoder().decode(plain))
+    assert seen(decoded) == seen(TelemetryDecoder(KDD99).decode(plain))
 
 
 PROMOTED: dict[str, dict[str, Any]] = {
@@ -232,7 +243,7 @@ def test_a_writer_of_narrower_or_optional_types_is_read(name: str) -> None:
         written.update(service=b"http", device_id=b"d")
     if name == "several":
         written.update(service=b"http")
-    decoded = TelemetryDecoder([relative]).decode([Raw(0, b"d", single(written, relative))])
+    decoded = TelemetryDecoder(KDD99, [relative]).decode([Raw(0, b"d", single(written, relative))])
     assert decoded.rejected == ()
     assert decoded.events.rows["numbers"][0].tolist() == expected_row(record)[0]
     assert decoded.events.rows["codes"][0].tolist() == expected_row(record)[1]
@@ -251,7 +262,7 @@ def test_a_writer_of_narrower_or_optional_types_is_read(name: str) -> None:
 def test_a_writer_that_cannot_be_resolved_is_a_mismatch(changed: dict[str, Any], says: str) -> None:
     stranger = writer(change=changed)
     value = framing.single_object_header(stranger.fingerprint) + b"anything"
-    [rejected] = TelemetryDecoder([stranger]).decode([Raw(0, b"d", value)]).rejected
+    [rejected] = TelemetryDecoder(KDD99, [stranger]).decode([Raw(0, b"d", value)]).rejected
     assert rejected.reason is Reason.SCHEMA_MISMATCH
     assert says in rejected.detail
 
@@ -259,9 +270,11 @@ def test_a_writer_that_cannot_be_resolved_is_a_mismatch(changed: dict[str, Any],
 def test_a_missing_column_takes_its_default_and_one_without_a_default_is_a_mismatch() -> None:
     older, stranger = writer(drop=["count", "serror_rate"]), writer(drop=["service"])
     records = [Raw(0, b"d", single(fields("d"), older)), Raw(1, b"d", single(fields("d"), stranger))]
-    decoded = TelemetryDecoder([older, stranger]).decode(records)
+    decoded = TelemetryDecoder(KDD99, [older, stranger]).decode(records)
     numbers = decoded.events.rows["numbers"][0]
-    assert numbers[NUMERIC_NAMES.index("count")] == numbers[NUMERIC_NAMES.index("serror_rate")] == 0
+    assert (
+        numbers[KDD99.numeric_names.index("count")] == numbers[KDD99.numeric_names.index("serror_rate")] == 0
+    )
     assert [(one.position, one.reason) for one in decoded.rejected] == [(1, Reason.SCHEMA_MISMATCH)]
     assert "service" in decoded.rejected[0].detail
 
@@ -274,8 +287,8 @@ def test_a_null_where_a_value_is_needed_is_that_records_fault_alone() -> None:
     records += [
         Raw(at, b"d", single({**fields("d"), name: None}, optional)) for at, name in enumerate(names, 1)
     ]
-    decoded = TelemetryDecoder([optional]).decode(records)
-    assert seen(decoded) == seen(TelemetryDecoder().decode([raw(0, "d")]))
+    decoded = TelemetryDecoder(KDD99, [optional]).decode(records)
+    assert seen(decoded) == seen(TelemetryDecoder(KDD99).decode([raw(0, "d")]))
     assert {one.reason for one in decoded.rejected} == {Reason.SCHEMA_MISMATCH}
     assert all(name in one.detail for name, one in zip(names, decoded.rejected, strict=True))
 
@@ -283,7 +296,7 @@ def test_a_null_where_a_value_is_needed_is_that_records_fault_alone() -> None:
 def hostile(tail: Callable[[], bytes], extra: dict[str, Any]) -> tuple[TelemetryDecoder, Raw]:
     schema = writer(extra=[extra])
     value = framing.single_object_header(schema.fingerprint) + VALID[10:] + tail()
-    return TelemetryDecoder([schema]), Raw(0, b"camera-1", value)
+    return TelemetryDecoder(KDD99, [schema]), Raw(0, b"camera-1", value)
 
 
 @pytest.mark.parametrize("count", [2**60, 2**40, -(2**62), -(2**63)])
@@ -315,7 +328,7 @@ def test_a_batch_that_holds_poison_is_still_read_in_columns_but_for_its_block(
     monkeypatch.setattr(columns, "read_batch", counted)
     records = good(300)
     records[130] = Raw(130, b"d", VALID[:-2])
-    decoded = TelemetryDecoder().decode(records)
+    decoded = TelemetryDecoder(KDD99).decode(records)
     assert sizes == [-300, 128, -128, 44]
     assert decoded.events.position.tolist() == [at for at in range(300) if at != 130]
 
@@ -329,7 +342,7 @@ def test_a_union_branch_that_is_none_is_undecodable() -> None:
 
 def test_a_signalling_nan_in_the_bytes_themselves_is_not_finite() -> None:
     value = VALID[:-4] + struct.pack("<I", 0x7F800001)
-    [rejected] = TelemetryDecoder().decode([Raw(0, b"camera-1", value)]).rejected
+    [rejected] = TelemetryDecoder(KDD99).decode([Raw(0, b"camera-1", value)]).rejected
     assert (rejected.reason, "dst_host_srv_rerror_rate" in rejected.detail) == (Reason.NOT_FINITE, True)
 
 
@@ -339,7 +352,7 @@ def test_the_guard_is_drawn_anew_for_each_batch(monkeypatch: pytest.MonkeyPatch)
     urandom = columns.os.urandom
     monkeypatch.setattr(columns.os, "urandom", lambda size: drawn.append(urandom(size)) or drawn[-1])
     for _ in range(3):
-        TelemetryDecoder().decode(good(2))
+        TelemetryDecoder(KDD99).decode(good(2))
     assert len(set(drawn)) == 3
     assert {len(guard) for guard in drawn} == {8}
 

@@ -13,6 +13,7 @@ import pytest
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import encode_alert
 from streams.core.events import Reason
+from streams.core.kdd99 import KDD99
 from tests.codec.test_codec_alerts import ALERT
 from tests.codec_samples import Raw
 
@@ -50,7 +51,7 @@ def test_what_the_printed_producer_sends_is_an_event(monkeypatch: pytest.MonkeyP
 
     run(program("Producer"), monkeypatch, Producer=Producer)
     [(topic, key, value)] = sent
-    decoded = TelemetryDecoder().decode([Raw(0, key, value)])
+    decoded = TelemetryDecoder(KDD99).decode([Raw(0, key, value)])
     assert (topic, decoded.rejected, decoded.events.device_id) == ("ids.telemetry", (), ["camera-17"])
 
 

@@ -17,14 +17,14 @@ from streams.codec.ingest.kdd import (
     read_rows,
     segment_starts,
 )
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 
 DATA = Path(os.environ.get("AUTODEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def line(label: str = "normal.", service: str = "http", **values: str) -> str:
-    fields = {name: str(place) for place, name in enumerate(KDD_COLUMNS)}
+    fields = {name: str(place) for place, name in enumerate(KDD99.file_columns)}
     fields |= {"protocol_type": "tcp", "service": service, "flag": "SF", **values}
     return ",".join((*fields.values(), label))
 
@@ -36,10 +36,12 @@ def written(tmp_path: Path, *lines: str, end: str = "\n") -> Path:
 
 
 def test_columns_land_at_their_places_in_the_feature_table(tmp_path: Path) -> None:
-    read = read_rows(written(tmp_path, line("neptune.")))
-    for name, value in zip(NUMERIC_NAMES, read.rows["numbers"][0], strict=True):
-        assert value == KDD_COLUMNS.index(name)
-    symbols = [column.symbols[code - 1] for column, code in zip(SYMBOLIC, read.rows["codes"][0], strict=True)]
+    read = read_rows(written(tmp_path, line("neptune.")), KDD99)
+    for name, value in zip(KDD99.numeric_names, read.rows["numbers"][0], strict=True):
+        assert value == KDD99.file_columns.index(name)
+    symbols = [
+        column.symbols[code - 1] for column, code in zip(KDD99.symbolic, read.rows["codes"][0], strict=True)
+    ]
     assert symbols == ["tcp", "http", "SF"]
     assert read.labels == ("neptune",)
 
@@ -47,7 +49,7 @@ def test_columns_land_at_their_places_in_the_feature_table(tmp_path: Path) -> No
 def test_gzip_and_the_difficulty_of_nsl_kdd_are_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.gz"
     path.write_bytes(gzip.compress(f"{line('smurf')},21\n{line('normal')},18\n".encode()))
-    read = read_rows(path)
+    read = read_rows(path, KDD99)
     assert [read.labels[code] for code in read.label] == ["smurf", "normal"]
     assert read.left_out == {}
 
@@ -55,11 +57,11 @@ def test_gzip_and_the_difficulty_of_nsl_kdd_are_read(tmp_path: Path) -> None:
 def test_mixed_line_ends_and_a_missing_last_one_are_tolerated(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(f"{line()}\r\n{line()}\n{line()}\r{line()}".encode())
-    assert len(read_rows(path)) == 4
+    assert len(read_rows(path, KDD99)) == 4
 
 
 def test_a_service_that_the_table_lacks_becomes_the_unknown_symbol(tmp_path: Path) -> None:
-    assert read_rows(written(tmp_path, line(service="icmp"))).rows["codes"][0, 1] == 0
+    assert read_rows(written(tmp_path, line(service="icmp")), KDD99).rows["codes"][0, 1] == 0
 
 
 def test_unusable_lines_are_left_out_and_counted_by_reason(tmp_path: Path) -> None:
@@ -74,7 +76,8 @@ def test_unusable_lines_are_left_out_and_counted_by_reason(tmp_path: Path) -> No
             "1,tcp,http",
             line() + ",21,more",
             line("pod."),
-        )
+        ),
+        KDD99,
     )
     assert read.line.tolist() == [1, 8]
     assert read.left_out == {
@@ -101,13 +104,13 @@ def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path: Path, content: 
     path = tmp_path / "rows.gz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=says) as refused:
-        read_rows(path)
+        read_rows(path, KDD99)
     assert str(path) in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        read_rows(tmp_path / "absent.gz")
+        read_rows(tmp_path / "absent.gz", KDD99)
 
 
 def test_every_published_attack_type_has_one_class() -> None:
@@ -134,7 +137,7 @@ def test_segments_are_contiguous_and_differ_by_one_row_at_most() -> None:
 @pytest.mark.data
 @pytest.mark.skipif(not (DATA / "kdd99").is_dir(), reason="the KDD'99 files are not here")
 def test_the_training_file_has_its_published_numbers() -> None:
-    read = read_rows(DATA / "kdd99" / "kddcup.data_10_percent.gz")
+    read = read_rows(DATA / "kdd99" / "kddcup.data_10_percent.gz", KDD99)
     classes, counts = np.unique(np.array(classes_of(read.labels))[read.label], return_counts=True)
     assert dict(zip(classes.tolist(), counts.tolist(), strict=True)) == {
         "normal": 97_278,

@@ -11,7 +11,7 @@ import pytest
 
 from streams.codec.avro import schemas
 from streams.core.alerts import Alert
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
@@ -20,7 +20,7 @@ NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "Mod
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
 FINGERPRINTS = {
-    "Alert": "4622fc8718c924a1",
+    "Alert": "05280a725c75d310",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "1e550812736ae6ce",
     "Disagreement": "5a10f656adf0f727",
@@ -40,6 +40,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "features": [{"feature": "f", "value": "1", "share": 0.5, "usual": "0..1", "normal": "0"}],
             "events": [0.5],
         },
+        "context": {"src_address": "::1"},
     },
     "ConnectionRecord": {
         "device_id": "d", "event_time_us": 1, "protocol_type": "tcp", "service": "http", "flag": "SF",
@@ -73,6 +74,7 @@ GOLDEN = {
     "Alert": (
         "0269026402040a6e6f76656c06646f730206646f73000000000000e03f00000000000000f83f062002740275080a026d"
         "027602780c63616e617279020202660231000000000000e03f08302e2e3102300002000000000000e03f00"
+        "0202167372635f61646472657373063a3a3100"
     ),
     "ConnectionRecord": (
         "02640200067463700868747470045346d804000000000000000000000000000000000000000000000000000000000000"
@@ -152,7 +154,7 @@ def test_superseded_versions_are_read_in_their_order(tmp_path: Path, monkeypatch
 
 def test_a_connection_record_has_the_columns_of_kdd_in_their_order_with_docs() -> None:
     columns = CURRENT.source["fields"]
-    assert [column["name"] for column in columns] == ["device_id", "event_time_us", *KDD_COLUMNS]
+    assert [column["name"] for column in columns] == ["device_id", "event_time_us", *KDD99.file_columns]
     assert all(column["doc"] for column in columns)
     # The packing relies on it: a number that the writer lacks is 0.
     assert {column["default"] for column in columns if "default" in column} == {0}

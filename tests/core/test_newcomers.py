@@ -9,10 +9,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.codec.output.alerts import AlertOutput
 from streams.core.events import Reason
+from streams.core.kdd99 import KDD99
 from streams.core.newcomers import BURST_S, Bucket, admit, full
+from streams.core.windows import WindowLayout
+from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
-from streams.pipeline.detection import Judges, Pipeline, Ports, Rules
+from streams.pipeline.detection import Ports
+from streams.pipeline.turn import Always
 from tests.fakes import patient
 from tests.pipeline.test_pipeline import (
     DETECTOR,
@@ -20,10 +25,13 @@ from tests.pipeline.test_pipeline import (
     TOPICS,
     PlainDecoder,
     Record,
+    Worker,
     World,
     chunks_of,
     feed,
 )
+
+LAYOUT = WindowLayout(KDD99)
 
 PER_S = 2
 BURST = PER_S * BURST_S
@@ -97,10 +105,11 @@ def test_known_devices_take_nothing_from_the_bucket() -> None:
     assert (bucket, admitted.all()) == (full(PER_S, 0), True)
 
 
-def worker(world: World, per_s: int, cache_bytes: int = 1 << 18) -> Pipeline:
+def worker(world: World, per_s: int, cache_bytes: int = 1 << 18) -> Worker:
     ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
-    rules = Rules(TOPICS, idle_us=10**9, publish_classified=True, new_devices_per_s=per_s)
-    return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: DETECTOR))
+    outputs = [AlertOutput(TOPICS, publish_classified=True)]
+    rules = Rules(TOPICS, 10**9, outputs, publish_classified=True, new_devices_per_s=per_s)
+    return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), Always(DETECTOR))
 
 
 def flood(known: int, made_up: int) -> list[Record]:
@@ -173,7 +182,7 @@ def test_a_device_that_was_refused_is_let_in_when_the_time_has_earned_it_a_place
     ]
     feed(pipeline, records, 4)
     assert [len(world.letters()), len(world.verdicts())] == [2, BURST_S + 1]
-    pipeline.drop_partition(SOURCE.partition)  # its next owner begins with a full bucket
+    pipeline.revoked(frozenset({SOURCE.place}))  # its next owner begins with a full bucket
     more = [replace(records[0], offset=100 + i, value=f"y{i} 1".encode()) for i in range(BURST_S)]
     feed(pipeline, more, 4)
     assert len(world.letters()) == 2
@@ -186,7 +195,7 @@ def test_windows_from_the_store_go_to_their_devices_where_others_of_the_chunk_ar
     pipeline = worker(world, per_s=1)
     for chunk in chunks_of(records, 32):
         pipeline.process(chunk)
-        pipeline.forget(SOURCE.partition, [f"d{i}" for i in range(10)])  # the next event loads it again
+        pipeline._cache.drop(SOURCE.place, [f"d{i}" for i in range(10)])  # the next event loads it again
     feed(worker(alone, per_s=0), known, 32)
     mine = {key: alert for key, alert in world.verdicts().items() if alert.device_id.startswith("d")}
     assert mine == alone.verdicts()

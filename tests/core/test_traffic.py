@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES
+from streams.core.kdd99 import KDD99
 from streams.core.traffic import (
-    FIRST_COLUMN,
     KDD_FILE_CONNECTIONS,
+    NAMES,
     REJ_ERRORS,
     SYN_ERRORS,
     Connection,
@@ -37,8 +37,8 @@ def last_of(*connections: Connection, spans: Spans = Spans()) -> Traffic:  # noq
 
 def test_the_derived_features_are_the_end_of_a_row_in_the_tables_order() -> None:
     names = tuple(field.name for field in fields(Traffic))
-    assert NUMERIC_NAMES[FIRST_COLUMN:] == names
-    rates = [column.name for column in NUMERIC[FIRST_COLUMN:] if column.is_rate]
+    assert KDD99.numeric_names[-len(names) :] == names == NAMES
+    rates = [column.name for column in KDD99.numeric[-len(names) :] if column.is_rate]
     assert rates == [name for name in names if name.endswith("rate")]
 
 

@@ -14,16 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.events import NO_TOPIC_ID, Events, Source
-from streams.core.features import ROW
-from streams.core.windows import (
-    WIDTH,
-    Windows,
-    advance,
-    blank,
-    in_order,
-    of_this_life,
-    unpack,
-)
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout, Windows, advance, in_order, of_this_life
+from tests.toy_table import TOY, rows_of, tables
+
+LAYOUT = WindowLayout(KDD99)
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 IDLE_US = 1_000
@@ -32,7 +27,7 @@ IDLE_US = 1_000
 def events_of(devices: list[int], times_us: list[int], first_offset: int) -> Events:
     """Events whose first number is their own offset, so that a row says which event it is."""
     n = len(devices)
-    rows = np.zeros(n, ROW)
+    rows = np.zeros(n, KDD99.row)
     rows["numbers"][:, 0] = np.arange(first_offset, first_offset + n)
     return Events(
         np.arange(n), np.arange(first_offset, first_offset + n), np.array(times_us, np.int64), [""] * n, rows
@@ -72,7 +67,7 @@ steps = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 5, -3, IDLE_US
 @settings(deadline=None)
 @given(chunks=st.lists(steps, max_size=8))
 def test_every_event_sees_what_a_plain_recomputation_sees(chunks: list[list[tuple[int, int]]]) -> None:
-    windows, naive = blank(4, SOURCE), [Naive([]) for _ in range(4)]
+    windows, naive = LAYOUT.blank(4, SOURCE), [Naive([]) for _ in range(4)]
     offset, now_us = 0, 0
     for chunk in chunks:
         times = np.cumsum([gap for _, gap in chunk], dtype=np.int64) + now_us
@@ -94,9 +89,9 @@ def test_every_event_sees_what_a_plain_recomputation_sees(chunks: list[list[tupl
 def test_chunking_changes_nothing(timeline: list[tuple[int, int]], data: st.DataObject) -> None:
     devices = [device for device, _ in timeline]
     times = np.cumsum([gap for _, gap in timeline], dtype=np.int64).tolist()
-    whole, after_whole = seen(blank(4, SOURCE), devices, events_of(devices, times, 0))
+    whole, after_whole = seen(LAYOUT.blank(4, SOURCE), devices, events_of(devices, times, 0))
     cut = data.draw(st.integers(0, len(timeline)))
-    first, middle = seen(blank(4, SOURCE), devices[:cut], events_of(devices[:cut], times[:cut], 0))
+    first, middle = seen(LAYOUT.blank(4, SOURCE), devices[:cut], events_of(devices[:cut], times[:cut], 0))
     second, after = seen(middle, devices[cut:], events_of(devices[cut:], times[cut:], cut))
     assert first + second == whole
     assert [w.tobytes() for w in after] == [w.tobytes() for w in after_whole]
@@ -104,28 +99,28 @@ def test_chunking_changes_nothing(timeline: list[tuple[int, int]], data: st.Data
 
 def test_events_at_or_before_the_stored_offset_are_not_applied_again() -> None:
     # a chunk a0 a1 a2 was saved; after a crash a1 a2 a3 are read
-    _, windows = seen(blank(1, SOURCE), [0, 0, 0], events_of([0] * 3, [1, 2, 3], 0))
+    _, windows = seen(LAYOUT.blank(1, SOURCE), [0, 0, 0], events_of([0] * 3, [1, 2, 3], 0))
     views, after = seen(windows, [0, 0, 0], events_of([0] * 3, [2, 3, 4], 1))
     assert views == [[0, 1, 2, 3]]
     assert after["head"]["offset"].tolist() == [3]
 
 
 def test_a_gap_of_exactly_the_idle_time_keeps_the_window_and_one_more_ends_it() -> None:
-    views, _ = seen(blank(1, SOURCE), [0] * 3, events_of([0] * 3, [0, IDLE_US, 2 * IDLE_US + 1], 0))
+    views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 3, events_of([0] * 3, [0, IDLE_US, 2 * IDLE_US + 1], 0))
     assert views == [[0], [0, 1], [2]]
 
 
 def test_time_running_backwards_is_no_gap() -> None:
-    views, _ = seen(blank(1, SOURCE), [0] * 2, events_of([0] * 2, [10 * IDLE_US, 0], 0))
+    views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 2, events_of([0] * 2, [10 * IDLE_US, 0], 0))
     assert views == [[0], [0, 1]]
 
 
 def test_a_packed_window_reads_back_and_another_layout_counts_as_none() -> None:
-    _, windows = seen(blank(1, SOURCE), [0] * 20, events_of([0] * 20, list(range(20)), 0))
+    _, windows = seen(LAYOUT.blank(1, SOURCE), [0] * 20, events_of([0] * 20, list(range(20)), 0))
     value = windows[0].tobytes()
     other_layout = bytes([99]) + value[1:]
     other_table = value[:4] + b"\xff\xff\xff\xff" + value[8:]
-    read = unpack([value, None, other_layout, other_table, value[:-1], b""], SOURCE)
+    read = LAYOUT.unpack([value, None, other_layout, other_table, value[:-1], b""], SOURCE)
     assert read[0].tobytes() == value
     assert read["head"]["count"].tolist() == [WIDTH, 0, 0, 0, 0, 0]
     assert read["head"]["offset"].tolist() == [19, -1, -1, -1, -1, -1]
@@ -145,6 +140,62 @@ def test_a_packed_window_reads_back_and_another_layout_counts_as_none() -> None:
 def test_a_window_of_another_life_of_the_topic_is_told_apart(
     stored: Source, read: Source, end_offset: int, same: bool
 ) -> None:
-    windows = blank(1, stored)
+    windows = LAYOUT.blank(1, stored)
     windows["head"]["offset"] = 9
     assert of_this_life(windows, read, end_offset).tolist() == [same]
+
+
+def test_a_window_of_kdd99_is_packed_as_those_that_are_stored() -> None:
+    rows = np.zeros(3, KDD99.row)
+    rows["numbers"] = np.arange(3 * 38, dtype=np.float32).reshape(3, 38) / 4
+    rows["codes"] = [[1, 2, 3], [2, 70, 11], [0, 0, 0]]
+    offset, time_us = np.arange(40, 43), np.array([5, 6, 7], np.int64) * 10**6
+    events = Events(np.arange(3), offset, time_us, ["a"] * 3, rows)
+    step = advance(LAYOUT.blank(1, SOURCE), np.zeros(3, np.int64), events, 10**9)
+    packed = step.windows.tobytes()
+    assert len(packed) == 2544  # within one 2,560-byte allocation of Redis, its string header included
+    assert packed[:48].hex() == (
+        "01001000ec2fc2b2"  # layout, pad, width, table
+        "00000000000000000000000000000007"  # topic id
+        "03000000030003002a00000000000000c0cf6a0000000000"  # partition, next, count, offset, time
+    )
+    assert packed[48 : 48 + 3 * 156] == rows.tobytes()
+    assert not any(packed[48 + 3 * 156 :])
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_windows_of_any_table_and_width_hold_what_was_applied(data: st.DataObject) -> None:
+    table, width = data.draw(tables()), data.draw(st.integers(1, 5))
+    layout, held = WindowLayout(table, width), b""
+    windows, offset = layout.blank(1, SOURCE), 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        rows = data.draw(rows_of(table))[0]
+        count = len(rows)
+        places, times_us = np.arange(offset, offset + count), np.arange(offset, offset + count)
+        events = Events(np.arange(count), places, times_us, ["a"] * count, rows)
+        step = advance(windows, np.zeros(count, np.int64), events, IDLE_US)
+        tape = np.concatenate([windows["rows"].reshape(-1), rows])
+        for row, index, valid in zip(rows, step.index, step.valid, strict=True):
+            held = (held + row.tobytes())[-width * table.row.itemsize :]
+            assert tape[index][valid].tobytes() == held
+        windows = layout.unpack([step.windows[0].tobytes()], SOURCE)
+        assert windows.tobytes() == step.windows.tobytes()
+        assert in_order(windows)[0].tobytes() == held
+        offset += count
+
+
+def test_a_window_of_another_table_or_width_counts_as_none() -> None:
+    toy, narrow = WindowLayout(TOY), WindowLayout(TOY, 8)
+    likewise = WindowLayout(replace(TOY, optional=frozenset({"interval_s"})))  # rows of the same size
+    assert likewise.dtype.itemsize == toy.dtype.itemsize
+    stored = toy.blank(1, SOURCE)
+    stored["head"]["offset"] = 5
+    for layout, offset in ((toy, 5), (narrow, -1), (likewise, -1), (LAYOUT, -1)):
+        assert layout.unpack([stored.tobytes()], SOURCE)["head"]["offset"].tolist() == [offset]
+
+
+@pytest.mark.parametrize("width", [0, 2**16])
+def test_a_width_that_no_window_has_is_refused(width: int) -> None:
+    with pytest.raises(ValueError, match="holds 1 to 65535 events"):
+        WindowLayout(TOY, width)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from streams.core.alerts import Alert
-from streams.core.features import ROW, SYMBOLIC
+from streams.core.kdd99 import KDD99
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Episode, Simulation
 from streams.demo.summary import WIDE, Run, Summary, notes, summarise, tables
@@ -28,8 +28,8 @@ def simulation() -> Simulation:
     #          really  normal normal dos    dos    r2l     r2l    normal
     devices = ["cam-1", "hub-1", "cam-1", "cam-1", "lock-1", "lock-1", "hub-1"]
     truth = ["normal", "normal", "dos", "dos", "r2l", "r2l", "normal"]
-    rows = np.zeros(7, ROW)
-    rows["codes"][:, 1] = SYMBOLIC[1].code("http")
+    rows = np.zeros(7, KDD99.row)
+    rows["codes"][:, 1] = KDD99.symbolic[1].code("http")
     times_us = (np.array([0, 1, 2, 3, 3.5, 5, 6]) * 1e6).astype(np.int64)
     episode = np.array([-1, -1, 0, 0, 1, 1, -1])
     return Simulation((FLOOD, GUESSING), devices, times_us, rows, truth, episode)

@@ -13,6 +13,7 @@ import pytest
 
 from streams.adapters.store.models import open_store
 from streams.core.alerts import Alert
+from streams.core.kdd99 import KDD99
 from streams.demo.change import Versions, versions
 from streams.demo.play import LAST_VERDICT_S, Heard, Played, play
 from streams.demo.view import View
@@ -88,7 +89,7 @@ def test_of_two_versions_the_older_serves_first_and_the_newer_is_promoted(
 ) -> None:
     store = open_store(str(tmp_path))
     for version in there:
-        store.save(Detector.random(seed=1), "toy", version, {}, "random")
+        store.save(Detector.random(KDD99, seed=1), "toy", version, {}, "random")
     found = versions(Settings(model_store=str(tmp_path), model=f"toy/{settings_say}"))
     assert found == Versions(f"toy/{first}", f"toy/{then}" if then else "")
 

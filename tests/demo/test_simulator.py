@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC, NUMERIC_NAMES, ROW, SYMBOLIC
+from streams.core.kdd99 import KDD99
 from streams.demo.attacks import ATTACKS
 from streams.demo.habits import HABITS, Spread, device_ids, kind_of
 from streams.demo.simulator import NO_EPISODE, Simulation, simulate
@@ -28,7 +28,7 @@ def simulation() -> Simulation:
 
 
 def column(simulation: Simulation, name: str) -> npt.NDArray[np.float32]:
-    return simulation.rows["numbers"][:, NUMERIC_NAMES.index(name)]
+    return simulation.rows["numbers"][:, KDD99.numeric_names.index(name)]
 
 
 def of_attack(simulation: Simulation, attack: str) -> npt.NDArray[np.bool_]:
@@ -96,13 +96,13 @@ def consistent(found: Simulation, seconds: float) -> None:
 
 
 def valid_rows(found: Simulation) -> None:
-    assert found.rows.dtype == ROW
+    assert found.rows.dtype == KDD99.row
     numbers, codes = found.rows["numbers"], found.rows["codes"]
     assert np.isfinite(numbers).all()
     assert (numbers >= 0).all()
-    rates = [place for place, each in enumerate(NUMERIC) if each.is_rate]
+    rates = [place for place, each in enumerate(KDD99.numeric) if each.is_rate]
     assert (numbers[:, rates] <= 1).all()
-    for place, each in enumerate(SYMBOLIC):
+    for place, each in enumerate(KDD99.symbolic):
         assert (codes[:, place] > 0).all()  # no unknown symbols
         assert (codes[:, place] < each.size).all()
 
@@ -139,7 +139,7 @@ def test_the_fleet_is_warm_from_the_first_event_on() -> None:
 def test_data_connections_of_ftp_share_their_port_as_in_the_file(simulation: Simulation) -> None:
     # In the training file the two rates are equal for ftp_data, and a normal host also serves something else.
     ftp_data = np.array(simulation.truth) == "normal"
-    ftp_data &= simulation.rows["codes"][:, 1] == SYMBOLIC[1].code("ftp_data")
+    ftp_data &= simulation.rows["codes"][:, 1] == KDD99.symbolic[1].code("ftp_data")
     same_service = column(simulation, "dst_host_same_srv_rate")[ftp_data]
     assert (column(simulation, "dst_host_same_src_port_rate")[ftp_data] == same_service).all()
     assert np.median(same_service) < 0.75

@@ -24,7 +24,7 @@ from streams.cli.evaluate import app as evaluate_app
 from streams.cli.models import app as models_app
 from streams.codec.ingest.kdd import read_rows, segment_starts
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST
-from streams.core.features import KDD_COLUMNS, NUMERIC, SYMBOLIC, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError, ModelRejected, Unavailable
 from streams.model.detector import Detector
 from streams.training import sources
@@ -33,7 +33,7 @@ from streams.training.evaluate import evaluate, evaluate_rows
 from streams.training.metrics import figures
 
 RNG = np.random.default_rng(5)
-DETECTOR = Detector.random(seed=11)
+DETECTOR = Detector.random(KDD99, seed=11)
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,13 @@ def a_file(path: Path, count: int, labels: tuple[str, ...]) -> Path:
     for place in range(count):
         values = {
             name: str(round(float(value), 2))
-            for name, value in zip(KDD_COLUMNS, RNG.random(41) * 9, strict=True)
+            for name, value in zip(KDD99.file_columns, RNG.random(41) * 9, strict=True)
         }
-        values |= {"protocol_type": "tcp", "service": str(RNG.choice(SYMBOLIC[1].symbols)), "flag": "SF"}
+        values |= {
+            "protocol_type": "tcp",
+            "service": str(RNG.choice(KDD99.symbolic[1].symbols)),
+            "flag": "SF",
+        }
         lines.append(",".join((*values.values(), labels[place % len(labels)] + ".")))
     path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
     return path
@@ -56,8 +60,8 @@ def a_file(path: Path, count: int, labels: tuple[str, ...]) -> Path:
 
 @pytest.mark.parametrize("devices", [1, 7])
 def test_every_row_gets_the_verdict_of_its_window_built_by_a_plain_loop(devices: int) -> None:
-    numbers = (RNG.random((100, len(NUMERIC))) * 50).astype(np.float32)
-    rows = pack_rows(numbers, np.ones((100, 3), np.uint8))
+    numbers = (RNG.random((100, len(KDD99.numeric))) * 50).astype(np.float32)
+    rows = KDD99.pack(numbers, np.ones((100, 3), np.uint8))
     found = evaluate_rows(DETECTOR, rows, devices)
     bounds = [*segment_starts(100, devices), 100]
     for begin, end in itertools.pairwise(bounds):
@@ -101,13 +105,15 @@ def test_distinct_rows_count_each_vector_once_per_label(tmp_path: Path) -> None:
     path = a_file(tmp_path / "rows.gz", 30, ("normal", "smurf"))
     text = gzip.decompress(path.read_bytes())
     path.write_bytes(text * 3)
-    found = evaluate(DETECTOR, read_rows(path))
+    found = evaluate(DETECTOR, read_rows(path, KDD99))
     assert found.all_rows.rows == 90
     assert found.distinct_rows.rows == 30
 
 
 def test_novel_types_are_told_from_known_ones(tmp_path: Path) -> None:
-    found = evaluate(DETECTOR, read_rows(a_file(tmp_path / "rows.gz", 30, ("normal", "smurf", "mscan"))))
+    found = evaluate(
+        DETECTOR, read_rows(a_file(tmp_path / "rows.gz", 30, ("normal", "smurf", "mscan")), KDD99)
+    )
     assert {name: (of.rows, of.known) for name, of in found.per_type.items()} == {
         "smurf": (10, True),
         "mscan": (10, False),
@@ -115,9 +121,9 @@ def test_novel_types_are_told_from_known_ones(tmp_path: Path) -> None:
 
 
 def test_a_file_of_classes_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
-    small = Detector.random(0)
+    small = Detector.random(KDD99, 0)
     small.classes = TAXONOMIES["paper"].classes
-    read = read_rows(a_file(tmp_path / "rows.gz", 4, ("normal", "spy")))
+    read = read_rows(a_file(tmp_path / "rows.gz", 4, ("normal", "spy")), KDD99)
     with pytest.raises(DataError, match="r2l"):
         evaluate(small, read)
 
@@ -174,14 +180,31 @@ def test_evaluate_prints_one_json_object_and_a_table(store: Path, tmp_path: Path
 def test_a_release_is_the_same_model_with_the_figures_of_one_reading(store: Path, tmp_path: Path) -> None:
     a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf"))
     released = tmp_path / "released"
-    invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
+    order = ("release", "kdd99/1", "--data", tmp_path, "--store", store, "--to", released)
+    said = json.loads(invoke(models_app, *order, "--json"))
     draft, final = open_store(str(store)).load("kdd99/1"), open_store(str(released)).load("kdd99/1")
     assert final.parameters == draft.parameters
+    assert (said["released"], said["digest"]) == ("kdd99/1", final.identity.digest)
+    assert said["figures"]["rows"] == 40
     manifest, card = open_store(str(released)).describe("kdd99/1")
     assert manifest["metrics"]["test"]["readings"] == 1
     assert "Read once for this model" in card
+    (tmp_path / "corrected.gz").unlink()  # what cannot be written is refused before the test file is opened
     with pytest.raises(ModelRejected, match="immutable"):
-        invoke(evaluate_app, "kdd99", "--data", tmp_path, "--store", store, "--release", released, "--json")
+        invoke(models_app, *order)
+
+
+def test_a_release_beside_another_seed_shows_the_spread_of_both(store: Path, tmp_path: Path) -> None:
+    a_file(tmp_path / "corrected.gz", 40, ("normal", "smurf", "httptunnel", "rootkit", "spy"))
+    notes = {key: open_store(str(store)).describe("kdd99/1")[0][key] for key in ("training", "metrics")}
+    open_store(str(store)).save(Detector.random(KDD99, seed=12), "kdd99", "2", notes, "# card\n")
+    order = ("--data", tmp_path, "--store", store, "--to", tmp_path / "released", "--readings", 2)
+    shown = invoke(models_app, "release", "kdd99/1", "--beside", "kdd99/2", *order)
+    _, card = open_store(str(tmp_path / "released")).describe("kdd99/1")
+    assert "2 models that differ in their seed alone" in card
+    assert "Read 2 times for this model" in card
+    assert "contest cost" in shown
+    assert "released kdd99/1 to" in shown
 
 
 def test_models_can_be_listed_shown_and_verified(store: Path) -> None:

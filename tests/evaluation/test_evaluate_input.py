@@ -14,7 +14,7 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD99
 from streams.model.detector import Detector
 
 Run = Callable[..., tuple[int, str, str]]
@@ -44,7 +44,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with an untrained model: what it answers does not matter here."""
     root = tmp_path_factory.mktemp("store")
-    open_store(str(root)).save(Detector.random(seed=1), "m", "1", {"training": {}, "metrics": {}}, "# card\n")
+    open_store(str(root)).save(
+        Detector.random(KDD99, seed=1), "m", "1", {"training": {}, "metrics": {}}, "# card\n"
+    )
     return root
 
 
@@ -53,7 +55,8 @@ def lines(count: int, labels: tuple[str, ...] = ("normal", "smurf"), columns: in
     made = []
     for place in range(count):
         values = {
-            name: str(round(float(value), 2)) for name, value in zip(KDD_COLUMNS, rng.random(41), strict=True)
+            name: str(round(float(value), 2))
+            for name, value in zip(KDD99.file_columns, rng.random(41), strict=True)
         }
         values |= {"protocol_type": "tcp", "service": "http", "flag": "SF"}
         made.append(",".join([*values.values(), labels[place % len(labels)] + "."][:columns]))
@@ -109,7 +112,7 @@ def three_classes(tmp_path: Path) -> Path:
     from streams.model.network import Network
     from streams.training.dataset import TAXONOMIES
 
-    taxonomy, whole = TAXONOMIES["paper"], Detector.random(seed=1)
+    taxonomy, whole = TAXONOMIES["paper"], Detector.random(KDD99, seed=1)
     shape = dataclasses.replace(whole.parameters.shape, classes=3)
     parameters = dataclasses.replace(
         whole.parameters, shape=shape, classes=taxonomy.classes, cost=taxonomy.cost, log_prior=(0.0,) * 3
@@ -131,7 +134,9 @@ def test_a_model_that_does_not_fit_is_one_line_and_exit_code_2(
     key: str, value: object, said: str, run: Run, tmp_path: Path
 ) -> None:
     root = tmp_path / "altered"
-    open_store(str(root)).save(Detector.random(seed=1), "m", "1", {"training": {}, "metrics": {}}, "# card\n")
+    open_store(str(root)).save(
+        Detector.random(KDD99, seed=1), "m", "1", {"training": {}, "metrics": {}}, "# card\n"
+    )
     path = root / "m" / "1" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     (tmp_path / "mine.csv").write_bytes(text_of(lines(20)))

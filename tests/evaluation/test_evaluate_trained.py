@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from streams.cli.evaluate import app
-from streams.core.features import KDD_COLUMNS
+from streams.core.kdd99 import KDD99
 
 OF_KIND = {"normal": 0, "neptune": 200, "rootkit": 20, "satan": 60, "spy": 90, "mscan": 75}
 
@@ -29,7 +29,7 @@ def a_file(path: Path, count: int, kinds: tuple[str, ...], tail: str = "", seed:
     made = []
     for place in range(count):
         kind = kinds[place % len(kinds)] if place % 5 == 0 else str(rng.choice(kinds[:2]))
-        values = dict.fromkeys(KDD_COLUMNS, "0")
+        values = dict.fromkeys(KDD99.file_columns, "0")
         values |= {"protocol_type": "tcp", "service": "http", "flag": "SF"}
         values |= {"src_bytes": str(OF_KIND[kind] + rng.integers(8)), "dst_bytes": str(rng.integers(4000))}
         if made and rng.random() < 0.6:

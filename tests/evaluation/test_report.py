@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from streams.codec.ingest.kdd import KddRows
-from streams.core.features import NUMERIC, pack_rows
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError, SettingsError
 from streams.evaluation import baselines, curves, measure, pictures, splits, study, written
 from streams.evaluation.page import page
@@ -28,7 +28,7 @@ from streams.evaluation.spread import mean_and_spread
 from streams.evaluation.study import Scope
 from streams.model.detector import Detector, Identity
 
-DETECTOR = Detector.random(seed=3)
+DETECTOR = Detector.random(KDD99, seed=3)
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +43,11 @@ def some_rows(count: int, seed: int = 0, labels: tuple[str, ...] = LABELS) -> Kd
     """Rows of few different values, so that many repeat."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, len(labels), count)
-    numbers = np.repeat(label[:, None] * 3 + rng.integers(0, 6, (count, 1)), len(NUMERIC), 1).astype(
+    numbers = np.repeat(label[:, None] * 3 + rng.integers(0, 6, (count, 1)), len(KDD99.numeric), 1).astype(
         np.float32
     )
-    rows = pack_rows(numbers, np.ones((count, 3), np.uint8))
-    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, count + 1), {})
+    rows = KDD99.pack(numbers, np.ones((count, 3), np.uint8))
+    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, count + 1), {}, KDD99)
 
 
 def a_split(test: KddRows, training: KddRows | None = None, *, ordered: bool = True) -> Split:
@@ -214,7 +214,7 @@ def test_baselines_are_fitted_on_the_training_rows_alone_and_cached(
     assert len(files) == 3
     again = baselines.baselines(split, DETECTOR.classes, 1, lambda text: None)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == files
-    relabelled = KddRows(test.rows, test.label[::-1].copy(), test.labels, test.line, {})
+    relabelled = KddRows(test.rows, test.label[::-1].copy(), test.labels, test.line, {}, KDD99)
     other = baselines.baselines(a_split(relabelled, training), DETECTOR.classes, 1, lambda text: None)
     for name, case in first.items():
         assert np.array_equal(case.posterior, again[name].posterior)
@@ -246,7 +246,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         split = a_split(some_rows(400, seed=1), some_rows(300, seed=2))
         log = [{"phase": "vae", "step": s, "loss": 3.0 / s, "validation_loss": 4.0 / s} for s in (1, 2, 3)]
         models = [
-            Detector.random(seed).renamed(Identity("made", str(seed), f"{seed:064x}")) for seed in (3, 4)
+            Detector.random(KDD99, seed).renamed(Identity("made", str(seed), f"{seed:064x}"))
+            for seed in (3, 4)
         ]
         trials = [Trial(it, split, int(it.identity.version), 1, "made-up rows", tuple(log)) for it in models]
         return {"protocol": "file", "title": "A made-up study", **study.study(trials, Scope())}
@@ -264,7 +265,7 @@ def test_several_models_give_mean_and_spread(found: dict[str, Any]) -> None:
 
 
 def test_models_of_different_classes_are_not_averaged() -> None:
-    other = Detector.random(1)
+    other = Detector.random(KDD99, 1)
     other.classes = ("normal", "dos", "u2r")
     split = a_split(some_rows(20))
     with pytest.raises(DataError, match="models differ"):

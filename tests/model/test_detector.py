@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.decisions import CONTEST_COST, decide, expected_cost, unknown_share, with_false_alarms
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.errors import SettingsError
+from streams.model.blocks import MANY_ROWS
 from streams.model.detector import Detector, Verdicts
+from streams.model.network import Network
 
-DETECTOR = Detector.random(seed=7)
+DETECTOR = Detector.random(KDD99, seed=7)
 EVENTS = 900
 WINDOWS = 700
 
 
 def some_rows(rng: np.random.Generator, count: int) -> Rows:
-    numbers = np.exp(rng.uniform(-3, 12, (count, len(NUMERIC)))).astype(np.float32)
-    codes = np.stack([rng.integers(0, column.size, count) for column in SYMBOLIC], 1).astype(np.uint8)
-    return pack_rows(numbers, codes)
+    numbers = np.exp(rng.uniform(-3, 12, (count, len(KDD99.numeric)))).astype(np.float32)
+    codes = np.stack([rng.integers(0, column.size, count) for column in KDD99.symbolic], 1).astype(np.uint8)
+    return KDD99.pack(numbers, codes)
 
 
 RNG = np.random.default_rng(1)
@@ -43,7 +48,7 @@ def assert_same(some: Verdicts, chosen: npt.NDArray[np.int64]) -> None:
     assert np.array_equal(some.closest, ALL.closest[chosen])
 
 
-choices = st.lists(st.integers(0, WINDOWS - 1), min_size=1, max_size=60) | st.builds(
+choices = st.lists(st.integers(0, WINDOWS - 1), min_size=1, max_size=2 * MANY_ROWS + 1) | st.builds(
     lambda seed, count: np.random.default_rng(seed).permutation(WINDOWS)[:count].tolist(),
     st.integers(0, 2**32 - 1),
     st.integers(1, WINDOWS),
@@ -70,10 +75,43 @@ def test_a_verdict_is_bit_equal_in_any_subset_order_and_company_of_masked_garbag
     assert_same(DETECTOR.classify(latents, np.where(valid, moved[index], garbage), valid), places)
 
 
+@pytest.mark.parametrize("place", [0, 11, 12, 23, 24, 47, 48, 63, 64, 511, 512])
+def test_an_event_is_encoded_and_judged_alike_alone_and_at_either_end_of_a_block(place: int) -> None:
+    among = np.roll(np.arange(place + 1), 5)
+    assert np.array_equal(DETECTOR.encode(ROWS[among])[-1:], DETECTOR.encode(ROWS[among[-1:]]))
+    found = DETECTOR.classify(LATENTS, INDEX[among], VALID[among])
+    assert_same(found, among)
+    assert_same(DETECTOR.classify(LATENTS, INDEX[among[-1:]], VALID[among[-1:]]), among[-1:])
+
+
 @given(chosen=choices)
 @settings(deadline=None, max_examples=40)
 def test_an_encoding_is_bit_equal_in_any_subset_and_order(chosen: list[int]) -> None:
     assert np.array_equal(DETECTOR.encode(ROWS[np.array(chosen)]), LATENTS[np.array(chosen)])
+
+
+@pytest.mark.parametrize(("window", "embedding", "weighed"), [(8, 16, True), (1, 0, True), (5, 16, False)])
+def test_what_serves_gives_what_the_network_gives_that_is_trained(
+    window: int, embedding: int, weighed: bool
+) -> None:
+    made = Detector.random(KDD99, 4, window, embedding)
+    shape = dataclasses.replace(made.parameters.shape, weighed=weighed)
+    parameters = dataclasses.replace(made.parameters, shape=shape, temperature=1.7, log_prior=(0.1,) * 5)
+    network = Network(shape)
+    network.load_state_dict(made.network.state_dict(), strict=weighed)
+    detector = Detector(made.identity, parameters, network)
+    of, latents = detector.features(ROWS), detector.encode(ROWS)
+    index, valid = INDEX[:, -window:], VALID[:, -window:]
+    found = detector.classify(latents, index, valid)
+    with torch.inference_mode():
+        events = network.events(of, network.extract(of, 0.0, parameters.score_threshold))
+        windows = torch.from_numpy(latents)[torch.from_numpy(index)]
+        scores = network.classifier(windows, torch.from_numpy(valid))
+        posterior = torch.softmax(scores / 1.7 - torch.tensor(parameters.log_prior), 1)
+        surprise = network.vae.surprise(of)
+    assert np.allclose(latents, events.numpy(), rtol=1e-5, atol=1e-5)
+    assert np.allclose(found.posterior, posterior.numpy(), rtol=1e-5, atol=1e-5)
+    assert np.allclose(detector.surprise(ROWS), surprise.numpy(), rtol=1e-4, atol=1e-3)
 
 
 def test_masked_values_that_are_not_finite_do_not_reach_the_verdict() -> None:

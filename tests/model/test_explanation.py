@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.core.usual import Usual, number_text
 from streams.model.detector import Detector
 from streams.model.drivers import explanations
-from streams.model.explanation import COLUMNS, Explainer, usual_event
+from streams.model.explanation import Explainer, usual_event
 
-DETECTOR = Detector.random(seed=1)
+DETECTOR = Detector.random(KDD99, seed=1)
 W = DETECTOR.width
 TRAINING_FILE = (
     Path(os.environ.get("AUTODEEP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -38,12 +39,12 @@ def one_thread() -> None:
 def drawn(count: int, seed: int = 0) -> Windows:
     """Made-up rows in windows (N, W) of every fill, and a verdict of every kind in turn."""
     rng = np.random.default_rng(seed)
-    rates = np.array([column.is_rate for column in NUMERIC])
-    size = (count * W, len(NUMERIC))
+    rates = np.array([column.is_rate for column in KDD99.numeric])
+    size = (count * W, len(KDD99.numeric))
     numbers = np.where(rates, rng.random(size), np.expm1(rng.uniform(0, 7, size)))
     numbers[rng.random(size) < 0.3] = 0.0
-    codes = np.stack([rng.integers(0, column.size, count * W) for column in SYMBOLIC], 1)
-    rows = pack_rows(np.round(numbers, 2).astype(np.float32), codes.astype(np.uint8)).reshape(count, W)
+    codes = np.stack([rng.integers(0, column.size, count * W) for column in KDD99.symbolic], 1)
+    rows = KDD99.pack(np.round(numbers, 2).astype(np.float32), codes.astype(np.uint8)).reshape(count, W)
     fill = rng.integers(1, W + 1, count)
     valid = np.arange(W) >= (W - fill)[:, None]
     return rows, valid, np.arange(count) % len(DETECTOR.verdicts)
@@ -55,7 +56,7 @@ def test_shares_are_finite_and_their_sizes_sum_to_one(seed: int) -> None:
     rows, valid, verdict = drawn(12, seed)
     shares = Explainer(DETECTOR).shares(rows, valid, verdict)
     both = np.concatenate((shares.columns, shares.events), 1)
-    assert both.shape == (12, len(COLUMNS) + W - 1)
+    assert both.shape == (12, len(KDD99.names) + W - 1)
     assert np.isfinite(both).all()
     np.testing.assert_allclose(np.abs(both).sum(1), 1.0, atol=1e-9)
     assert not shares.events[~valid[:, :-1]].any(), "an event that is not there has no share"
@@ -83,10 +84,11 @@ def test_what_lies_in_places_that_hold_no_event_changes_nothing() -> None:
 
 
 def test_a_model_that_says_the_same_of_everything_gives_no_shares_and_no_nan() -> None:
-    detector = Detector.random(seed=2)
+    detector = Detector.random(KDD99, seed=2)
     with torch.no_grad():
         for parameter in detector.network.classifier.parameters():
             parameter.zero_()
+    detector = detector.at("")  # compiled anew
     rows, valid, _ = drawn(6)
     shares = Explainer(detector).shares(rows, valid, np.arange(6) % 5)
     assert not shares.columns.any()
@@ -96,7 +98,7 @@ def test_a_model_that_says_the_same_of_everything_gives_no_shares_and_no_nan() -
 @pytest.mark.parametrize(("window", "embedding"), [(1, 16), (8, 0), (16, 16)])
 def test_models_of_other_shapes_are_explained_too(window: int, embedding: int) -> None:
     """Trained on single records, or as in the paper without an encoding, or of the widest window."""
-    detector = Detector.random(seed=3, window=window, embedding=embedding)
+    detector = Detector.random(KDD99, seed=3, window=window, embedding=embedding)
     rows = np.concatenate((drawn(6)[0], drawn(6, seed=1)[0]), 1)[:, -window:]
     shares = Explainer(detector).shares(rows, np.ones((6, window), bool), np.arange(6))
     assert shares.events.shape == (6, window - 1)
@@ -108,7 +110,7 @@ def test_a_column_that_is_as_usual_has_no_share() -> None:
     reference = usual_event(DETECTOR)[0]
     rows["numbers"][:, -1, 4:] = reference["numbers"][4:]
     shares = Explainer(DETECTOR).shares(rows, valid, np.full(10, 2))
-    assert not shares.columns[:, 4 : len(NUMERIC)].any()
+    assert not shares.columns[:, 4 : len(KDD99.numeric)].any()
     assert shares.columns[:, :4].any()
 
 
@@ -138,7 +140,9 @@ def test_events_of_a_burst_share_what_the_burst_as_a_whole_did() -> None:
 def odds_of(window: Rows, column: int, reference: Rows) -> float:
     """The plain way: one column of the present event as usual, and the verdict asked again."""
     changed = window.copy()
-    part, place = ("numbers", column) if column < len(NUMERIC) else ("codes", column - len(NUMERIC))
+    part, place = (
+        ("numbers", column) if column < len(KDD99.numeric) else ("codes", column - len(KDD99.numeric))
+    )
     changed[part][-1, place] = reference[part][0, place]
     found = DETECTOR.classify(DETECTOR.encode(changed), np.arange(W)[None], np.ones((1, W), bool)).posterior[
         0
@@ -181,7 +185,7 @@ def test_the_usual_event_of_a_shipped_model_is_normal(version: str) -> None:
     assert found.novelty[0] < 1
 
 
-USUAL = Usual(((0.0, 3.0),) * len(NUMERIC), (("tcp",), ("http", "smtp"), ("SF",)))
+USUAL = Usual(((0.0, 3.0),) * len(KDD99.numeric), (("tcp",), ("http", "smtp"), ("SF",)))
 
 
 def test_words_are_the_largest_features_with_value_and_usual_ranges_and_the_events_that_were_there() -> None:
@@ -197,10 +201,10 @@ def test_words_are_the_largest_features_with_value_and_usual_ranges_and_the_even
         assert len(sizes) == 4
         assert len(explanation.events) == valid[place].sum() - 1
         for driver in explanation.features:
-            column = COLUMNS.index(driver.feature)
+            column = KDD99.names.index(driver.feature)
             assert driver.share == round(shares.columns[place, column], 3)
             assert driver.usual == driver.normal == USUAL.text(column)
-            if column < len(NUMERIC):
+            if column < len(KDD99.numeric):
                 assert float(driver.value) == pytest.approx(rows["numbers"][place, -1, column], abs=0.006)
 
 
@@ -223,7 +227,7 @@ def test_ranges_and_symbols_are_written_for_people() -> None:
     usual = dataclasses.replace(USUAL, numbers=((1.0, 1.0), *USUAL.numbers[1:]))
     assert usual.text(0) == "1"
     assert usual.text(1) == "0..3"
-    assert usual.text(len(NUMERIC) + 1) == "http, smtp"
+    assert usual.text(len(KDD99.numeric) + 1) == "http, smtp"
 
 
 @pytest.mark.data
@@ -233,7 +237,7 @@ def test_on_real_alerts_it_agrees_with_integrated_gradients() -> None:
     from bench.gradients import integrated_gradients
 
     detector = open_store().load("kdd99@champion")
-    found = alerts(detector, read_rows(TRAINING_FILE), per_type=3)
+    found = alerts(detector, read_rows(TRAINING_FILE, KDD99), per_type=3)
     parts, difference = integrated_gradients(detector, found.rows[0], found.valid[0], int(found.verdict[0]))
     assert parts.sum() == pytest.approx(difference, rel=0.1), "integrated gradients add up"
     shares = Explainer(detector).shares(found.rows, found.valid, found.verdict)

@@ -13,7 +13,8 @@ import torch
 
 from streams.adapters.store.models import open_store
 from streams.core.decisions import CONTEST_CLASSES
-from streams.core.features import Rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.model.detector import Detector, Identity, Verdicts
 from streams.model.gate import Check, Limits, examine, hostile_rows, refusal, standard_rows
 
@@ -34,7 +35,7 @@ class Timed(Detector):
     """A detector whose micro-batches take the given times, the last one again and again."""
 
     def __init__(self, clock: Timeline, *times_s: float, of: Detector | None = None) -> None:
-        found = of or Detector.random(seed=1)
+        found = of or Detector.random(KDD99, seed=1)
         super().__init__(found.identity, found.parameters, found.network, found.golden_difference)
         self._clock, self._times_s = clock, list(times_s)
 
@@ -46,7 +47,7 @@ class Timed(Detector):
 
 def narrower() -> Detector:
     """A detector of the first four classes."""
-    full = Detector.random(seed=2)
+    full = Detector.random(KDD99, seed=2)
     shape = dataclasses.replace(full.parameters.shape, classes=4)
     parameters = dataclasses.replace(
         full.parameters,
@@ -118,7 +119,7 @@ def test_each_micro_batch_is_followed_by_a_rest_of_its_own_length_and_the_rests_
 def test_a_large_micro_batch_is_run_in_pieces_so_that_events_wait_for_one_of_them_only() -> None:
     rests = list[float]()
     limits = Limits(batch_rows=300, repeats=1)
-    examine(Detector.random(), Detector.random(), limits, Timeline(), rests.append)
+    examine(Detector.random(KDD99), Detector.random(KDD99), limits, Timeline(), rests.append)
     assert len(rests) == 3 * 2 * (1 + limits.repeats)
 
 
@@ -142,15 +143,15 @@ def test_force_opens_no_other_check() -> None:
 
 
 def test_the_first_champion_is_compared_with_nobody() -> None:
-    checks = examine(Detector.random(), None, FEW, Timeline())
+    checks = examine(Detector.random(KDD99), None, FEW, Timeline())
     assert [(check.name, check.passed) for check in checks] == [("hostile vectors", True)]
 
 
 def spoilt_weight() -> Detector:
-    detector = Detector.random()
+    detector = Detector.random(KDD99)
     with torch.no_grad():
         detector.network.classifier.output.bias.fill_(float("inf"))
-    return detector
+    return detector.at("")  # compiled anew
 
 
 class SpoiltNovelty(Detector):
@@ -162,7 +163,7 @@ class SpoiltNovelty(Detector):
 
 
 def spoilt_novelty() -> Detector:
-    found = Detector.random()
+    found = Detector.random(KDD99)
     return SpoiltNovelty(found.identity, found.parameters, found.network)
 
 
@@ -175,7 +176,7 @@ def test_outputs_that_are_not_finite_are_refused(spoilt: Callable[[], Detector])
 
 def test_a_model_from_a_store_tells_how_far_it_is_off_its_golden_vectors(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    store.save(Detector.random(), "toy", "1", {}, "")
+    store.save(Detector.random(KDD99), "toy", "1", {}, "")
     check = by_name(examine(store.load("toy/1"), None, FEW, Timeline()))["golden vectors"]
     assert check.passed
     assert check.measured.endswith("off")
@@ -190,14 +191,14 @@ def test_the_shipped_model_passes_its_own_gate_by_the_real_clock() -> None:
 
 
 def test_hostile_rows_are_what_the_gate_promises() -> None:
-    rows = hostile_rows()
+    rows = hostile_rows(KDD99)
     assert rows["numbers"][0].max() == 0
     assert rows["numbers"][1].min() == np.finfo(np.float32).max
     assert rows["codes"][2].max() == 0
 
 
 def test_the_standard_micro_batch_is_the_same_each_time() -> None:
-    assert np.array_equal(standard_rows(64), standard_rows(64))
+    assert np.array_equal(standard_rows(KDD99, 64), standard_rows(KDD99, 64))
 
 
 @pytest.mark.parametrize(

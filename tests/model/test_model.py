@@ -11,6 +11,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
+from streams.core.tables import KeyPlaces
 from streams.model.network import (
     GRU,
     KEYS,
@@ -32,6 +33,7 @@ from streams.model.network import (
 SHAPE = Architecture(
     bins=(3, 2, 4),
     symbols=(2, 4, 3),
+    keys=KeyPlaces(1, 2, 1, 2),
     classes=3,
     window=5,
     latent=2,
@@ -184,10 +186,10 @@ def test_an_earlier_event_is_marked_by_what_it_shares_with_the_present_one() -> 
 
 def test_novelty_is_averaged_over_the_events_of_the_service_the_later_counting_more() -> None:
     """By hand: weights 0.25, 0.5, 1 with the middle one of another service; the first masked then."""
-    each = torch.tensor([[4.0, 9.0, 1.0], [4.0, 9.0, 1.0]])
-    same = torch.tensor([[True, False, True], [True, False, True]])
-    valid = torch.tensor([[True, True, True], [False, True, True]])
-    assert smoothed(each, same, valid, 0.5).tolist() == pytest.approx([(0.25 * 4 + 1) / 1.25, 1.0])
+    each = np.array([[4.0, 9.0, 1.0], [4.0, 9.0, 1.0]], np.float32)
+    same = np.array([[True, False, True], [True, False, True]])
+    valid = np.array([[True, True, True], [False, True, True]])
+    assert smoothed(each, same & valid, 0.5).tolist() == pytest.approx([(0.25 * 4 + 1) / 1.25, 1.0])
 
 
 def test_novelty_is_one_at_the_threshold_and_zero_at_the_floor() -> None:

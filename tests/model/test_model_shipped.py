@@ -11,7 +11,8 @@ import torch
 
 from streams.adapters.store.models import open_store, shipped
 from streams.codec.ingest.kdd import read_rows
-from streams.core.features import NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.model.detector import Detector
 from streams.training.evaluate import evaluate
 
@@ -30,10 +31,10 @@ def champion() -> Detector:
 
 def connection(service: str, flag: str = "SF", protocol: str = "tcp", **numbers: float) -> Rows:
     """One made-up connection; what is not named is 0."""
-    values = np.array([[numbers.get(name, 0.0) for name in NUMERIC_NAMES]], np.float32)
+    values = np.array([[numbers.get(name, 0.0) for name in KDD99.numeric_names]], np.float32)
     symbols = (protocol, service, flag)
-    codes = np.array([[c.code(s) for c, s in zip(SYMBOLIC, symbols, strict=True)]], np.uint8)
-    return pack_rows(values, codes)
+    codes = np.array([[c.code(s) for c, s in zip(KDD99.symbolic, symbols, strict=True)]], np.uint8)
+    return KDD99.pack(values, codes)
 
 
 def verdict_of(champion: Detector, row: Rows, repeated: int) -> str:
@@ -90,7 +91,7 @@ def test_an_ordinary_web_request_is_normal(champion: Detector, repeated: int) ->
 @pytest.mark.skipif(not TEST_FILE.is_file(), reason="the KDD'99 test file is not here")
 def test_the_figures_in_the_manifest_are_those_that_the_model_gives(champion: Detector) -> None:
     manifest, _ = open_store().describe("kdd99@champion")
-    found = evaluate(champion, read_rows(TEST_FILE)).all_rows
+    found = evaluate(champion, read_rows(TEST_FILE, KDD99)).all_rows
     written = manifest["metrics"]["test"]["all_rows"]
     assert found.accuracy == pytest.approx(written["accuracy"], abs=1e-4)
     assert found.cost == pytest.approx(written["cost"], abs=1e-4)

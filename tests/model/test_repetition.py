@@ -10,23 +10,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.features import NUMERIC_NAMES, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.model.detector import Detector
-from streams.model.explanation import KEY_COLUMNS, Explainer
+from streams.model.explanation import Explainer, key_columns
 from streams.model.network import ALIKE, alike
 from streams.training.repetition import repetition_table
 
-DETECTOR = Detector.random(seed=3)
+DETECTOR = Detector.random(KDD99, seed=3)
 W = DETECTOR.width
 TELNET, SMTP = 3, 9
 
 
 def window(*services: int) -> Rows:
     """Small events that are alike but for their services."""
-    numbers = np.zeros((len(services), len(NUMERIC_NAMES)), np.float32)
-    numbers[:, NUMERIC_NAMES.index("src_bytes")] = 120.0
+    numbers = np.zeros((len(services), len(KDD99.numeric_names)), np.float32)
+    numbers[:, KDD99.numeric_names.index("src_bytes")] = 120.0
     codes = np.array([[1, service, 1] for service in services], np.uint8)
-    return pack_rows(numbers, codes)
+    return KDD99.pack(numbers, codes)
 
 
 def novelty(rows: Rows, valid: list[bool] | None = None) -> float:
@@ -57,10 +58,10 @@ def test_a_bursts_novelty_is_explained_by_its_events_and_by_what_makes_them_alik
     rows = window(SMTP, SMTP, *[TELNET] * (W - 2))[None]
     novel = np.array([len(DETECTOR.classes)])
     shares = Explainer(DETECTOR).shares(rows, np.ones((1, W), bool), novel)
-    each = 1.0 / (W - 2)
+    each, keys = 1.0 / (W - 2), key_columns(KDD99)
     assert shares.events[0].tolist() == pytest.approx([0.0, 0.0, *[each] * (W - 3)])
-    assert np.flatnonzero(shares.columns[0]).tolist() == sorted(KEY_COLUMNS)
-    assert shares.columns[0, KEY_COLUMNS].tolist() == pytest.approx([each / 4] * 4)
+    assert np.flatnonzero(shares.columns[0]).tolist() == sorted(keys)
+    assert shares.columns[0, keys].tolist() == pytest.approx([each / 4] * 4)
 
 
 def test_the_tables_novelty_is_one_where_so_few_normal_events_have_as_many_alike() -> None:

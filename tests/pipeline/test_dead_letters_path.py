@@ -15,7 +15,7 @@ from streams.codec.avro import framing
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.output.alerts import decode_alert
 from streams.core.events import Reason
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC
+from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.training.evaluate import evaluate_rows
@@ -54,10 +54,10 @@ BAD: dict[str, tuple[Sent, Reason]] = {
 
 def good_rows(n: int) -> np.ndarray:
     rng = np.random.default_rng(5)
-    rows = np.zeros(n, ROW)
+    rows = np.zeros(n, KDD99.row)
     rows["numbers"][:, 1:3] = rng.integers(0, 5000, (n, 2))
-    rows["numbers"][:, NUMERIC_NAMES.index("count")] = rng.integers(0, 511, n)
-    rows["codes"] = [[rng.integers(0, column.size) for column in SYMBOLIC] for _ in range(n)]
+    rows["numbers"][:, KDD99.numeric_names.index("count")] = rng.integers(0, 511, n)
+    rows["codes"] = [[rng.integers(0, column.size) for column in KDD99.symbolic] for _ in range(n)]
     return rows
 
 
@@ -70,7 +70,7 @@ def test_bad_records_become_dead_letters_and_good_ones_come_out_as_if_alone(
 ) -> None:
     rows = good_rows(40 * (len(BAD) + 1))
     devices = [f"d{i % 8}" for i in range(len(rows))]
-    values = encode_connections(devices, 1_700_000_000_000_000 + np.arange(len(rows)), rows)
+    values = encode_connections(KDD99, devices, 1_700_000_000_000_000 + np.arange(len(rows)), rows)
     records: list[Sent] = [(device.encode(), value) for device, value in zip(devices, values, strict=True)]
     for i, (sent, _) in enumerate(BAD.values()):
         records.insert((i + 1) * 41, sent)

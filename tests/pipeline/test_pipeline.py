@@ -6,31 +6,36 @@ The path runs on fakes that obey the laws of Kafka and Redis; telemetry is `devi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.codec.output.alerts import decode_alert
+from streams.codec.output.alerts import AlertOutput, decode_alert
 from streams.core.alerts import Alert, in_share
 from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Reason, Rejected, Source
-from streams.core.features import ROW
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
-from streams.core.windows import unpack
+from streams.core.windows import WindowLayout
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.detector import Detector
 from streams.model.drivers import explanations
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
-from streams.pipeline.detection import Computed, Judges, Pipeline, Ports, Report
+from streams.pipeline.detection import Detection, Ports, Report, Watchers
+from streams.pipeline.turn import Admission, Admitted
+from tests.belt import Died, conveyed
 from tests.fakes import FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
 
+LAYOUT = WindowLayout(KDD99)
+
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
-DETECTOR = Detector.random(seed=1)
+DETECTOR = Detector.random(KDD99, seed=1)
 TOPICS = Topics()
 OUTPUT = (*TOPICS.all_alerts(), TOPICS.classified, TOPICS.dead_letters)
 
@@ -47,7 +52,7 @@ class Record:
 class PlainDecoder:
     def decode(self, records: Sequence[RawRecord]) -> Decoded:
         good = [i for i, record in enumerate(records) if record.value != b"poison"]
-        rows = np.zeros(len(good), ROW)
+        rows = np.zeros(len(good), KDD99.row)
         names = [(records[i].value or b"").decode().split() for i in good]
         rows["numbers"][:, 1] = [float(number) for _, number in names]
         rows["codes"][:, 1] = [int(number) % 60 for _, number in names]
@@ -66,6 +71,30 @@ def telemetry(devices: Sequence[int], poison: frozenset[int] = frozenset()) -> l
     ]
 
 
+class Worker(Detection):
+    """One whose turns a test begins and delivers by itself."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        rules: Rules,
+        cache: WindowCache,
+        admission: Admission,
+        watchers: Watchers | None = None,
+    ) -> None:
+        self.reports: list[Report] = []
+        super().__init__(
+            ports, rules, cache, admission, replace(watchers or Watchers(), done=self.reports.append)
+        )
+
+    def process(self, *chunks: Chunk) -> Report:
+        """One turn of these chunks, from beginning to end."""
+        computed = self.begin(chunks).computed
+        assert computed is not None
+        self.deliver(computed)
+        return self.reports[-1]
+
+
 @dataclass
 class World:
     """What outlives a worker: the store and the broker. `worker()` starts a new one with an empty memory."""
@@ -75,10 +104,14 @@ class World:
     detector: Detector = DETECTOR
     explain_share: float = 0.0
 
-    def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Pipeline:
+    def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Worker:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
-        rules = Rules(TOPICS, 10**9, publish_classified=True, explain_share=self.explain_share)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), Judges(lambda chunk: self.detector))
+        outputs = [AlertOutput(TOPICS, publish_classified=True)]
+        rules = Rules(TOPICS, 10**9, outputs, publish_classified=True, explain_share=self.explain_share)
+        return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), self)
+
+    def admit(self, chunks: Sequence[Chunk]) -> Admitted:
+        return Admitted(tuple(chunks), (self.detector,) * len(chunks), {})
 
     def verdicts(self) -> dict[str, Alert]:
         """Distinct verdicts by id; a repeat must say the same."""
@@ -94,23 +127,11 @@ class World:
         }
 
 
-def feed(worker: Pipeline, records: Sequence[Record], size: int) -> list[Report]:
+def feed(worker: Worker, records: Sequence[Record], size: int) -> list[Report]:
     return [
         worker.process(Chunk(SOURCE, records[i : i + size], len(records)))
         for i in range(0, len(records), size)
     ]
-
-
-def overlapped(worker: Pipeline, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """As a worker does it: the next chunk is computed before the one before is delivered. Yields the done."""
-    waiting: tuple[Chunk, Computed] | None = None
-    for chunk in [*chunks, None]:
-        computed = None if chunk is None else worker.compute(chunk)
-        if waiting is not None:
-            _, fenced = worker.deliver(waiting[1])
-            worker.forget(SOURCE.partition, fenced)
-            yield waiting[0]
-        waiting = None if chunk is None or computed is None else (chunk, computed)
 
 
 def chunks_of(records: Sequence[Record], size: int, first: int = 0) -> list[Chunk]:
@@ -125,8 +146,8 @@ def in_one_go(records: Sequence[Record]) -> World:
 
 def same_windows(one: World, other: World) -> bool:
     return one.store.values.keys() == other.store.values.keys() and all(
-        unpack([one.store.values[key]], SOURCE)["head"].tobytes()
-        == unpack([other.store.values[key]], SOURCE)["head"].tobytes()
+        LAYOUT.unpack([one.store.values[key]], SOURCE)["head"].tobytes()
+        == LAYOUT.unpack([other.store.values[key]], SOURCE)["head"].tobytes()
         for key in one.store.values
     )
 
@@ -152,17 +173,50 @@ class Killed(BaseException):
     """SIGKILL, as far as the worker's memory can tell."""
 
 
-@settings(deadline=None, max_examples=200)
-@given(streams_of_devices, st.integers(1, 20), st.data())
+partitions_of_devices = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=30), min_size=1, max_size=3)
+
+
+def sources(count: int) -> list[Source]:
+    return [Source(SOURCE.topic, SOURCE.topic_id, partition) for partition in range(count)]
+
+
+def fetched(partitions: Sequence[Sequence[Record]], size: int, after: dict[Source, int]) -> list[Chunk]:
+    """What a transport delivers: of each partition in turn a chunk, from after the acknowledged offset on."""
+    found = [
+        [
+            Chunk(source, records[i : i + size], len(records))
+            for i in range(after.get(source, -1) + 1, len(records), size)
+        ]
+        for source, records in zip(sources(len(partitions)), partitions, strict=True)
+    ]
+    return [chunk for row in zip_longest(*found) for chunk in row if chunk is not None]
+
+
+def undisturbed(partitions: Sequence[Sequence[Record]]) -> World:
+    """Each partition in one turn of its own."""
+    world = World()
+    worker = world.worker()
+    for chunk in fetched(partitions, 1000, {}):
+        worker.process(chunk)
+    return world
+
+
+@settings(deadline=None, max_examples=100)
+@given(partitions_of_devices, st.integers(1, 20), st.integers(1, 25), st.data())
 def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
-    devices: list[int], size: int, data: st.DataObject
+    devices: list[list[int]], size: int, most: int, data: st.DataObject
 ) -> None:
-    """Workers die before or after any publish or save; the next one starts at the last acknowledged chunk."""
-    records = telemetry(devices)
-    world, acknowledged = World(), 0
+    """Workers die before or after any publish or save; the next one starts at what was acknowledged.
+
+    The conveyor is the worker's own: turns of some partitions' chunks, the next computed while one is
+    delivered.
+    """
+    partitions = [telemetry(of_partition) for of_partition in devices]
+    world, acknowledged = World(), dict[Source, int]()
     for _ in range(data.draw(st.integers(0, 4), label="crashes")):
         calls_left = data.draw(st.integers(0, 12), label="calls until the crash")
         after_call = data.draw(st.booleans(), label="the crash comes after the call")
+        rounds = data.draw(st.integers(1, 3), label="rounds of the loop for each piece of work")
 
         def dying(attempt: Callable[[], object], after_call: bool = after_call) -> object:
             nonlocal calls_left
@@ -173,16 +227,45 @@ def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
                 attempt()
             raise Killed
 
+        chunks = fetched(partitions, size, acknowledged)
         try:
-            for chunk in overlapped(world.worker(dying), chunks_of(records, size, acknowledged)):
-                acknowledged += len(chunk.records)
-        except Killed:
-            continue
-    feed(world.worker(), records[acknowledged:], size)
+            told = conveyed(world.worker(dying), chunks, most, lambda rounds=rounds: rounds)
+        except Died as died:
+            told = died.told
+        acknowledged.update(told.through)
+    conveyed(world.worker(), fetched(partitions, size, acknowledged), most)
+    whole = undisturbed(partitions)
     assert {key: alert.scores for key, alert in world.verdicts().items()} == {
-        key: alert.scores for key, alert in in_one_go(records).verdicts().items()
+        key: alert.scores for key, alert in whole.verdicts().items()
     }
-    assert same_windows(world, in_one_go(records))
+    assert same_windows(world, whole)
+
+
+def test_the_same_device_on_two_partitions_is_two_devices() -> None:
+    partitions = [telemetry([0, 0, 0]), telemetry([0, 0])]
+    world = World()
+    report = world.worker().process(*fetched(partitions, 10, {}))
+    assert report.records == 5
+    assert len(world.store.values) == 2
+    fills = {(alert.partition, alert.offset): alert.window_fill for alert in world.verdicts().values()}
+    assert fills == {(0, 0): 1, (0, 1): 2, (0, 2): 3, (1, 0): 1, (1, 1): 2}
+
+
+def test_a_switch_of_models_within_a_turn_gives_each_partition_its_own() -> None:
+    partitions = [telemetry([0, 1, 0]), telemetry([0, 2, 2])]
+    other = Detector.random(KDD99, seed=2)
+    world = World()
+
+    def admit(chunks: Sequence[Chunk]) -> Admitted:
+        return Admitted(tuple(chunks), (world.detector, other), {})
+
+    world.admit = admit  # type: ignore[method-assign]
+    world.worker().process(*fetched(partitions, 10, {}))
+    by_first, by_second = undisturbed(partitions), World(detector=other)
+    by_second.worker().process(*fetched(partitions, 10, {}))
+    expected = [alert for alert in by_first.verdicts().values() if alert.partition == 0]
+    expected += [alert for alert in by_second.verdicts().values() if alert.partition == 1]
+    assert {alert.alert_id: alert for alert in expected} == world.verdicts()
 
 
 def test_a_small_cache_changes_nothing() -> None:
@@ -190,7 +273,7 @@ def test_a_small_cache_changes_nothing() -> None:
     world = World()
     worker = world.worker(cache_bytes=60_000)
     assert 8 <= worker.cache_figures.capacity < 20  # of 40 devices
-    assert len(list(overlapped(worker, chunks_of(records, 8)))) == 50
+    assert len(feed(worker, records, 8)) == 50
     assert world.verdicts() == in_one_go(records).verdicts()
     assert same_windows(world, in_one_go(records))
 
@@ -245,7 +328,7 @@ def test_repeats_are_counted_and_a_revoked_partition_is_read_anew() -> None:
     world = World()
     worker = world.worker()
     feed(worker, records, 4)
-    worker.drop_partition(SOURCE.partition)
+    worker.revoked(frozenset({SOURCE.place}))
     (report,) = feed(worker, records, 4)
     assert (report.records, report.classified, report.repeats) == (4, 0, 4)
 
@@ -253,7 +336,7 @@ def test_repeats_are_counted_and_a_revoked_partition_is_read_anew() -> None:
 def test_a_new_model_reads_the_windows_of_the_old_one_at_once() -> None:
     """Windows hold raw features: after a change the verdicts are those of the new model all along."""
     records = telemetry([0, 1] * 20)
-    other = Detector.random(seed=2)
+    other = Detector.random(KDD99, seed=2)
     world = World()
     worker = world.worker()
     feed(worker, records[:20], 5)
@@ -292,7 +375,7 @@ def test_each_alert_is_explained_from_the_rows_of_its_own_window() -> None:
     for alert in explainable:
         own = [r for r in records[: alert.offset + 1] if r.value.split()[0].decode() == alert.device_id]
         rows = PlainDecoder().decode(own[-DETECTOR.width :]).events.rows
-        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), ROW), rows))[None]
+        window = np.concatenate((np.zeros(DETECTOR.width - len(rows), KDD99.row), rows))[None]
         there = np.arange(DETECTOR.width)[None] >= DETECTOR.width - len(rows)
         verdict = np.array([DETECTOR.verdicts.index(alert.verdict)])
         closest = np.array([DETECTOR.classes.index(alert.closest)])
@@ -304,11 +387,12 @@ def test_verdicts_do_not_wait_for_what_drove_them() -> None:
     world = World(explain_share=1.0)
     worker = world.worker()
     (chunk,) = chunks_of(telemetry([i % 3 for i in range(20)]), 20)
-    computed = worker.compute(chunk)
-    assert not any(decode_alert(message.value).explanation for message in computed.messages)
-    report, _ = worker.deliver(computed)
+    computed = worker.begin([chunk]).computed
+    assert computed is not None
+    assert "explain" not in computed.report.cpu_ns
+    worker.deliver(computed)
     assert any(alert.explanation for alert in world.verdicts().values())
-    assert report.cpu_ns["explain"] > 0
+    assert worker.reports[-1].cpu_ns["explain"] > 0
 
 
 def test_explaining_changes_no_order_and_leaves_normal_verdicts_and_other_alerts_alone() -> None:

@@ -14,14 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.codec.output.alerts import decode_alert
+from streams.codec.output.alerts import AlertOutput, decode_alert
 from streams.core.events import Chunk, RawRecord, Source
-from streams.core.windows import WIDTH, in_order, unpack
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout, in_order
 from streams.errors import BrokerUnavailable
+from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
-from streams.pipeline.detection import Computed, Judges, Observed, Pipeline, Ports, Rules
+from streams.pipeline.conveyor import Begun
+from streams.pipeline.detection import Computed, Observed, Ports
 from streams.pipeline.ports import Mark
 from streams.pipeline.recovery import Recovered, Recovery, RecoveryParts
+from streams.pipeline.turn import Admission, Always
 from tests.fakes import patient
 from tests.pipeline.test_pipeline import (
     DETECTOR,
@@ -30,9 +34,12 @@ from tests.pipeline.test_pipeline import (
     Killed,
     PlainDecoder,
     Record,
+    Worker,
     World,
     telemetry,
 )
+
+LAYOUT = WindowLayout(KDD99)
 
 ALL = 10**6
 IDLE_US = 40_000
@@ -65,6 +72,26 @@ class FakeHistory:
         self.read_back += [record.offset for record in wanted]
 
 
+class Checking(Worker):
+    """Every turn that it judges is looked at, with the chunks that it was of."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        rules: Rules,
+        cache: WindowCache,
+        admission: Admission,
+        check: Callable[[Sequence[Chunk], Observed], None],
+    ) -> None:
+        super().__init__(ports, rules, cache, admission)
+        self._chunks: Sequence[Chunk] = ()
+        self._watchers = replace(self._watchers, watch=lambda observed: check(self._chunks, observed))
+
+    def begin(self, chunks: Sequence[Chunk]) -> Begun[Computed]:
+        self._chunks = chunks
+        return super().begin(chunks)
+
+
 @dataclass
 class Workshop:
     """A world whose workers rebuild; every window that one looks at is held against the records."""
@@ -80,18 +107,22 @@ class Workshop:
 
     def worker(
         self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22
-    ) -> tuple[Pipeline, Recovery]:
+    ) -> tuple[Checking, Recovery]:
         world, decoder = self.world, PlainDecoder()
-        parts = RecoveryParts(world.store, self.history, decoder, self.said.append, lambda: None)
+        parts = RecoveryParts(LAYOUT, world.store, self.history, decoder, self.said.append, lambda: None)
         recovery = Recovery(parts, self.most, IDLE_US)
         ports = Ports(decoder, world.store, world.publisher, patience, lambda: 5, recovery)  # type: ignore[arg-type]
-        judges = Judges(lambda chunk: DETECTOR, watch=self.check)
-        rules = Rules(TOPICS, idle_us=IDLE_US, publish_classified=True)
-        return Pipeline(ports, rules, WindowCache(cache_bytes, 8), judges), recovery
+        rules = Rules(
+            TOPICS, IDLE_US, [AlertOutput(TOPICS, publish_classified=True)], publish_classified=True
+        )
+        return Checking(
+            ports, rules, WindowCache(LAYOUT, cache_bytes, 8), Always(DETECTOR), self.check
+        ), recovery
 
-    def check(self, observed: Observed) -> None:
+    def check(self, chunks: Sequence[Chunk], observed: Observed) -> None:
         """The rows that count are the device's last ones, without a gap."""
-        names = list(dict.fromkeys(PlainDecoder().decode(observed.chunk.records).events.device_id))
+        (chunk,) = chunks
+        names = list(dict.fromkeys(PlainDecoder().decode(chunk.records).events.device_id))
         for name, window, rows in zip(names, observed.windows, in_order(observed.windows), strict=True):
             past = [
                 record
@@ -134,7 +165,7 @@ class Course:
         self.committed = 0
         self.calls_left = ALL
         self.copies = [deepcopy((shop.world.store.values, shop.world.store.marks))]
-        self.sleepers: list[tuple[Pipeline, int]] = []
+        self.sleepers: list[tuple[Checking, int]] = []
 
     def draw(self, strategy: st.SearchStrategy[int], label: str) -> int:
         return self.data.draw(strategy, label=label)
@@ -166,7 +197,7 @@ class Course:
             case _:
                 pass
 
-    def wake(self, pipeline: Pipeline, at: int) -> None:
+    def wake(self, pipeline: Checking, at: int) -> None:
         """One that has lost the partition, and does not know, processes what it had in hand."""
         records = self.shop.records[at : at + self.size]
         if records:
@@ -176,14 +207,13 @@ class Course:
         """It takes chunks as a worker does, the next computed before the one before is delivered."""
         cache = self.draw(st.sampled_from([60_000, 1 << 22]), "cache")
         pipeline, _ = self.shop.worker(self.dying, cache)
-        waiting: tuple[Chunk, Computed] | None = None
+        waiting: tuple[Chunk, Computed] | None = None  # turns of one chunk, as a conveyor has them
         for chunk in [*chunks(self.shop.records, self.size, first)[:turns], None]:
             self.act()
-            computed = None if chunk is None else pipeline.compute(chunk)
+            computed = None if chunk is None else pipeline.begin([chunk]).computed
             self.act()
             if waiting is not None:
-                _, fenced = pipeline.deliver(waiting[1])
-                pipeline.forget(SOURCE.partition, fenced)
+                pipeline.deliver(waiting[1])
                 self.committed = max(self.committed, waiting[0].records[-1].offset + 1)
             waiting = None if chunk is None or computed is None else (chunk, computed)
         self.sleepers.append((pipeline, self.committed))
@@ -281,7 +311,8 @@ def test_windows_that_a_repeat_did_not_change_are_stored_before_the_mark_says_so
     older = deepcopy((store.values, store.marks))
     shop.run(first=40, last=44)  # not committed
     pipeline, _ = shop.worker()
-    computed = pipeline.compute(Chunk(SOURCE, RECORDS[40:44], ALL))
+    computed = pipeline.begin([Chunk(SOURCE, RECORDS[40:44], ALL)]).computed
+    assert computed is not None
     store.values, store.marks = older
     pipeline.deliver(computed)
     assert store.mark(SOURCE) == Mark(0, 43)
@@ -370,9 +401,9 @@ def test_the_windows_in_hand_are_not_rebuilt_beyond_what_is_delivered() -> None:
     pipeline, _ = shop.worker()
     only_two = [replace(record, offset=16 + i) for i, record in enumerate(RECORDS[:2])]
     shop.records = shop.history.records = [*RECORDS[:16], *only_two, *RECORDS[18:]]
-    pipeline.compute(Chunk(SOURCE, shop.records[16:18], ALL))  # two of the devices, not delivered
+    pipeline.begin([Chunk(SOURCE, shop.records[16:18], ALL)])  # two of the devices, not delivered
     shop.forget()
-    pipeline.compute(Chunk(SOURCE, shop.records[18:20], ALL))  # the other two are loaded
+    pipeline.begin([Chunk(SOURCE, shop.records[18:20], ALL)])  # the other two are loaded
     assert shop.history.read_back == list(range(16))
     assert shop.world.store.mark(SOURCE) == Mark(0, 15)
 
@@ -410,5 +441,5 @@ def test_full_windows_stay_full_where_the_store_kept_them(most: int) -> None:
     shop.world.store.marks.clear()
     shop.run(first=40)
     assert shop.fills() == undisturbed(records).fills()
-    (window,) = unpack([shop.world.store.values[SOURCE.topic, SOURCE.partition, "d0"]], SOURCE)
+    (window,) = LAYOUT.unpack([shop.world.store.values[SOURCE.topic, SOURCE.partition, "d0"]], SOURCE)
     assert window["head"]["count"] == WIDTH

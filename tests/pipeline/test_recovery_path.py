@@ -10,6 +10,7 @@ import redis
 
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.connections import encode_connections
+from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
 from streams.training.evaluate import evaluate_rows
 from tests.path import path
@@ -33,7 +34,7 @@ def test_after_a_loss_every_verdict_has_its_whole_window(
     rows = good_rows(events)
     names = [f"d{i % devices:02d}" for i in range(events)]
     times = 1_700_000_000_000_000 + np.arange(events)
-    values = encode_connections(names, times, rows)
+    values = encode_connections(KDD99, names, times, rows)
     settings = {"chunk_max_records": "64", "rebuild_windows_records": "100000"}
     with path(kafka.bootstrap_servers, redis_url, tmp_path, **settings) as tested:
 

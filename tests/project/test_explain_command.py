@@ -14,19 +14,19 @@ import torch
 
 from streams import __main__ as command_line
 from streams.adapters.store.models import open_store
-from streams.core.features import KDD_COLUMNS, NUMERIC
+from streams.core.kdd99 import KDD99
 from streams.core.usual import Usual
 from streams.model.detector import Detector
 
 Run = Callable[..., tuple[int, str, str]]
-USUAL = Usual(((0.0, 3.0),) * len(NUMERIC), (("tcp",), ("http", "domain_u", "smtp"), ("SF",)))
+USUAL = Usual(((0.0, 3.0),) * len(KDD99.numeric), (("tcp",), ("http", "domain_u", "smtp"), ("SF",)))
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Untrained models: m/1 does not know what is usual, m/2 does."""
     root = open_store(str(tmp_path_factory.mktemp("store")))
-    detector = Detector.random(seed=1)
+    detector = Detector.random(KDD99, seed=1)
     root.save(detector, "m", "1", {}, "# card\n")
     usual = dict.fromkeys(detector.classes, USUAL)
     parameters = dataclasses.replace(detector.parameters, usual=usual)
@@ -57,7 +57,7 @@ def rows(count: int, *ends: str) -> list[str]:
     rng = np.random.default_rng(3)
     made = []
     for place in range(count):
-        values = [str(round(float(value), 2)) for value in rng.random(len(KDD_COLUMNS))]
+        values = [str(round(float(value), 2)) for value in rng.random(len(KDD99.file_columns))]
         values[1:4] = "udp", "domain_u", "SF"
         made.append(",".join((*values, *ends[place % max(len(ends), 1) :][:1])))
     return made

@@ -1,4 +1,4 @@
-"""The README keeps its word: its settings are the code's, and its subscribers read what we publish."""
+"""README and docs keep their word: their settings are the code's, their subscribers read what we publish."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from streams.settings import markdown
 from tests.conftest import MakeTopic
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SNIPPET = re.compile(r"<!-- snippet: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 DEADLINE_S = 30.0
 ALERTS = [
     Alert(
@@ -46,7 +47,8 @@ ALERTS = [
 
 
 def test_the_table_of_settings_is_the_one_of_the_settings_code() -> None:
-    table = README.partition("<!-- settings:begin -->")[2].partition("<!-- settings:end -->")[0]
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- settings:begin -->")[2].partition("<!-- settings:end -->")[0]
     assert table.strip() == markdown(), "paste the output of `python -m streams.settings` between the markers"
 
 
@@ -61,10 +63,40 @@ def test_what_the_documents_link_to_exists() -> None:
     assert not dead
 
 
-def snippet(name: str) -> str:
-    found = re.search(rf"<!-- snippet: {re.escape(name)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no snippet {name}"
-    return found[1]
+def test_the_readme_is_short_and_every_page_of_the_documents_can_be_reached_from_it() -> None:
+    """Links are followed as a reader does: from the README to a page, from there to the next."""
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= 170
+    reached, todo = {PAGES[0]}, [PAGES[0]]
+    while todo:
+        page = todo.pop()
+        targets = re.findall(r"\]\(([^)#:\s]+\.md)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8"))
+        found = {(page.parent / target).resolve() for target in targets} - reached
+        reached |= found
+        todo += found
+    assert not {str(page.relative_to(ROOT)) for page in set(PAGES) - reached}
+
+
+def test_links_into_a_page_name_one_of_its_headings() -> None:
+    dead = []
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([^)#:\s]+)#([\w-]+)\)", page.read_text(encoding="utf-8")):
+            titles = re.findall(r"^#+ (.*)$", (page.parent / target).read_text(encoding="utf-8"), re.M)
+            if heading not in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}:
+                dead.append(f"{page.relative_to(ROOT)} -> {target}#{heading}")
+    assert not dead
+
+
+def snippets() -> dict[str, str]:
+    """By name, from the README and the documents."""
+    found = [it for page in PAGES for it in SNIPPET.findall(page.read_text(encoding="utf-8"))]
+    assert len(dict(found)) == len(found), "a snippet's name stands twice"
+    return dict(found)
+
+
+def test_the_subscribers_import_nothing_of_ours() -> None:
+    found = snippets()
+    assert set(found) == {"subscriber.py", "Subscriber.java"}
+    assert not [name for name, text in found.items() if "streams" in text]
 
 
 def publish(broker: Broker, topic: str, alerts: Iterable[Alert], fmt: AlertFormat) -> None:
@@ -81,8 +113,7 @@ def test_a_stranger_reads_alerts_by_the_readmes_python_each_once(
     kafka: Broker, new_topic: MakeTopic, tmp_path: Path
 ) -> None:
     """Run as it stands there, by its words alone: nothing of ours is imported."""
-    text = snippet("subscriber.py")
-    assert "streams" not in text
+    text = snippets()["subscriber.py"]
     topic = new_topic(partitions=1)
     publish(kafka, topic, [*ALERTS, ALERTS[0], ALERTS[1]], "avro")
     script = tmp_path / "subscriber.py"
@@ -115,7 +146,7 @@ def test_kcat_reads_alerts_in_json_mode(kafka: Broker, new_topic: MakeTopic) -> 
         pytest.skip("kcat is not on the PATH: Debian's package kcat")
     topic = new_topic(partitions=1)
     publish(kafka, topic, ALERTS, "json")
-    # -o beginning -e: as the README's line, but from the start and with an end.
+    # -o beginning -e: as the line in docs/subscribing.md, but from the start and with an end.
     command = [
         "kcat",
         "-b",

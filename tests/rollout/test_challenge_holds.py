@@ -18,9 +18,10 @@ from streams.codec.output.alerts import decode_alert, encode_alert
 from streams.errors import ModelRejected
 from streams.model.comparison import findings, total
 from streams.model.detector import Detector, Identity
+from streams.rollout.admission import Admission
 from streams.rollout.challenge import Challenge
 from streams.rollout.follower import Follower, FollowerPorts
-from streams.rollout.serving import Serving, ref_of
+from streams.rollout.loading import ref_of
 from tests.codec.test_codec_alerts import ALERT
 from tests.pipeline.test_pipeline import telemetry
 from tests.rollout.test_model_challenge import CHAMPION, Watched
@@ -33,10 +34,10 @@ class Parts:
     def __init__(self) -> None:
         self.store = Store()
         self.told: list[ModelStatus] = []
-        self.serving = Serving(detector("1"))
+        self.admission = Admission(detector("1"))
         self.challenge = Challenge()
         ports = FollowerPorts(self.store.load, self.told.append, lambda: 9)
-        self.follower = Follower("here", self.serving, ports, challenge=self.challenge)
+        self.follower = Follower("here", self.admission, ports, challenge=self.challenge)
 
     def bring_about(self, state: ModelState) -> bool:
         """As the follower's thread does."""
@@ -76,13 +77,14 @@ def test_a_challenger_that_cannot_be_loaded_calls_no_switch_off() -> None:
 
 
 def test_an_alert_of_before_there_were_roles_is_read_in_each_form() -> None:
-    before, _ = schemas.history("Alert")
+    before = schemas.history("Alert")[0]
     fields = dataclasses.asdict(ALERT)
     role = fields.pop("model_role")
     assert fields.pop("explanation") is None
+    assert fields.pop("context") is None
     tail = io.BytesIO()
     fastavro.schemaless_writer(tail, {"type": "string"}, role)
-    tail.write(b"\x00")  # the explanation: the union's first branch, null
+    tail.write(b"\x00\x00")  # explanation and context: each union's first branch, null
     datum = encode_alert(ALERT)[10 : -len(tail.getvalue())]
     assert decode_alert(framing.single_object_header(before.fingerprint) + datum) == ALERT
     assert decode_alert(json.dumps(fields).encode()) == ALERT
@@ -106,7 +108,7 @@ def test_a_challenger_that_cannot_be_run_is_counted_speaks_against_it_and_ends_n
 
 
 def test_the_figures_are_told_less_often_as_they_age_and_not_without_news() -> None:
-    """Three days with a chunk a minute: at 5 s it would be 51,840 statuses, all read by every new agent."""
+    """Three days with a turn a minute: at 5 s it would be 51,840 statuses, all read by every new agent."""
     watched = Watched()
     (observed,) = watched.observe(telemetry([0, 1, 2]))
     for _ in range(3 * 24 * 60):

@@ -34,7 +34,7 @@ from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand, ModelStatus, decode_status, encode_command
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
-from streams.core.features import ROW
+from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.model.artifact import MANIFEST, TENSORS
@@ -67,7 +67,7 @@ class Served:
         """The digest of the model that judges events sent now."""
         time_us = next(self.times_us)
         names = [f"d{i}" for i in range(DEVICES)]
-        values = encode_connections(names, np.full(DEVICES, time_us), np.zeros(DEVICES, ROW))
+        values = encode_connections(KDD99, names, np.full(DEVICES, time_us), np.zeros(DEVICES, KDD99.row))
         self.tested.send([(name.encode(), value) for name, value in zip(names, values, strict=True)])
 
         def mine(messages: list[Any]) -> list[str]:
@@ -103,7 +103,9 @@ def served(kafka: Broker, redis_url: str, tmp_path_factory: pytest.TempPathFacto
     folder = tmp / "store"
     shutil.copytree(shipped(), folder)
     for version in ("good", "better"):
-        open_store(str(folder)).save(Detector.random(seed=len(version)), "kdd99", version, {}, "random")
+        open_store(str(folder)).save(
+            Detector.random(KDD99, seed=len(version)), "kdd99", version, {}, "random"
+        )
     with (
         slow_store(str(folder)) as server,
         path(

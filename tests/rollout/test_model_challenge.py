@@ -19,24 +19,30 @@ from streams.codec.models import (
     decode_status,
     encode_status,
 )
-from streams.core.events import Chunk
+from streams.codec.output.alerts import AlertOutput
+from streams.core.events import Chunk, Source
+from streams.core.kdd99 import KDD99
+from streams.core.windows import WindowLayout
 from streams.errors import ModelRejected, Unavailable
 from streams.model.comparison import LEAST_SCORED, Comparison, advice, findings, stability_index, total
 from streams.model.detector import Detector
 from streams.model.inference import Canary
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
-from streams.pipeline.detection import Judges, Observed, Pipeline, Ports
+from streams.pipeline.detection import Observed, Ports, Watchers
+from streams.pipeline.turn import Always
 from streams.rollout import shadow
+from streams.rollout.admission import Admission
 from streams.rollout.challenge import Challenge
 from streams.rollout.follower import Follower, FollowerPorts
-from streams.rollout.serving import Serving, ref_of
+from streams.rollout.loading import ref_of
 from streams.rollout.shadow import Allowance, Shadow, ShadowPorts
 from tests.fakes import patient
 from tests.pipeline.test_pipeline import (
     SOURCE,
     TOPICS,
     PlainDecoder,
+    Worker,
     World,
     chunks_of,
     feed,
@@ -46,13 +52,16 @@ from tests.pipeline.test_pipeline import (
 from tests.rollout.test_model_agent import FIRST, Gate, Log, carry_out, promote, ref
 from tests.rollout.test_model_follower import Store, detector
 
-CHAMPION, CHALLENGER = Detector.random(seed=1), Detector.random(seed=2, window=4, embedding=8)
+LAYOUT = WindowLayout(KDD99)
+
+CHAMPION, CHALLENGER = Detector.random(KDD99, seed=1), Detector.random(KDD99, seed=2, window=4, embedding=8)
 
 
-def with_judges(world: World, judges: Judges) -> Pipeline:
+def watched_by(world: World, watchers: Watchers) -> Worker:
     ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
-    rules = Rules(TOPICS, idle_us=10**9, publish_classified=True)
-    return Pipeline(ports, rules, WindowCache(1 << 22, 8), judges)
+    outputs = [AlertOutput(TOPICS, publish_classified=True)]
+    rules = Rules(TOPICS, 10**9, outputs, publish_classified=True)
+    return Worker(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), Always(CHAMPION), watchers)
 
 
 # Who judges
@@ -78,7 +87,7 @@ def test_with_a_canary_each_event_has_the_verdict_that_its_judge_alone_gives(
         role: in_one_go_by(judge, records) for role, judge in (("champion", CHAMPION), ("canary", CHALLENGER))
     }
     world, now = World(), list[bool]()
-    worker = with_judges(world, Judges(lambda chunk: CHAMPION, lambda: canary if now[-1] else None))
+    worker = watched_by(world, Watchers(lambda: canary if now[-1] else None))
     for chunk in chunks_of(records, size):
         now.append(begin <= chunk.records[0].offset < begin + length)
         worker.process(chunk)
@@ -98,7 +107,7 @@ def in_one_go_by(judge: Detector, records: Sequence[object]) -> dict[int, object
 def test_the_windows_do_not_depend_on_who_judges() -> None:
     records = telemetry([0, 1, 2, 3, 0, 1, 2, 3] * 5)
     world = World()
-    feed(with_judges(world, Judges(lambda chunk: CHAMPION, lambda: Canary(CHALLENGER, 0.5))), records, 7)
+    feed(watched_by(world, Watchers(lambda: Canary(CHALLENGER, 0.5))), records, 7)
     assert world.store.values == in_one_go(records).store.values
 
 
@@ -114,7 +123,7 @@ def test_the_share_is_kept_and_a_larger_one_keeps_the_devices_of_a_smaller() -> 
 
 
 class Watched:
-    """A pipeline that a shadow watches, by clocks that stand still unless told."""
+    """A worker that a shadow watches, by clocks that stand still unless told."""
 
     def __init__(self, share: float = 1.0, challenger: Detector = CHALLENGER) -> None:
         self.now_s, self.cpu_s = 100.0, 0.0
@@ -128,7 +137,7 @@ class Watched:
         self.now_s += 1.0  # some allowance to begin with
         self.observed: list[Observed] = []
         self.world = World()
-        self.pipeline = with_judges(self.world, Judges(lambda chunk: CHAMPION, watch=self.observed.append))
+        self.worker = watched_by(self.world, Watchers(watch=self.observed.append))
 
     def _disagree(self, told: Sequence[Disagreement]) -> None:
         if self.away:
@@ -136,7 +145,7 @@ class Watched:
         self.disagreements += told
 
     def observe(self, records: Sequence[object], size: int = 50) -> list[Observed]:
-        feed(self.pipeline, records, size)  # type: ignore[arg-type]
+        feed(self.worker, records, size)  # type: ignore[arg-type]
         return self.observed
 
     @property
@@ -196,7 +205,7 @@ def test_another_champion_begins_the_figures_anew() -> None:
     (observed,) = watched.observe(telemetry([0, 1]))
     watched.shadow.watch(observed)
     watched.shadow.compare(observed)
-    other = dataclasses.replace(observed.classified, detector=Detector.random(seed=3))
+    other = dataclasses.replace(observed.classified, detector=Detector.random(KDD99, seed=3))
     watched.shadow.watch(dataclasses.replace(observed, classified=other))
     assert (watched.comparison.seen, watched.comparison.scored) == (2, 0)
     assert watched.comparison.champion == other.detector.identity.digest
@@ -208,9 +217,8 @@ def test_another_champion_begins_the_figures_anew() -> None:
 def test_a_lagging_partition_a_used_up_share_and_a_full_hand_over_drop_the_challengers_work() -> None:
     watched = Watched(share=0.2)
     (observed,) = watched.observe(telemetry([0, 1, 2]))
-    behind = Chunk(SOURCE, observed.chunk.records, 10**9)
-    watched.shadow.watch(dataclasses.replace(observed, chunk=behind))
-    for _ in range(shadow.WAITING_CHUNKS + 1):
+    watched.shadow.watch(dataclasses.replace(observed, lag_records=shadow.LAG_RECORDS + 1))
+    for _ in range(shadow.WAITING_TURNS + 1):
         watched.shadow.watch(observed)
     assert watched.comparison.dropped == {"lag": 3, "busy": 3}
     slow = iter([0.0, 5.0])  # begun, ended: five seconds of CPU
@@ -218,6 +226,13 @@ def test_a_lagging_partition_a_used_up_share_and_a_full_hand_over_drop_the_chall
     watched.shadow.compare(observed)
     watched.shadow.watch(observed)
     assert watched.comparison.dropped["cpu"] == 3
+
+
+def test_a_turn_is_as_far_behind_as_the_partition_that_is_furthest() -> None:
+    watched, other = Watched(), Source(SOURCE.topic, SOURCE.topic_id, SOURCE.partition + 1)
+    chunks = [Chunk(SOURCE, telemetry([0, 1]), 2), Chunk(other, telemetry([0, 1]), 100)]
+    watched.worker.process(*chunks)
+    assert [observed.lag_records for observed in watched.observed] == [98]
 
 
 def test_the_allowance_is_the_share_over_time_and_saves_up_for_a_while_only() -> None:
@@ -355,9 +370,9 @@ def test_a_challenge_that_cannot_be_is_refused_and_changes_nothing(command: Mode
 class Followed:
     def __init__(self) -> None:
         self.store, self.told = Store(), list[ModelStatus]()
-        self.serving, self.challenge = Serving(detector("1")), Challenge()
+        self.admission, self.challenge = Admission(detector("1")), Challenge()
         ports = FollowerPorts(self.store.load, self.told.append, lambda: 9)
-        self.follower = Follower("here", self.serving, ports, challenge=self.challenge)
+        self.follower = Follower("here", self.admission, ports, challenge=self.challenge)
 
     def bring(self, state: ModelState) -> bool:
         return self.follower.bring_about(state) and self.follower.bring_challenger(state)
@@ -385,14 +400,14 @@ def test_the_follower_loads_the_challenger_once_and_lets_it_go() -> None:
     assert parts.store.loaded == ["2"]
     assert parts.bring(challenged(3, None))
     assert parts.challenge.running is None
-    assert parts.serving.ref.version == "1"
+    assert parts.admission.ref.version == "1"
 
 
 def test_a_challenger_that_cannot_be_loaded_is_told_and_touches_nothing_else() -> None:
     parts = Followed()
     parts.store.broken["2"] = ModelRejected("m/2: its weights are torn")
     assert not parts.bring(challenged(1, "2"))
-    assert (parts.serving.ref.version, parts.follower.revision) == ("1", 1)
+    assert (parts.admission.ref.version, parts.follower.revision) == ("1", 1)
     assert [status.outcome for status in parts.told] == ["serving", "load_failed"]
     assert "the challenger: m/2" in (parts.follower.problem or "")
     parts.store.broken.clear()

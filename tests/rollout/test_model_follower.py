@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from streams.codec.models import ModelRef, ModelState, ModelStatus
+from streams.core.kdd99 import KDD99
 from streams.errors import ModelRejected, Unavailable
 from streams.model.detector import Detector, Identity
+from streams.rollout.admission import Admission
 from streams.rollout.follower import Follower, FollowerPorts
-from streams.rollout.serving import Serving, ref_of
+from streams.rollout.loading import ref_of
 
-BASE = Detector.random(seed=1)
+BASE = Detector.random(KDD99, seed=1)
 DEADLINE_S = 20.0
 
 
@@ -48,9 +50,9 @@ class Parts:
     def __init__(self) -> None:
         self.store = Store()
         self.told: list[ModelStatus] = []
-        self.serving = Serving(detector("1"))
+        self.admission = Admission(detector("1"))
         ports = FollowerPorts(self.store.load, self.told.append, lambda: 9)
-        self.follower = Follower("here", self.serving, ports)
+        self.follower = Follower("here", self.admission, ports)
 
     def outcomes(self) -> list[tuple[str, int, str]]:
         return [(status.outcome, status.revision, status.version) for status in self.told]
@@ -90,7 +92,7 @@ def test_a_newer_state_is_loaded_served_and_told_with_its_time() -> None:
         "worker",
     )
     assert told.load_s >= 0
-    assert parts.serving.ref.version == "2"
+    assert parts.admission.ref.version == "2"
 
 
 def test_older_and_equal_revisions_are_passed_over() -> None:
@@ -107,7 +109,7 @@ def test_the_old_model_serves_while_the_new_one_is_loaded_and_the_newest_counts(
         parts.store.gate.clear()
         parts.follower.offer(state(1, "2"))
         eventually(lambda: parts.store.loaded == ["2"])
-        assert parts.serving.ref.version == "1"
+        assert parts.admission.ref.version == "1"
         parts.follower.offer(state(2, "3"))
         parts.follower.offer(state(3, "4"))
         parts.store.gate.set()
@@ -120,7 +122,7 @@ def test_what_cannot_be_loaded_leaves_the_old_one_is_told_once_and_tried_again()
         parts.store.broken = {"2": ModelRejected("cut short")}
         parts.follower.offer(state(1, "2"))
         eventually(lambda: len(parts.store.loaded) >= 3)
-        assert parts.serving.ref.version == "1"
+        assert parts.admission.ref.version == "1"
         assert parts.follower.problem == "cut short"
         assert parts.follower.figures()["problem"] == "cut short"
         assert parts.outcomes() == [("serving", 0, "1"), ("load_failed", 1, "2")]
@@ -138,7 +140,7 @@ def test_a_newer_state_ends_the_waiting_for_one_that_cannot_be_loaded() -> None:
         eventually(lambda: parts.follower.problem is not None)
         parts.follower.offer(state(2, "3"))
         eventually(lambda: parts.follower.revision == 2)
-    assert (parts.serving.ref.version, parts.follower.problem) == ("3", None)
+    assert (parts.admission.ref.version, parts.follower.problem) == ("3", None)
 
 
 def test_a_rollback_to_what_still_serves_loads_nothing() -> None:
@@ -153,20 +155,20 @@ def test_a_rollback_to_what_still_serves_loads_nothing() -> None:
 
 
 def test_a_model_that_no_longer_serves_is_freed() -> None:
-    """Its tensors too, as soon as the last chunk that it judges has ended, without the garbage collector."""
+    """Its tensors too, as soon as the last turn that it judges has ended, without the garbage collector."""
 
     class Fresh(Store):
         def load(self, ref: ModelRef) -> Detector:
-            random = Detector.random(seed=int(ref.version))
+            random = Detector.random(KDD99, seed=int(ref.version))
             return random.renamed(Identity("m", ref.version, ref.digest))
 
-    serving = Serving(Fresh().load(state(1, "1").champion))
-    follower = Follower("here", serving, FollowerPorts(Fresh().load, lambda _: None, lambda: 9))
+    admission = Admission(Fresh().load(state(1, "1").champion))
+    follower = Follower("here", admission, FollowerPorts(Fresh().load, lambda _: None, lambda: 9))
     gone = []
     gc.disable()
     try:
         for revision in range(1, 6):
-            judging = serving()
+            judging = admission.serving
             gone += [weakref.ref(judging), weakref.ref(judging.network.classifier.output.weight)]
             assert follower.bring_about(state(revision, str(revision + 1)))
             assert gone[-1]() is not None
@@ -180,7 +182,7 @@ def test_a_status_that_cannot_be_told_stops_nothing() -> None:
     def away(status: ModelStatus) -> None:
         raise Unavailable("Kafka is away")
 
-    serving, store = Serving(detector("1")), Store()
-    follower = Follower("here", serving, FollowerPorts(store.load, away, lambda: 9))
+    admission, store = Admission(detector("1")), Store()
+    follower = Follower("here", admission, FollowerPorts(store.load, away, lambda: 9))
     assert follower.bring_about(state(1, "2"))
-    assert serving.ref.version == "2"
+    assert admission.ref.version == "2"

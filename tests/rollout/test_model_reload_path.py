@@ -35,7 +35,7 @@ from streams.codec.models import (
 from streams.codec.output.alerts import decode_alert
 from streams.core import events
 from streams.core.alerts import Alert
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
     folder = tmp_path / "store"
     made = open_store(str(folder))
     made.save(open_store().load("kdd99@champion"), "kdd99", "1", {}, "the shipped one")
-    made.save(Detector.random(seed=5), "kdd99", "2", {}, "random")
+    made.save(Detector.random(KDD99, seed=5), "kdd99", "2", {}, "random")
     made.set_alias("kdd99", "champion", "1")
     shutil.copytree(folder / "kdd99" / "2", folder / "kdd99" / "3")
     manifest = folder / "kdd99" / "3" / "manifest.json"
@@ -80,11 +80,11 @@ class Flow:
     def _run(self) -> None:
         rng = np.random.default_rng(3)
         while not self._stop.wait(0.02):
-            rows = np.zeros(DEVICES, ROW)
-            rows["numbers"][:, NUMERIC_NAMES.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
+            rows = np.zeros(DEVICES, KDD99.row)
+            rows["numbers"][:, KDD99.numeric_names.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
             rows["codes"] = rng.integers(0, 4, (DEVICES, 3))
             names = [f"d{i:02d}" for i in range(DEVICES)]
-            values = encode_connections(names, START_US + self.sent + np.arange(DEVICES), rows)
+            values = encode_connections(KDD99, names, START_US + self.sent + np.arange(DEVICES), rows)
             for partition in range(4):
                 mine = [i for i in range(DEVICES) if i % 4 == partition]
                 self._tested.send([(names[i].encode(), values[i]) for i in mine], partition)

@@ -28,7 +28,7 @@ from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelState, Switch
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from tests.kafka_reading import committed, read_all
@@ -106,10 +106,10 @@ class Steady(Flow):
         producer = Producer({"bootstrap.servers": self._tested.settings.kafka_servers})
         names = [f"d{i:02d}" for i in range(DEVICES)]
         while not self._stop.wait(0.02):
-            rows = np.zeros(DEVICES, ROW)
-            rows["numbers"][:, NUMERIC_NAMES.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
+            rows = np.zeros(DEVICES, KDD99.row)
+            rows["numbers"][:, KDD99.numeric_names.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
             rows["codes"] = rng.integers(0, 4, (DEVICES, 3))
-            values = encode_connections(names, START_US + self.sent + np.arange(DEVICES), rows)
+            values = encode_connections(KDD99, names, START_US + self.sent + np.arange(DEVICES), rows)
             for i, value in enumerate(values):
                 producer.produce(self._tested.topics.telemetry, value, names[i].encode(), i % PARTITIONS)
             assert producer.flush(DEADLINE_S) == 0

@@ -19,7 +19,8 @@ from streams.adapters.store.models import open_store
 from streams.cli.train import app as train_app
 from streams.codec.ingest.kdd import KddRows
 from streams.core.decisions import unknown_share
-from streams.core.features import NUMERIC, SYMBOLIC, Rows, pack_rows
+from streams.core.kdd99 import KDD99
+from streams.core.tables import Rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.model.detector import Detector
 from streams.training import log as run_log
@@ -57,8 +58,8 @@ QUICK = Plan(
 
 def some_rows(rng: np.random.Generator, kind: int, count: int) -> Rows:
     """Rows of one kind: kinds differ in level and service."""
-    numbers = np.round(rng.random((count, len(NUMERIC))) * (1 + 3 * kind), 3).astype(np.float32)
-    return pack_rows(numbers, np.tile(np.array([2, 10 + kind, 10], np.uint8), (count, 1)))
+    numbers = np.round(rng.random((count, len(KDD99.numeric))) * (1 + 3 * kind), 3).astype(np.float32)
+    return KDD99.pack(numbers, np.tile(np.array([2, 10 + kind, 10], np.uint8), (count, 1)))
 
 
 def made_up(labels: tuple[str, ...] = ("neptune", "normal", "satan"), seed: int = 0) -> KddRows:
@@ -69,7 +70,7 @@ def made_up(labels: tuple[str, ...] = ("neptune", "normal", "satan"), seed: int 
     for place in range(10, 3000, 10):
         source = place - int(rng.integers(1, 10))
         rows[place], label[place] = rows[source], label[source]
-    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, 3001), {"not a number": 2})
+    return KddRows(rows, label.astype(np.int64), labels, np.arange(1, 3001), {"not a number": 2}, KDD99)
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +348,7 @@ def test_what_is_usual_comes_from_the_rows_of_a_class_that_are_learnt_from() -> 
     found = usual_values(data, learn)
     assert list(found) == ["normal"]
     assert found["normal"].numbers[5] == (normal[4], normal[94])
-    assert found["normal"].symbols == (("tcp",), (SYMBOLIC[1].symbols[10],), ("SF", "S3"))
+    assert found["normal"].symbols == (("tcp",), (KDD99.symbolic[1].symbols[10],), ("SF", "S3"))
 
 
 def test_a_trained_model_says_what_is_usual_in_its_classes_after_the_store_too(
@@ -396,7 +397,7 @@ def test_the_operators_point_makes_false_alarms_as_dear_as_unseen_attack_types_a
 ) -> None:
     folds = [held(np.random.default_rng((seed, number))) for number in range(2)]
     plan = dataclasses.replace(QUICK, operator_types_flagged=wanted)
-    found = with_points(Detector.random(), folds, plan).parameters
+    found = with_points(Detector.random(KDD99), folds, plan).parameters
     assert found.operating_points["contest"].false_alarm_factor == 1
     factor = found.operating_points["operator"].false_alarm_factor
     assert flagged_shares(found, folds, factor).types >= wanted or factor == 0.5
@@ -410,7 +411,7 @@ def test_shares_are_of_normals_and_of_types_each_alike() -> None:
     unseen = np.array([False] * 4 + [True] * 2 + [False] * 11)
     posterior = np.array([sure] + [not_at_all] * 3 + [sure, not_at_all] + [not_at_all] * 10 + [sure])
     label = np.array([9] * 6 + [1] * 10 + [2])
-    found = Detector.random().parameters
+    found = Detector.random(KDD99).parameters
     shares = flagged_shares(found, [Scored(posterior, np.zeros(17), label, held_out, unseen)], 1.0)
     assert (shares.held_out, shares.unseen, shares.types) == (0.25, 0.5, 0.5)
 
@@ -419,13 +420,13 @@ def test_how_many_rows_a_kind_or_a_type_has_changes_no_share_of_the_unknown() ->
     rows = held(np.random.default_rng(1))
     often = np.where(rows.held_out, 1, 1 + 9 * (rows.label == 3))  # (N,) how often each row stands there
     more = Scored(*(np.repeat(getattr(rows, of.name), often, 0) for of in dataclasses.fields(Scored)))
-    once, again = (with_points(Detector.random(), [of], QUICK).parameters for of in (rows, more))
+    once, again = (with_points(Detector.random(KDD99), [of], QUICK).parameters for of in (rows, more))
     assert again.unknown_offset == pytest.approx(once.unknown_offset, rel=1e-3)
     assert again.unknown_slope == pytest.approx(once.unknown_slope, rel=1e-3)
 
 
 def test_the_share_of_unknown_attacks_grows_with_novelty() -> None:
-    found = with_points(Detector.random(), [held(np.random.default_rng(1))], QUICK).parameters
+    found = with_points(Detector.random(KDD99), [held(np.random.default_rng(1))], QUICK).parameters
     share = unknown_share(np.array([0.2, 1.0, 3.0]), found.unknown_offset, found.unknown_slope)
     assert share[0] < share[1] < 0.5 < share[2]
 
@@ -481,7 +482,7 @@ def written(read: KddRows, path: Path) -> None:
     """The rows as a KDD'99 file."""
     lines = []
     for row, label in zip(read.rows, read.label, strict=True):
-        symbols = [c.symbols[code - 1] for c, code in zip(SYMBOLIC, row["codes"], strict=True)]
+        symbols = [c.symbols[code - 1] for c, code in zip(KDD99.symbolic, row["codes"], strict=True)]
         numbers = [f"{value:.3f}" for value in row["numbers"]]
         lines.append(",".join([numbers[0], *symbols, *numbers[1:], read.labels[label] + "."]))
     path.write_text("\n".join(lines) + "\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,11 +13,21 @@ from streams.core.events import Chunk, Source
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
 from streams.pipeline.recovery import Recovered
+from streams.worker.health import STUCK_AFTER_S, Health
 from streams.worker.metrics import exposition
-from streams.worker.worker import STUCK_AFTER_S, Worker
+from streams.worker.pages import stats_of
+from tests.worker.test_worker_stuck import Belt, Clocked, takes_up
 
-SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
+TELEMETRY, FLOWS = "ids.telemetry", "ids.flows"
 MODEL = ModelRef("kdd99", "2", "ab" * 32)
+
+
+class Counted:
+    """As much of a detection as tells figures."""
+
+    def __init__(self, recovered: Recovered | None = None) -> None:
+        self.cache_figures = CacheFigures(devices=3, capacity=8, hits=20, misses=5)
+        self.recovered = recovered or Recovered()
 
 
 def report(records: int) -> Report:
@@ -32,23 +43,28 @@ def report(records: int) -> Report:
     )
 
 
-def scraped(worker: Worker) -> dict[tuple[str, str], float]:
-    """Samples by name and by the value of their one label, if they have one."""
-    text = exposition(worker, lambda: MODEL)().decode()
+def chunk(topic: str, partition: int, *offsets: int, end: int) -> Chunk:
+    records: Any = [SimpleNamespace(offset=offset) for offset in offsets]
+    return Chunk(Source(topic, uuid.UUID(int=7), partition), records, end)
+
+
+def scraped(health: Health, detection: Any = None) -> dict[tuple[str, str], float]:
+    """Samples by name and by the values of their labels, in the order of the labels' names."""
+    text = exposition(health, detection or Counted(), lambda: MODEL)().decode()
     families = list(text_string_to_metric_families(text))
     assert all(family.documentation for family in families if family.name.startswith("autodeep"))
     return {
-        (sample.name, ",".join(sample.labels.values())): sample.value
+        (sample.name, ",".join(sample.labels[name] for name in sorted(sample.labels))): sample.value
         for family in families
         for sample in family.samples
     }
 
 
 def test_totals_are_told_as_counters_in_base_units() -> None:
-    worker = Worker()
-    worker.totals.add(report(8))
-    worker.totals.add(report(1))
-    found = scraped(worker)
+    health = Health()
+    health.totals.add(report(8))
+    health.totals.add(report(1))
+    found = scraped(health)
     assert found["autodeep_records_total", ""] == 9
     assert found["autodeep_events_total", "normal"] == 6
     assert found["autodeep_alerts_total", "dos"] == 4
@@ -59,40 +75,35 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     assert found["autodeep_fenced_windows_total", ""] == 2
     assert found["autodeep_stage_cpu_seconds_total", "infer"] == 3.0
     assert found["autodeep_model_info", f"{'ab' * 32},kdd99,2"] == 1
+    assert found["autodeep_window_cache_hits_total", ""] == 20
+    assert found["autodeep_window_cache_misses_total", ""] == 5
+    assert found["autodeep_window_cache_devices", ""] == 3
+    assert found["autodeep_window_cache_capacity_devices", ""] == 8
     assert found["process_resident_memory_bytes", ""] > 1e6
 
 
-class Rebuilt:
-    """As much of a pipeline as tells what was rebuilt."""
-
-    cache_figures = CacheFigures(0, 0, 0, 0)
-    recovered = Recovered(rebuilds=2, windows=40)
-
-
 def test_rebuilt_windows_are_counted() -> None:
-    worker = Worker()
-    assert scraped(worker)["autodeep_rebuilt_windows_total", ""] == 0
-    worker.serve(Rebuilt())  # type: ignore[arg-type]
-    assert scraped(worker)["autodeep_window_rebuilds_total", ""] == 2
-    assert scraped(worker)["autodeep_rebuilt_windows_total", ""] == 40
+    assert scraped(Health())["autodeep_rebuilt_windows_total", ""] == 0
+    found = scraped(Health(), Counted(Recovered(rebuilds=2, windows=40)))
+    assert found["autodeep_window_rebuilds_total", ""] == 2
+    assert found["autodeep_rebuilt_windows_total", ""] == 40
 
 
-def test_a_chunk_that_is_rebuilding_windows_is_progress() -> None:
-    now_s = 0.0
-    worker = Worker(lambda: now_s)
-    worker.take_up(Chunk(SOURCE, (Record(10),), 20))  # type: ignore[arg-type]
-    now_s = STUCK_AFTER_S + 1
-    assert not worker.live
-    worker.progressed()
-    assert worker.live
+def test_a_turn_that_is_rebuilding_windows_is_progress() -> None:
+    health = Clocked()
+    takes_up(health)
+    health.now_s = STUCK_AFTER_S + 1
+    assert not health.live
+    health.progressed()
+    assert health.live
 
 
-def test_chunks_are_counted_in_buckets_each_with_all_below_it() -> None:
-    worker = Worker()
+def test_turns_are_counted_in_buckets_each_with_all_below_it() -> None:
+    health = Health()
     for records in (1, 4, 5, 4096, 5000):
-        worker.totals.add(report(records))
-    found = scraped(worker)
-    bounds = {label: n for (name, label), n in found.items() if name == "autodeep_chunk_records_bucket"}
+        health.totals.add(report(records))
+    found = scraped(health)
+    bounds = {label: n for (name, label), n in found.items() if name == "autodeep_turn_records_bucket"}
     assert bounds == {
         "1.0": 1,
         "4.0": 2,
@@ -103,20 +114,51 @@ def test_chunks_are_counted_in_buckets_each_with_all_below_it() -> None:
         "4096.0": 4,
         "+Inf": 5,
     }
-    assert found["autodeep_chunk_records_count", ""] == 5
-    assert found["autodeep_chunk_records_sum", ""] == 9106
+    assert found["autodeep_turn_records_count", ""] == 5
+    assert found["autodeep_turn_records_sum", ""] == 9106
 
 
-@dataclass
-class Record:
-    offset: int
+def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
+    health = Health()
+    assert scraped(health)["autodeep_ready", ""] == 0
+    health.watch([])
+    health.assigned(frozenset({(TELEMETRY, 3), (FLOWS, 3)}))
+    assert scraped(health)["autodeep_ready", ""] == 1
+    assert scraped(health)["autodeep_partition_lag_records", f"3,{TELEMETRY}"] == 0
+    health.note_chunks([chunk(TELEMETRY, 3, 10, 11, end=20), chunk(FLOWS, 3, 5, end=6)])
+    found = scraped(health)
+    assert found["autodeep_partition_lag_records", f"3,{TELEMETRY}"] == 8  # 12 to 19
+    assert found["autodeep_partition_lag_records", f"3,{FLOWS}"] == 0
+    assert found["autodeep_live", ""] == 1
+    health.revoked()
+    found = scraped(health)
+    assert found["autodeep_ready", ""] == 0
+    assert not [name for name, _ in found if name == "autodeep_partition_lag_records"]
 
 
-def test_health_and_lag_are_gauges() -> None:
-    worker = Worker()
-    assert scraped(worker)["autodeep_ready", ""] == 0
-    worker.assigned(frozenset({3}))
-    assert scraped(worker)["autodeep_partition_lag_records", "3"] == 0
-    worker.take_up(Chunk(SOURCE, (Record(10), Record(11)), 20))  # type: ignore[arg-type]
-    assert scraped(worker)["autodeep_partition_lag_records", "3"] == 8  # 12 to 19
-    assert scraped(worker)["autodeep_live", ""] == 1
+def test_the_page_of_figures_says_the_same_by_topic() -> None:
+    health = Health()
+    belt = Belt(lambda: 0.0, held={(TELEMETRY, 3): "loading m/2"})
+    health.watch([belt])
+    health.assigned(frozenset({(TELEMETRY, 10), (TELEMETRY, 3), (FLOWS, 0)}))
+    health.note_chunks([chunk(TELEMETRY, 3, 10, end=20)])
+    health.totals.add(report(8))
+    found = stats_of(health, Counted(Recovered(windows=40)))  # type: ignore[arg-type]
+    assert (found["turns"], found["records"], found["rebuilt_windows"]) == (1, 8, 40)
+    assert found["partitions"] == {FLOWS: [0], TELEMETRY: [3, 10]}
+    assert found["lag"] == {f"{FLOWS}-0": 0, f"{TELEMETRY}-10": 0, f"{TELEMETRY}-3": 9}
+    assert found["held"] == {f"{TELEMETRY}-3": "loading m/2"}
+    assert (found["cached_devices"], found["cache_capacity"]) == (3, 8)
+
+
+def test_why_a_worker_is_not_ready_is_the_first_thing_that_is_missing() -> None:
+    health = Health()
+    assert health.unready == "the model is not loaded yet"
+    health.watch([])
+    assert health.unready == "no partitions are assigned"
+    health.assigned(frozenset({(TELEMETRY, 3)}))
+    assert health.unready is None
+    health.why_held = lambda: "holding for m/2"
+    assert health.unready == "holding for m/2"
+    health.away = "Redis is away"
+    assert health.unready == "Redis is away"

@@ -17,7 +17,7 @@ from streams.adapters.store.models import open_store, shipped
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert, in_share
-from streams.core.features import NUMERIC_NAMES, ROW
+from streams.core.kdd99 import KDD99
 from streams.core.topics import NORMAL
 from streams.embedded.kafka import ApacheKafka, Broker
 from streams.embedded.workers import WorkerProcess
@@ -113,14 +113,14 @@ def test_a_worker_killed_in_mid_stream_loses_nothing_and_applies_nothing_twice(
 ) -> None:
     """Two workers; one is killed while events flow. Every event has the verdict of an undisturbed run."""
     events, devices = 6000, 60
-    rows = np.zeros(events, ROW)
+    rows = np.zeros(events, KDD99.row)
     rng = np.random.default_rng(3)
-    rows["numbers"][:, NUMERIC_NAMES.index("src_bytes")] = rng.integers(0, 3000, events)
-    rows["numbers"][:, NUMERIC_NAMES.index("count")] = rng.integers(0, 511, events)
+    rows["numbers"][:, KDD99.numeric_names.index("src_bytes")] = rng.integers(0, 3000, events)
+    rows["numbers"][:, KDD99.numeric_names.index("count")] = rng.integers(0, 511, events)
     rows["codes"] = rng.integers(0, 4, (events, 3))
     names = [f"d{i % devices:02d}" for i in range(events)]
     times = 1_700_000_000_000_000 + np.arange(events)
-    values = encode_connections(names, times, rows)
+    values = encode_connections(KDD99, names, times, rows)
     asked = {"chunk_max_records": "64", "explain_share": "0.2"}
     with path(kafka.bootstrap_servers, redis_url, tmp_path, **asked) as tested:
         doomed, survivor = tested.worker(), tested.worker()

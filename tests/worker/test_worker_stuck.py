@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from streams.core.events import Chunk, Source
+from streams.core.events import Partition
 from streams.errors import BrokerUnavailable, SettingsError
-from streams.pipeline.detection import Report
 from streams.settings import Settings
+from streams.worker.health import Health
 from streams.worker.process import start_watch, watch_progress
-from streams.worker.worker import Worker
 
 TIMEOUT_S = 300.0
-CHUNK = Chunk(Source("ids.telemetry", uuid.UUID(int=7), 3), (SimpleNamespace(offset=1),), 9)  # type: ignore[arg-type]
-DONE = Report(
-    records=1, classified=1, repeats=0, new_devices=0, verdicts={}, dead_letters={}, fenced=0, cpu_ns={}
-)
 
 
 class Ended(Exception):
     pass
 
 
-class Clocked(Worker):
+@dataclass
+class Belt:
+    """A conveyor as far as health looks at it."""
+
+    clock_s: Callable[[], float]
+    under_way: int = 0
+    progress_s: float = 0.0
+    held: Mapping[Partition, str] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        if not self.under_way:
+            self.progress_s = self.clock_s()
+        self.under_way += 1
+
+    def acknowledge(self) -> None:
+        self.under_way -= 1
+        self.progress_s = self.clock_s()
+
+
+class Clocked(Health):
     """Its clock moves only in `wait`, and what happens meanwhile is a script: (seconds, what then)."""
 
     def __init__(self, *script: tuple[float, Callable[[Clocked], object]]) -> None:
         self.now_s = 0.0
         self._script = list(script)
         super().__init__(lambda: self.now_s)
+        self.belt = Belt(lambda: self.now_s)
+        self.watch([self.belt])
 
     def wait(self, pause_s: float) -> bool:
         self.now_s += pause_s
@@ -48,13 +62,11 @@ class Clocked(Worker):
 
 
 def delivers(worker: Clocked) -> None:
-    pipeline = SimpleNamespace(deliver=lambda computed: (DONE, []))
-    worker.serve(pipeline)  # type: ignore[arg-type]
-    asyncio.run(worker.deliver(SimpleNamespace(source=CHUNK.source)))  # type: ignore[arg-type]
+    worker.belt.acknowledge()
 
 
 def takes_up(worker: Clocked) -> None:
-    worker.take_up(CHUNK)
+    worker.belt.begin()
 
 
 def fails(worker: Clocked) -> None:
@@ -69,7 +81,7 @@ def end_of(*script: tuple[float, Callable[[Clocked], object]]) -> float | None:
     """When a watched worker ended itself, looking every 5 s; None where it stopped by itself before."""
     worker = Clocked(*script)
 
-    def end(stuck: Worker) -> None:
+    def end(stuck: Health) -> None:
         raise Ended
 
     try:
@@ -83,23 +95,24 @@ def every(period_s: int, until_s: int, what: Callable[[Clocked], object]) -> lis
     return [(float(at_s), what) for at_s in range(period_s, until_s, period_s)]
 
 
-def test_a_worker_whose_chunk_is_not_done_in_time_ends_soon_after() -> None:
+def test_a_worker_whose_turn_is_not_done_in_time_ends_soon_after() -> None:
     ended_s = end_of((100.0, takes_up))
     assert ended_s is not None
     assert 400 < ended_s <= 410
 
 
-def test_one_without_chunks_waits_as_long_as_it_likes() -> None:
+def test_one_without_turns_waits_as_long_as_it_likes() -> None:
     assert end_of((100.0, takes_up), (130.0, delivers), (100_000.0, stops)) is None
 
 
-def test_chunks_that_come_to_their_end_are_progress_while_others_are_under_way() -> None:
+def test_turns_that_come_to_their_end_are_progress_while_others_are_under_way() -> None:
     always_one = [(1.0, takes_up), *every(250, 5_000, lambda w: (takes_up(w), delivers(w)))]
     assert end_of(*always_one, (5_000.0, stops)) is None
 
 
 def test_what_is_away_and_tried_again_is_waited_for() -> None:
-    assert end_of((1.0, takes_up), *every(20, 10_000, fails), (10_100.0, stops)) is None
+    script = ((0.5, holds), (1.0, takes_up), *every(20, 10_000, fails), (10_100.0, stops))
+    assert end_of(*script) is None
 
 
 def test_what_was_away_and_then_never_answers_is_not() -> None:
@@ -109,14 +122,14 @@ def test_what_was_away_and_then_never_answers_is_not() -> None:
     assert 1_280 < ended_s <= 1_290
 
 
-def test_an_event_loop_that_hangs_ends_the_worker_even_between_chunks() -> None:
-    ended_s = end_of(*every(1, 600, Clocked.note_turn))
+def test_an_event_loop_that_hangs_ends_the_worker_even_between_turns() -> None:
+    ended_s = end_of(*every(1, 600, Clocked.note_alive))
     assert ended_s is not None
     assert 895 < ended_s <= 910
 
 
 def holds(worker: Clocked) -> None:
-    worker.assigned(frozenset({1}))
+    worker.assigned(frozenset({("ids.telemetry", 1)}))
 
 
 def test_one_that_holds_partitions_and_does_not_read_them_ends() -> None:
@@ -130,8 +143,32 @@ def test_one_that_reads_nothing_because_there_is_nothing_goes_on() -> None:
 
 
 def test_without_partitions_there_is_nothing_to_read() -> None:
-    released = (200.0, lambda worker: asyncio.run(worker.revoked()))
+    released = (200.0, Clocked.revoked)
     assert end_of((100.0, holds), released, (5_000.0, stops)) is None
+
+
+def test_a_turn_that_tells_of_its_progress_goes_on() -> None:
+    """It rebuilds windows, say."""
+    progress = every(250, 5_000, Clocked.progressed)
+    assert end_of((1.0, takes_up), *progress, (5_000.0, stops)) is None
+    ended_s = end_of((1.0, takes_up), *progress)
+    assert ended_s is not None
+    assert 5_000 < ended_s <= 5_060
+
+
+def test_what_is_held_back_is_no_standstill_unless_a_turn_under_way_is_one() -> None:
+    """A conveyor asks about it again and again, each time with nothing under way."""
+
+    def asks(worker: Clocked) -> None:
+        worker.belt.begin()
+        worker.belt.under_way -= 1
+
+    assert (
+        end_of((1.0, holds), *every(5, 5_000, lambda w: (asks(w), w.note_read())), (5_000.0, stops)) is None
+    )
+    ended_s = end_of((1.0, takes_up), *every(5, 5_000, asks))
+    assert ended_s is not None
+    assert 300 < ended_s <= 315
 
 
 def test_a_process_that_was_suspended_goes_on_where_it_stood() -> None:
@@ -147,12 +184,12 @@ def test_a_worker_that_stops_is_left_to_the_deadline_of_its_stop() -> None:
 
 def test_a_time_that_a_network_call_may_take_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"AUTODEEP_STUCK_TIMEOUT_S=25 .* take 30 or more, or 0"):
-        start_watch(Worker(), Settings(stuck_timeout_s=25.0))
+        start_watch(Health(), Settings(stuck_timeout_s=25.0))
 
 
 def test_never_means_never() -> None:
     before = threading.active_count()
-    start_watch(Worker(), Settings(stuck_timeout_s=0.0))
+    start_watch(Health(), Settings(stuck_timeout_s=0.0))
     assert threading.active_count() == before
 
 
@@ -171,14 +208,14 @@ STUCK = """
 import logging, threading, time
 from streams.worker.process import log_config, start_watch
 from streams.settings import Settings
-from tests.worker.test_worker_stuck import CHUNK, Worker
+from tests.worker.test_worker_stuck import Health, Belt
 
-class Late(Worker):
+class Late(Health):
     standstill_s = 301.0
 
 logging.config.dictConfig(log_config("INFO"))
 worker = Late()
-worker.take_up(CHUNK)
+worker.watch([Belt(time.monotonic, under_way=1)])
 start_watch(worker, Settings(), look_s=0.01)
 {hang}
 """
@@ -198,4 +235,4 @@ def test_a_process_that_hangs_ends_with_one_line_even_if_what_hangs_holds_the_lo
     assert time.monotonic() - began_s < 60
     if "acquire" not in hang:
         [line] = done.stderr.splitlines()
-        assert "no progress for 301 s (AUTODEEP_STUCK_TIMEOUT_S), chunks under way: 1;" in line
+        assert "no progress for 301 s (AUTODEEP_STUCK_TIMEOUT_S), turns under way: 1;" in line

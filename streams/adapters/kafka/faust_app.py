@@ -15,7 +15,7 @@ from faust.types.auth import CredentialsT
 from streams.adapters.kafka.assignor import PresentPartitionAssignor
 from streams.adapters.kafka.client import WORKER
 from streams.adapters.kafka.tables import Tables
-from streams.adapters.kafka.transport import QUEUE_NEVER_FULL, PollSchema
+from streams.adapters.kafka.transport import QUEUE_NEVER_FULL, ChunkSchema
 from streams.errors import SettingsError
 from streams.settings import Settings
 
@@ -59,9 +59,9 @@ def app_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def poll_topic(app: faust.App, name: str) -> Any:
-    """A topic whose agents receive `transport.Poll`s."""
-    return app.topic(name, schema=PollSchema(), internal=False)
+def chunk_topic(app: faust.App, name: str) -> Any:
+    """A topic whose agents receive `transport.Chunks`."""
+    return app.topic(name, schema=ChunkSchema(), internal=False)
 
 
 def server_list(settings: Settings) -> list[str]:

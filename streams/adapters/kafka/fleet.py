@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    ConsumerGroupState,
-    IsolationLevel,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupState, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.adapters.kafka.client import LOG, client_config, where
+from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import topic_id
 from streams.codec import models
 from streams.codec.models import ModelMessageUnreadable
+from streams.core.fleet import Ends, Readiness
 from streams.core.topics import Topics
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
 _DRAIN_S: Final = 0.05
-_MOST: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Of the workers that own telemetry: why one cannot prepare, and who is still to be waited for."""
-
-    failed: Mapping[str, str]
-    waiting_for: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Where the telemetry partitions (decimal text) end now, in this life of the topic."""
-
-    topic_id: str
-    offsets: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -105,22 +83,20 @@ class KafkaFleet:
     def watch(self, revision: int) -> Iterator[Callable[[], Readiness]]:
         """A look, to be repeated. Both raise BrokerUnavailable."""
         told, group = Told(revision), GroupWatch(self.settings)
-        consumer = self._reader()
 
         def look() -> Readiness:
-            while messages := consumer.consume(_MOST, _DRAIN_S):
+            while messages := reader.take(wait_s=_DRAIN_S):
                 for message in messages:
-                    if message.error() is None:
-                        told.take(message.value())
+                    told.take(message.value())
             owners = group.owners()
             if owners is None:
                 return Readiness(told.failed, ("the group, which is being rebalanced",))
             return Readiness(told.failed, tuple(owner for owner in owners if owner not in told.prepared))
 
-        try:
+        with Reader(self.settings, "asking about the workers", {"group.id": "autodeep-models"}) as reader:
+            # From the beginning: an agent that takes over must know what was told before.
+            reader.assign(reader.places([Topics(self.settings.topic_prefix).model_status]))
             yield look
-        finally:
-            consumer.close()
 
     def ends(self) -> Ends:
         """For who reads uncommitted records, too, as the workers do. Raises BrokerUnavailable."""
@@ -138,28 +114,6 @@ class KafkaFleet:
         except KafkaException as exc:
             raise _trouble(settings, exc) from exc
         return Ends(str(topic_id(settings, telemetry)), ends)
-
-    def _reader(self) -> Consumer:
-        """From the topic's beginning: an agent that takes over must know what was told before."""
-        settings = self.settings
-        topic = Topics(settings.topic_prefix).model_status
-        config = {
-            **client_config(settings),
-            "group.id": "autodeep-models",  # asked for by librdkafka; nothing is joined or committed
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 20,
-        }
-        consumer = Consumer(config, logger=LOG)
-        try:
-            partitions = (
-                consumer.list_topics(topic, timeout=settings.network_timeout_s).topics[topic].partitions
-            )
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-        except KafkaException as exc:
-            consumer.close()
-            raise _trouble(settings, exc) from exc
-        return consumer
 
 
 def _trouble(settings: Settings, exc: KafkaException) -> BrokerUnavailable:

@@ -7,20 +7,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import aiokafka
 from aiokafka.errors import KafkaError as FollowingError
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.adapters.kafka.client import LOG, client_config, producer_config, where
+from streams.adapters.kafka.client import LOG, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
+from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import list_topics
 from streams.codec import models
-from streams.codec.models import ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
+from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
 from streams.core.patience import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from streams.core.topics import Topics
@@ -29,16 +30,7 @@ from streams.settings import Settings
 
 log: Final = logging.getLogger("autodeep.models")
 
-_POLL_S: Final = 0.2
 _LEAST_TRANSACTION_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What the topics say: the newest state, None before the first, and the commands decided so far."""
-
-    state: ModelState | None = None
-    decided: frozenset[str] = frozenset()
 
 
 def missing_model_topics(settings: Settings) -> tuple[str, ...]:
@@ -213,38 +205,6 @@ def _transactional(settings: Settings) -> dict[str, str | int | float | bool]:
 
 def _to_the_end(settings: Settings, names: Sequence[str]) -> Iterator[KafkaMessage]:
     """Every committed record of these topics, up to where they end now. Raises BrokerUnavailable."""
-    config = {
-        **client_config(settings),
-        "group.id": "autodeep-models",  # asked for by librdkafka; nothing is joined or committed
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "isolation.level": "read_committed",
-        "fetch.wait.max.ms": 20,
-    }
-    consumer = Consumer(config, logger=LOG)
-    try:
-        known = consumer.list_topics(timeout=settings.network_timeout_s).topics
-        absent = [name for name in names if name not in known]
-        if absent:
-            raise _trouble(settings, f"no topic {', '.join(absent)}; `autodeep topics create` makes it")
-        unread = {(name, number) for name in names for number in known[name].partitions}
-        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name, number in unread])
-        deadline_s = time.monotonic() + settings.network_timeout_s
-        while unread:
-            message = consumer.poll(_POLL_S)
-            error = message.error() if message is not None else None
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                unread.discard((message.topic(), message.partition()))
-            elif message is not None and error is None:
-                deadline_s = time.monotonic() + settings.network_timeout_s
-                yield message
-            elif time.monotonic() > deadline_s:
-                raise _trouble(settings, error.str() if error is not None else "took too long")
-    except KafkaException as exc:
-        raise _trouble(settings, exc.args[0].str()) from exc
-    finally:
-        consumer.close()
-
-
-def _trouble(settings: Settings, problem: str) -> BrokerUnavailable:
-    return BrokerUnavailable(f"reading the topics of models on Kafka at {where(settings)}: {problem}")
+    with Reader(settings, "reading the topics of models", {"group.id": "autodeep-models"}) as reader:
+        reader.assign(reader.places(names))
+        yield from reader.to_the_end()

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from streams.adapters.kafka.client import LOG, producer_config, where
 from streams.codec.ingest.connections import encode_connections
-from streams.core.features import Rows
+from streams.core.tables import FeatureTable, Rows
 from streams.core.topics import Topics
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
@@ -25,8 +25,9 @@ _LAST_WAIT_S: Final = 60.0
 class TelemetrySender:
     """A context manager; leaving it waits for what is under way. Not to be shared between threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, table: FeatureTable) -> None:
         self._settings = settings
+        self._table = table
         self._topic = Topics(settings.topic_prefix).telemetry
         self._producer = Producer({**producer_config(settings), "partitioner": PARTITIONER}, logger=LOG)
         self._error: KafkaError | None = None
@@ -43,7 +44,8 @@ class TelemetrySender:
 
     def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:
         """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
-        for device, value in zip(devices, encode_connections(devices, event_times_us, rows), strict=True):
+        values = encode_connections(self._table, devices, event_times_us, rows)
+        for device, value in zip(devices, values, strict=True):
             while True:
                 try:
                     self._producer.produce(self._topic, value, device.encode(), on_delivery=self._told)

@@ -1,16 +1,18 @@
-"""A Faust transport whose unit is a poll: one message per partition, its value all the records fetched.
+"""A Faust transport whose unit is a fetch: one message of a topic, its value all the chunks that arrived.
 
-Stock Faust makes four tasks per record, 125 to 160 us of CPU each. Here a message carries a `Poll` of up to
-`broker_max_poll_records` records: one acknowledgement, one offset range, committed as last + 1 when its
-processing has ended. Found by the scheme of the broker URL, `chunked://host:port` (entry point
-`faust.transports` in pyproject.toml).
+Stock Faust makes four tasks per record, 125 to 160 us of CPU each. Here a message carries the chunks of every
+partition that a fetch brought something of, up to `broker_max_poll_records` records in all. What is done is
+told by partition and offset (`acknowledge`), and the offset after it is committed. Found by the scheme of the
+broker URL, `chunked://host:port` (entry point `faust.transports` in pyproject.toml).
 
-Every poll carries the id of the life of the topic that it was read from, and every commit has it as metadata:
-a topic that is deleted and made again is read from its beginning, whatever was committed of its former life.
+Every chunk carries the id of the life of the topic that it was read from, and every commit has it as
+metadata: a topic that is deleted and made again is read from its beginning, whatever was committed of its
+former life.
 
-Warning: correct for agents that acknowledge in order, `concurrency=1`, be it by iterating over the stream or
-by hand; never with `take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly,
-whose private parts it overrides.
+Warning: for agents that hand the message's chunks on and acknowledge by hand (`stream.noack()`); never with
+`take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly, whose private parts it
+overrides. The two classes that override them, of the thread and of the loop, stand beside each other: that
+is why this module is longer than others.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from weakref import WeakSet
 
 import aiokafka
+import faust
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.sensors import Sensor
 from faust.serializers.schemas import Schema
@@ -33,17 +35,18 @@ from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
 from streams.adapters.kafka.batches import bound_batches
-from streams.core.events import NO_TOPIC_ID, RawRecord
+from streams.adapters.kafka.deliveries import Committable, Deliveries
+from streams.adapters.kafka.pacing import pace
+from streams.adapters.kafka.positions import commit_metadata, seek_to_committed
+from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
+from streams.core.timers import NO_WATERMARK
 from streams.errors import Unavailable
 
-FETCH_MAX_WAIT_MS: Final = 50
-"""aiokafka has one fetch in flight per broker: a quiet partition's wait delays a busy one's next records."""
-BUFFERED_POLLS: Final = 8
-"""Polls read and not yet processed, beyond which nothing more is read; those of one fetch may exceed it."""
+BUFFERED_TURNS: Final = 2
+"""Records read and not yet done, as a multiple of those of a poll, beyond which nothing more is read."""
 QUEUE_NEVER_FULL: Final = 4096
 """For Faust's `stream_buffer_maxsize`: its own back-pressure must not begin. A put that waits for a full
-queue survives a rebalance there, and delivers out of order; and while one partition is held back, Faust waits
-up to a second for the others, however idle they are."""
+queue survives a rebalance there, and delivers out of order."""
 UNWATCHED_S: Final = 0.25
 """A topic that was deleted and made again in less, between two fetches, passes unnoticed if it has also
 grown beyond where the former one was read."""
@@ -51,24 +54,35 @@ COMMIT_S: Final = 5.0
 """How long one commit may take. aiokafka tries for ever, also to commit of partitions that a topic made again
 no longer has; and while it does, no rebalance goes on, in which they would be taken away."""
 _WAIT_S: Final = 1.0
-AskTopicId = Callable[[str], uuid.UUID]
-"""`ask_topic_id` of the app: blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
+
+Chunks = tuple[Chunk, ...]
+"""What an agent on this transport receives as a message's value: of one topic, in the order of offsets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
-    """Consecutive records of one partition: what an agent on this transport receives."""
+class Wishes:
+    """What the transport asks of whoever runs it."""
 
-    topic: str
-    topic_id: uuid.UUID
-    partition: int
-    records: tuple[RawRecord, ...]
-    end_offset: int
-    """The partition's high watermark when the records were read: one past its last offset."""
+    ask_topic_id: Callable[[str], uuid.UUID] = lambda topic: NO_TOPIC_ID
+    """Blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
+    note_read: Callable[[], None] = lambda: None
+    """Called at least each second while reading goes on, whether there is anything or not."""
+    linger_s: float = 0.0
+    """At most one fetch from each broker in so long, unless a whole poll has arrived."""
+    fetch_max_wait_ms: int = 500
+    """How long a broker waits for records where there are none: who has no events asks twice a second."""
 
 
-class PollSchema(Schema):  # type: ignore[misc, unused-ignore]
-    """Hands the poll through as it is: no bytes, so nothing for Faust to decode."""
+class ChunkedApp(faust.App):  # type: ignore[misc, unused-ignore]
+    """A Faust app on this transport."""
+
+    def __init__(self, group: str, wishes: Wishes, **settings: Any) -> None:
+        self.wishes = wishes
+        super().__init__(group, **settings)
+
+
+class ChunkSchema(Schema):  # type: ignore[misc, unused-ignore]
+    """Hands the chunks through as they are: no bytes, so nothing for Faust to decode."""
 
     def loads_key(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -78,7 +92,7 @@ class PollSchema(Schema):  # type: ignore[misc, unused-ignore]
 
 
 class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
-    """The thread that owns aiokafka's consumer; Polls are made here, where the assignment cannot change.
+    """The thread that owns aiokafka's consumer; chunks are made here, where the assignment cannot change.
 
     A topic's id is asked for at each assignment, and again, before anything more is delivered, where the
     topic may have been deleted: once aiokafka has met an error, in a fetch or in the connection; where
@@ -92,12 +106,22 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         self._next_offset: dict[TP, int] = {}
         self._read_last_s = 0.0
         self._committing: Mapping[TP, str] = {}
+        self._held: frozenset[Partition] = frozenset()
+        self._watermark_ms: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._pacing = pace(self._ensure_consumer()._fetcher, self.app.wishes.linger_s)
+
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        """Fetch none of these for now. From the event loop: the next fetch finds the whole new set."""
+        self._held = partitions
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         bound_batches()
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # Faust has 1,500 written down
+        consumer._fetch_max_wait_ms = self.app.wishes.fetch_max_wait_ms  # Faust has 1,500 written down
         consumer.commit = self._with_metadata(consumer.commit)
         update = consumer._client.force_metadata_update
 
@@ -117,7 +141,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
         return with_metadata
 
-    async def commit_of_lives(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
+    async def commit_with_lives(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
         """Commit, each offset with the id of the topic's life that it is of. Raises TimeoutError."""
 
         async def commit() -> bool:
@@ -128,26 +152,45 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         done: bool = await self.call_thread(commit)
         return done
 
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
+        """Faust's way into this thread makes several tasks for a call; this one is made for every turn."""
+        consumer = self._ensure_consumer()
+        fetching = self._fetch_records(
+            consumer, active_partitions or set(), timeout, max_records=consumer._max_poll_records
+        )
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetching, self.thread_loop))
+
     async def _fetch_records(
-        self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **kwargs: Any
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
     ) -> RecordMap:
+        """By partition one chunk, in a list: Faust's type of what a fetch brings."""
         if time.monotonic() - self._read_last_s > UNWATCHED_S:
             self._in_doubt.update(self._topic_ids)
-        fetched: Mapping[TP, list[ConsumerRecord]] = await super()._fetch_records(consumer, *args, **kwargs)
+        held = self._held
+        self._pacing.hold({TP(*place) for place in held})
+        wanted = {tp for tp in active_partitions if (tp.topic, tp.partition) not in held}
+        fetched: Mapping[TP, list[ConsumerRecord]] = {}
+        if wanted:
+            fetched = await super()._fetch_records(consumer, wanted, timeout, max_records)
+        else:
+            await asyncio.sleep(min(timeout or 0.0, UNWATCHED_S))
         self._read_last_s = time.monotonic()
+        self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
         self._note_offsets(fetched)
         if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
             fetched = await self._of_present_lives(consumer, fetched)
-        return {
-            tp: polls_of(
-                tp,
-                self._topic_ids[tp.topic],
-                records,
-                self._end_offset(consumer, tp),
-                consumer._max_poll_records,
-            )
-            for tp, records in fetched.items()
-        }
+        return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()}
+
+    def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[ConsumerRecord]) -> Chunk:
+        source = Source(tp.topic, self._topic_ids[tp.topic], tp.partition)
+        end_offset = max(self._end_offset(consumer, tp), records[-1].offset + 1)
+        chunk = Chunk(source, records, end_offset, self._watermark_ms.get(tp, NO_WATERMARK))
+        self._watermark_ms[tp] = chunk.watermark_after_ms
+        return chunk
 
     def _note_offsets(self, fetched: Mapping[TP, list[ConsumerRecord]]) -> None:
         for tp, records in fetched.items():
@@ -170,7 +213,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
         if changed:
             places = {tp for tp in consumer.assignment() if tp.topic in changed}
-            await seek_to_committed(consumer, self._topic_ids, places)
+            self._note_watermarks(await seek_to_committed(consumer, self._topic_ids, places))
         return {tp: records for tp, records in fetched.items() if tp.topic not in changed}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
@@ -183,7 +226,15 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         await self._learn_topic_ids({tp.topic for tp in places})
         if self._generation() != generation:
             return {}  # there is another assignment by now, for which this is done again
-        return await seek_to_committed(consumer, self._topic_ids, places)
+        positions = await seek_to_committed(consumer, self._topic_ids, places)
+        self._note_watermarks(positions)
+        return {tp: None if at is None else at.offset for tp, at in positions.items()}
+
+    def _note_watermarks(self, positions: Mapping[TP, Committable | None]) -> None:
+        """Stream time goes on from where it was committed."""
+        for tp, at in positions.items():
+            kept_ms = None if at is None else at.watermark_ms
+            self._watermark_ms[tp] = NO_WATERMARK if kept_ms is None else kept_ms
 
     def _generation(self) -> int:
         """Of the group: it changes with every rebalance."""
@@ -191,7 +242,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     async def _learn_topic_ids(self, topics: Iterable[str]) -> None:
         """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more."""
-        ask: AskTopicId = getattr(self.app, "ask_topic_id", lambda topic: NO_TOPIC_ID)
+        ask = self.app.wishes.ask_topic_id
         for topic in topics:
             self._in_doubt.discard(topic)
             try:
@@ -202,60 +253,6 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
         return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
-
-
-async def seek_to_committed(
-    consumer: aiokafka.AIOKafkaConsumer, topic_ids: Mapping[str, uuid.UUID], places: Iterable[TP]
-) -> Mapping[TP, int | None]:
-    """Each of these partitions to its committed offset, or to its beginning; returns what was committed.
-
-    aiokafka leaves a partition of which nothing was committed where it is. That is after the records that
-    Faust fetched and dropped because a rebalance was under way.
-    """
-    places = list(places)
-    committed: dict[TP, int | None] = dict.fromkeys(places)  # of which nothing was committed, nothing is told
-    found = await consumer._coordinator.fetch_committed_offsets(places)
-    for tp, at in found.items():
-        committed[tp] = committed_in_life(at.offset, at.metadata, topic_ids[tp.topic])
-    for tp in committed.keys() & consumer.assignment():
-        consumer.seek(tp, committed[tp] or 0)  # where the log begins later `earliest` helps
-    return committed
-
-
-def committed_in_life(offset: int, metadata: str | None, topic_id: uuid.UUID) -> int | None:
-    """An offset as far as it is of this life of the topic: None where it is another's, or none at all.
-
-    Without metadata it is believed: whoever wrote it did not say.
-    """
-    return offset if offset >= 0 and (metadata or str(topic_id)) == str(topic_id) else None
-
-
-def polls_of(
-    tp: TP, topic_id: uuid.UUID, records: list[ConsumerRecord], end_offset: int, most: int | None
-) -> list[Poll]:
-    """Records of one partition, in order, as polls of at most so many."""
-    size = most or len(records) or 1
-    return [
-        Poll(
-            tp.topic,
-            topic_id,
-            tp.partition,
-            tuple(records[start : start + size]),
-            max(end_offset, records[-1].offset + 1),
-        )
-        for start in range(0, len(records), size)
-    ]
-
-
-class _Processed(Sensor):  # type: ignore[misc, unused-ignore]
-    """Tells the consumer of each poll that a stream has acknowledged: Faust's Cython does it past `ack`."""
-
-    def __init__(self, consumer: ChunkedConsumer) -> None:
-        super().__init__()
-        self._consumer = consumer
-
-    def on_stream_event_out(self, tp: TP, offset: int, stream: Any, event: Any, state: Any = None) -> None:
-        self._consumer.note_processed(tp, offset)
 
 
 class RebalanceBegins(Sensor):  # type: ignore[misc, unused-ignore]
@@ -272,123 +269,164 @@ class RebalanceBegins(Sensor):  # type: ignore[misc, unused-ignore]
 
 
 class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
-    """Delivers polls, and commits the offset after the last record of the last poll acknowledged."""
+    """Delivers the chunks of each fetch, and commits what was acknowledged of each partition."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._under_way: set[tuple[TP, int]] = set()  # polls by their last offset, from delivery to their end
-        self._processed = asyncio.Event()
-        self._of_former_life: WeakSet[ConsumerMessage] = WeakSet()
-        self._life: dict[TP, uuid.UUID] = {}  # of what was delivered last
+        self._deliveries: Deliveries[ConsumerMessage] = Deliveries()
+        self._held: frozenset[Partition] = frozenset()
+        self._taken: dict[TP, Committable] = {}
+        self._room = asyncio.Event()
         super().__init__(*args, **kwargs)
-        self._note_read: Callable[[], None] = getattr(self.app, "note_read", lambda: None)
-        """Told at least each second while reading goes on, whether there is anything or not."""
-        self.app.sensors.add(_Processed(self))
+        self._most_records = BUFFERED_TURNS * self.app.conf.broker_max_poll_records
 
     def _new_consumer_thread(self) -> ChunkedConsumerThread:
         return ChunkedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _to_message(self, tp: TP, poll: Poll) -> ConsumerMessage:
-        last = poll.records[-1]
-        is_of_another_life = self._life.get(tp, poll.topic_id) != poll.topic_id
-        if is_of_another_life or last.offset < (self._read_offset[tp] or 0):
-            self._begin_anew(tp, poll.records[0].offset)
-        self._life[tp] = poll.topic_id
-        self._under_way.add((tp, last.offset))
-        return ConsumerMessage(
-            poll.topic,
-            poll.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            0,
-            (),
-            None,
-            poll,
-            None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Read on and hand out, until the consumer or its fetcher is told to stop."""
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                await asyncio.sleep(0)
+                async for _, message in self.getmany(timeout=1.0):
+                    await self.callback(message)
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.transport.app.should_stop:
+                raise
 
-    def _begin_anew(self, tp: TP, offset: int) -> None:
-        """The topic was deleted and made again, or its log was cut: offsets begin at this one.
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message of each topic that something was fetched of."""
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for chunks in _by_topic(records, active):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break
+            message = self._to_message(chunks)
+            yield message.tp, message
 
-        Faust would drop every poll up to the offset read last, and would not commit below the last commit.
-        What is still under way of the former life is not to be committed in this one; where that has been
-        done already, committing the beginning undoes it.
-        """
+    def _to_message(self, chunks: Chunks) -> ConsumerMessage:
+        """Faust looks at the topic, the partition and the offset; the first chunk's will do."""
+        first = chunks[0]
+        last = first.records[-1]
+        tp = TP(first.source.topic, first.source.partition)
+        message = ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, (), None, chunks, None,
+            tp=tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+        for place in self._deliveries.deliver(message, chunks):
+            self._begin_anew(TP(*place))
+        for chunk in chunks:
+            self._read_offset[TP(*chunk.source.place)] = chunk.last_offset
+        return message
+
+    def _begin_anew(self, tp: TP) -> None:
+        """Else Faust would drop all up to the offset read last, and commit nothing below the last commit."""
         self._read_offset[tp] = self._committed_offset[tp] = None
-        self._acked[tp][:] = [offset - 1]
-        self._acked_index[tp].clear()
-        self._of_former_life.update(message for message in self._unacked_messages if message.tp == tp)
+
+    def acknowledge(self, source: Source, through: int, watermark_ms: int | None = None) -> None:
+        """Everything of this partition up to this offset is done; the watermark there, where it is kept."""
+        self._done(self._deliveries.acknowledge(source, through, watermark_ms))
+
+    def give_up(self, source: Source, first: int) -> None:
+        """Nothing from this offset on will be done: nobody is to wait for it.
+
+        It is read again from the committed offset, after the rebalance or by another worker.
+        """
+        self._done(self._deliveries.give_up(source, first))
+
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        """Read none of these for now."""
+        self._held = partitions
+        self._thread.hold(partitions)
+        self._room.set()
+
+    def _done(self, messages: Iterable[ConsumerMessage]) -> None:
+        for message in messages:
+            message.acked = True
+            self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        self._room.set()
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        for place in self._deliveries.pending():
+            tp = TP(*place)
+            if topics is None or tp in topics or tp.topic in topics:
+                yield tp
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Polls are acknowledged in order, so the highest acknowledged offset ends all that is done."""
-        acked = self._acked[tp]
-        if not acked:
+        taken = self._deliveries.committable((tp.topic, tp.partition))
+        if taken is None:
             return None
-        last = max(acked)
-        acked.clear()
-        self._acked_index[tp].clear()
-        return int(last) + 1
+        self._taken[tp] = taken
+        return taken.offset
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Without Faust's tables, its producer and its log of each commit: none of them is in use."""
+        assigned = self.assignment()
+        mine = {tp: offset for tp, offset in offsets.items() if tp in assigned}
+        if not mine:
+            return False
+        done = await self._commit(mine)
+        self._committed_offset.update(mine)
+        return done
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """What was not committed in time is tried again with the next commit, as if acknowledged just now.
+        """What was not committed in time is tried again with the next commit.
 
         Unless it is no longer to be: after a rebalance, and where the partition began anew meanwhile.
         """
-        of = {tp: str(self._life[tp]) for tp in offsets if tp in self._life}
+        taken = {tp: self._taken.pop(tp) for tp in offsets if tp in self._taken}
         generation = self.app.consumer_generation_id
         try:
-            done: bool = await self._thread.commit_of_lives(offsets, of)
+            done: bool = await self._thread.commit_with_lives(
+                offsets, {tp: commit_metadata(one) for tp, one in taken.items()}
+            )
         except TimeoutError:
             if self.app.consumer_generation_id == generation:
-                for tp, offset in offsets.items():
-                    if of.get(tp) == str(self._life.get(tp)) and offset - 1 <= (self._read_offset[tp] or 0):
-                        self._acked[tp].append(offset - 1)
+                for tp, one in taken.items():
+                    self._deliveries.restore((tp.topic, tp.partition), one)
             return False
         return done
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Nothing to remember: offsets between two polls are the records within, or gone by compaction."""
+        """Nothing to remember: offsets between two chunks are gone by compaction, or aborted."""
 
-    def ack(self, message: ConsumerMessage) -> bool:
-        """By hand, from a stream without acknowledgements of its own."""
-        if message in self._of_former_life:
-            self.give_up(message)
-            return False
-        done: bool = super().ack(message)
-        self.note_processed(message.tp, message.offset)
-        return done
-
-    def note_processed(self, tp: TP, last_offset: int) -> None:
-        self._under_way.discard((tp, last_offset))
-        self._processed.set()
-
-    def give_up(self, message: ConsumerMessage) -> None:
-        """Of a message that was not begun, once a rebalance or a stop began: nobody is to wait for it.
-
-        It is not acknowledged, and is read again from the committed offset. Those after it in its partition
-        must be given up, too: acknowledging one of them would commit past this one.
-        """
-        self._unacked_messages.discard(message)
-        notify(self._waiting_for_ack)
-        self.note_processed(message.tp, message.offset)
+    async def verify_all_partitions_active(self) -> None:
+        """Faust's look at each partition in turn costs more than a fetch; health watches progress instead."""
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Read on only where there is room: one agent takes all partitions in turn, so all wait together."""
-        if self.flow_active and len(self._under_way) >= BUFFERED_POLLS:
-            self._processed.clear()
-            await self.wait_first(self._processed.wait(), self.suspend_flow.wait(), timeout=_WAIT_S)
-            self._note_read()
+        """Read on only where there is room; partitions that are held back take none from the others."""
+        if self.flow_active and self._deliveries.records_under_way(self._held) >= self._most_records:
+            self._room.clear()
+            await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=_WAIT_S)
+            self.app.wishes.note_read()
             return {}, self._get_active_partitions()
         result: tuple[RecordMap | None, set[TP] | None] = await super()._wait_next_records(timeout)
-        self._note_read()
+        self.app.wishes.note_read()
         return result
+
+    async def on_partitions_revoked(self, revoked: Iterable[TP]) -> None:
+        """Faust waits for what is under way and commits; only then it is forgotten."""
+        await super().on_partitions_revoked(revoked)
+        self._deliveries.revoke([(tp.topic, tp.partition) for tp in revoked])
 
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
         """What was delivered and not begun has been dropped, and is read again from the committed offset."""
-        self._under_way.clear()
-        self._processed.set()
+        self._deliveries.revoke([(tp.topic, tp.partition) for tp in assigned])
+        self.hold(frozenset())
         await super().on_partitions_assigned(assigned, generation_id)
+
+
+def _by_topic(records: RecordMap, active: set[TP] | None) -> list[Chunks]:
+    topics: dict[str, list[Chunk]] = {}
+    for tp, chunks in records.items():
+        if active is None or tp in active:
+            topics.setdefault(tp.topic, []).extend(chunks)
+    return [tuple(chunks) for chunks in topics.values()]
 
 
 class Transport(driver.Transport):  # type: ignore[misc, unused-ignore]

@@ -1,7 +1,8 @@
-"""Windows in Redis: one packed value per device, read by MGET and written by one script call a chunk.
+"""Windows in Redis: one packed value per device, read by MGET and written by a script, a call a partition.
 
-Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a chunk's keys share
-a slot of Redis Cluster. A value is exactly `core.windows.WINDOW`. The script compares before it writes:
+Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a partition's keys
+share a slot of Redis Cluster. The calls of a turn's partitions go in one round trip. A value is exactly
+one window of the layout. The script compares before it writes:
 
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -25,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from streams.core.events import Source
-from streams.core.features import ROW
-from streams.core.windows import HEAD, WIDTH, Index, Windows, blank
+from streams.core.windows import HEAD, Index, WindowLayout
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
-from streams.pipeline.ports import Mark, Reach
+from streams.pipeline.ports import Mark, Save
 
 _LOAD_AT_ONCE: Final = 2048
 _STALE: Final = 2
@@ -97,7 +99,15 @@ return answers
 class RedisWindows:
     """The window store of a worker. A context manager; safe to call from one thread at a time."""
 
-    def __init__(self, url: str, prefix: str, ttl_s: float, timeout_s: float, ca_file: str = "") -> None:
+    def __init__(
+        self,
+        layout: WindowLayout,
+        url: str,
+        prefix: str,
+        ttl_s: float,
+        timeout_s: float,
+        ca_file: str = "",
+    ) -> None:
         secured = {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
         try:
             self._redis = redis.Redis.from_url(
@@ -115,6 +125,7 @@ class RedisWindows:
         place = self._redis.connection_pool.connection_kwargs
         self.address = f"{place.get('host', place.get('path', '?'))}:{place.get('port', '')}".rstrip(":")
         self._save = self._redis.register_script(_SAVE)
+        self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
 
@@ -153,73 +164,107 @@ class RedisWindows:
     def mark_key(self, source: Source) -> str:
         return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}"
 
-    def load(self, source: Source, devices: Sequence[str]) -> list[bytes | None]:
-        keys = [self.key(source, device) for device in devices]
-        values: list[bytes | None] = []
-        for start in range(0, len(keys), _LOAD_AT_ONCE):
-            values += cast(Any, self._call(self._redis.mget, keys[start : start + _LOAD_AT_ONCE]))
-        return values
+    def load(self, wanted: Sequence[tuple[Source, Sequence[str]]]) -> list[list[bytes | None]]:
+        calls, counts = [], []
+        for source, devices in wanted:
+            keys = [self.key(source, device) for device in devices]
+            parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
+            calls += [("MGET", *part) for part in parts]
+            counts.append(len(parts))
+        answers = iter(self._round_trip(calls))
+        return [[value for _ in range(count) for value in next(answers)] for count in counts]
 
-    def save(
-        self,
-        source: Source,
-        devices: Sequence[str],
-        based_on: Index,
-        windows: Windows,
-        added: Index,
-        reach: Reach | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        keys = [self.key(source, device) for device in devices]
-        whole = (based_on < 0) | (added >= WIDTH)
-        answers = self._write(source, keys, based_on, windows, np.where(whole, WIDTH, added), reach)
-        stale = np.flatnonzero(answers == _STALE)
-        if len(stale):  # Redis lost them or went back in time: what we hold is the truth
-            answers[stale] = self._write(
-                source,
-                [keys[i] for i in stale.tolist()],
-                based_on[stale],
-                windows[stale],
-                np.full(len(stale), WIDTH),
-                reach,
-            )
+    def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
+        width = self._layout.width
+        added = [
+            np.where((save.based_on < 0) | (save.added >= width), width, save.added)  # width: all of it
+            for save in saves
+        ]
+        answers = self._write([replace(save, added=rows) for save, rows in zip(saves, added, strict=True)])
+        again = []  # Redis lost them or went back in time: what we hold is the truth
+        for number, answer in enumerate(answers):
+            stale = np.flatnonzero(answer == _STALE)
+            if len(stale):
+                again.append((number, stale, self._whole(saves[number], stale)))
+        for (number, stale, _), answer in zip(again, self._write([save for *_, save in again]), strict=True):
+            answers[number][stale] = answer
         return answers
 
     def mark(self, source: Source) -> Mark | None:
         (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
         if value is None or len(value) != _IDENTITY_BYTES + _OFFSETS.size:
             return None
-        if value[:_IDENTITY_BYTES] != _identity(source):
+        if value[:_IDENTITY_BYTES] != self._identity(source):
             return None
         return Mark(*_OFFSETS.unpack(value[_IDENTITY_BYTES:]))
 
     def put_mark(self, source: Source, mark: Mark) -> None:
-        value = _identity(source) + _OFFSETS.pack(mark.since, mark.through)
+        value = self._identity(source) + _OFFSETS.pack(mark.since, mark.through)
         self._call(self._redis.set, self.mark_key(source), value)
 
-    def _write(
-        self,
-        source: Source,
-        keys: list[str],
-        based_on: Index,
-        windows: Windows,
-        added: Index,
-        reach: Reach | None,
-    ) -> npt.NDArray[np.uint8]:
-        """One script call; `added` (D,) rows of each window are sent, all of it where that is W."""
-        arguments: list[Any] = [_identity(source), self._ttl_ms]
+    def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
+        """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""
+        calls = [("EVALSHA", self._save.sha, *self._arguments(save)) for save in saves]
+        try:
+            answers = self._round_trip(calls)
+        except WindowStoreUnavailable as exc:
+            if not isinstance(exc.__cause__, NoScriptError):
+                raise
+            self._call(self._redis.script_load, _SAVE)  # Redis was restarted: some calls may have passed
+            answers = self._round_trip(calls)
+        return [np.array(answer, np.uint8) for answer in answers]
+
+    def _arguments(self, save: Save) -> list[Any]:
+        """Count of keys, keys, and the rest, as the script has them."""
+        source, reach = save.source, save.reach
+        keys = [self.key(source, device) for device in save.devices]
+        if reach is not None:
+            keys.append(self.mark_key(source))
+        arguments: list[Any] = [len(keys), *keys, self._identity(source), self._ttl_ms]
         arguments += (
             [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
         )
-        packed = windows.tobytes()
-        size = windows.dtype.itemsize
-        after, counts = windows["head"]["next"].tolist(), windows["head"]["count"].tolist()
-        offsets = windows["head"]["offset"].tolist()
-        for i, n in enumerate(added.tolist()):
+        head = save.windows["head"]
+        packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
+        after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
+        based_on = save.based_on.tolist()
+        for i, n in enumerate(save.added.tolist()):
             value = packed[i * size : (i + 1) * size]
-            grew_from = ((after[i] - n) % WIDTH, counts[i] - n)
-            arguments += (offsets[i], int(based_on[i]), *grew_from, *_parts(value, after[i], n))
-        with_mark = keys if reach is None else [*keys, self.mark_key(source)]
-        return np.array(self._call(self._save, keys=with_mark, args=arguments), np.uint8)
+            grew_from = ((after[i] - n) % self._layout.width, counts[i] - n)
+            arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, value, after[i], n))
+        return arguments
+
+    def _round_trip(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answers to several commands, sent together. The first that is an error is raised.
+
+        On a bare connection: the library's pipeline costs more than the commands do.
+        """
+        return cast("list[Any]", self._call(self._exchange, calls)) if calls else []
+
+    def _exchange(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pool = self._redis.connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(calls))
+            answers = [_answer(connection) for _ in calls]
+        except BaseException:
+            connection.disconnect()  # answers that nobody read would be taken for those of the next commands
+            raise
+        finally:
+            pool.release(connection)
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                raise answer
+        return answers
+
+    def _whole(self, save: Save, chosen: Index) -> Save:
+        """Some of the windows, all of each."""
+        devices, rows = [save.devices[i] for i in chosen.tolist()], np.full(len(chosen), self._layout.width)
+        return Save(save.source, devices, save.based_on[chosen], save.windows[chosen], rows, save.reach)
+
+    def _identity(self, source: Source) -> bytes:
+        """What the headers of this life's windows begin with."""
+        return bytes(self._layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
     def _call(self, command: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -230,20 +275,23 @@ class RedisWindows:
             ) from exc
 
 
-def _identity(source: Source) -> bytes:
-    """What the headers of this life's windows begin with."""
-    return bytes(blank(1, source).tobytes()[:_IDENTITY_BYTES])
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as exc:
+        return exc
 
 
-def _parts(value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
+def _parts(layout: WindowLayout, value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
     """What the script writes: (-1, whole value), or the first new row's byte, header, rows, wrapped rows.
 
     The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0.
     """
-    if added >= WIDTH:
+    width = layout.width
+    if added >= width:
         return -1, value, b"", b""
-    head, row = HEAD.itemsize, ROW.itemsize
-    first = (after - added) % WIDTH
-    if first + added <= WIDTH:
+    head, row = HEAD.itemsize, layout.table.row.itemsize
+    first = (after - added) % width
+    if first + added <= width:
         return head + first * row, value[:head], value[head + first * row : head + (first + added) * row], b""
     return head + first * row, value[:head], value[head + first * row :], value[head : head + after * row]

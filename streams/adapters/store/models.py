@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from streams.adapters.store import signatures
 from streams.adapters.store.files import LARGEST_FILE_BYTES, StoreFiles, cached, write_file, write_folder
 from streams.adapters.store.signatures import SIGNATURE
+from streams.core.known_tables import TABLES
+from streams.core.tables import FeatureTable
 from streams.errors import ModelRejected, SettingsError
 from streams.model import artifact
 from streams.model.detector import Detector, Identity
@@ -48,10 +50,11 @@ def shipped() -> str:
     return str(inside if inside.is_dir() else package.parent / "model_store")
 
 
-def open_store(url: str = "", trust_key: str = "") -> ModelStore:
+def open_store(url: str = "", trust_key: str = "", tables: Mapping[str, FeatureTable] = TABLES) -> ModelStore:
     """The store at a folder or URL; the models that ship where `url` is empty.
 
     With `trust_key`, the path of a PEM file with an Ed25519 public key, only models signed by it are loaded.
+    `tables` (by name) are those whose models can be.
     Raises SettingsError where fsspec does not know such URLs or lacks their package, or the key is none.
     """
     root = url or shipped()
@@ -61,14 +64,21 @@ def open_store(url: str = "", trust_key: str = "") -> ModelStore:
     except (ImportError, ValueError) as exc:
         raise SettingsError(f"model store {root}: {exc}") from exc
     path = path.rstrip("/")
-    return ModelStore(StoreFiles(root, filesystem, path), Path(path), key)
+    return ModelStore(StoreFiles(root, filesystem, path), Path(path), tables, key)
 
 
 class ModelStore:
-    def __init__(self, files: StoreFiles, folder: Path, trust_key: Ed25519PublicKey | None = None) -> None:
+    def __init__(
+        self,
+        files: StoreFiles,
+        folder: Path,
+        tables: Mapping[str, FeatureTable],
+        trust_key: Ed25519PublicKey | None = None,
+    ) -> None:
         self.url = files.url
         self._files = files
         self._folder = folder  # means something for local stores only
+        self._tables = tables
         self._trust_key = trust_key
 
     def load(self, ref: str) -> Detector:
@@ -88,7 +98,7 @@ class ModelStore:
             files = {file: self._files.read(f"{name}/{version}/{file}") for file in digests}
         else:
             files = cached(self._files, f"{name}/{version}", data, digests)
-        return artifact.unpack({**files, artifact.MANIFEST: data}, where)
+        return artifact.unpack({**files, artifact.MANIFEST: data}, where, self._tables)
 
     def identify(self, ref: str) -> Identity:
         """Which version a reference means, by its manifest alone; the trust key is asked, if there is one."""
@@ -193,7 +203,7 @@ class ModelStore:
         key = signatures.read_private_key(private_key)
         name, version = self.resolve(ref)
         folder = self._writable(name, version)
-        digest = ModelStore(self._files, self._folder).load(f"{name}/{version}").identity.digest
+        digest = ModelStore(self._files, self._folder, self._tables).load(f"{name}/{version}").identity.digest
         manifest = _local_file(folder, artifact.MANIFEST)
         if hashlib.sha256(manifest).hexdigest() != digest:
             raise ModelRejected(f"{folder}/{artifact.MANIFEST}: changed while it was being signed")
@@ -232,7 +242,9 @@ class ModelStore:
         folder = self._writable(name, version)
         if folder.exists():
             raise ModelRejected(f"{folder}: exists, and versions are immutable; give another version")
-        identity = artifact.unpack(files, source).identity  # what cannot be loaded is never written
+        identity = artifact.unpack(
+            files, source, self._tables
+        ).identity  # what cannot be loaded is never written
         try:
             write_folder(folder, files)
         except OSError as exc:

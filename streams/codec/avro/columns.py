@@ -21,6 +21,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from streams.codec.avro import datum
 from streams.codec.avro.schemas import Schema
+from streams.codec.avro.writing import long, sized
 from streams.core.events import Reason
 
 Columns = Mapping[str, pl.Series]
@@ -28,6 +29,7 @@ Columns = Mapping[str, pl.Series]
 
 GUARD_SIZE: Final = 8
 BLOCK: Final = 128  # of a batch that failed, pieces of so many records are tried before single ones
+_SYNC: Final = bytes(16)
 
 _PROMOTIONS: Final[Mapping[str, frozenset[str]]] = {
     "int": frozenset({"int"}),
@@ -62,8 +64,9 @@ class Plan:
 
     columns: tuple[Column, ...]
     read: datum.Read
-    block_schema: bytes | None
-    """The container's schema with renamed fields and the guard; None where polars cannot read this writer."""
+    container_start: bytes | None
+    """What stands before every batch's block: the container's header, its schema with renamed fields and the
+    guard. None where polars cannot read this writer."""
 
 
 def resolve(writer: Schema, reader: Schema) -> Plan:
@@ -90,7 +93,7 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
                 readers[place] = (name, _read_branches(written, field["type"]))
         elif "default" not in field:
             raise datum.Unreadable(Reason.SCHEMA_MISMATCH, f"the writer's schema has no column {name}")
-    return Plan(tuple(columns), datum.read_fields(readers), _block_schema(fields))
+    return Plan(tuple(columns), datum.read_fields(readers), _container_start(fields))
 
 
 def _as_text(written: Any, wanted: str | None) -> Any:
@@ -131,7 +134,8 @@ def _read_branches(written: Sequence[Any], wanted: str) -> datum.Read:
     return datum.read_union(written, readers)
 
 
-def _block_schema(fields: Sequence[Mapping[str, Any]]) -> bytes | None:
+def _container_start(fields: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """An Avro object container file up to its first block, uncompressed."""
     block = []
     for place, field in enumerate(fields):
         written = _block_type(field["type"], place)
@@ -139,7 +143,9 @@ def _block_schema(fields: Sequence[Mapping[str, Any]]) -> bytes | None:
             return None
         block.append({"name": f"c{place}", "type": written})
     block.append({"name": "guard", "type": {"type": "fixed", "name": "guard", "size": GUARD_SIZE}})
-    return json.dumps({"type": "record", "name": "block", "fields": block}).encode()
+    schema = json.dumps({"type": "record", "name": "block", "fields": block}).encode()
+    metadata = (sized(b"avro.schema"), sized(schema), sized(b"avro.codec"), sized(b"null"))
+    return b"".join((b"Obj\x01", long(len(metadata) // 2), *metadata, long(0), _SYNC))
 
 
 def _block_type(written: Any, place: int) -> Any:
@@ -163,22 +169,21 @@ def _with_null(written: Sequence[Any], inner: Any) -> list[Any]:
 
 def read_batch(plan: Plan, datums: Sequence[bytes]) -> Columns | None:
     """All datums as columns, or None where any of them cannot be read or does not end where it says."""
-    if plan.block_schema is None:
+    if plan.container_start is None:
         return None
-    guard = os.urandom(GUARD_SIZE)
-    body = guard.join(datums) + guard
+    count, guard = len(datums), os.urandom(GUARD_SIZE)
+    body = guard.join((*datums, b""))
+    container = b"".join((plan.container_start, long(count), long(len(body)), body, _SYNC))
     try:
-        frame = pl.read_avro(io.BytesIO(_container(plan.block_schema, len(datums), body)))
+        frame = pl.read_avro(io.BytesIO(container))
     except (PolarsError, PanicException, OSError):
         # A length beyond the block makes polars panic, and a panic is no Exception.
         return None
-    if frame.height != len(datums) or set(frame.to_series(frame.width - 1).to_list()) != {guard}:
+    series = frame.get_columns()
+    if frame.height != count or series[-1].to_list() != [guard] * count:
         return None
-    return {column.name: _as_dtype(frame.to_series(column.place), column) for column in plan.columns}
-
-
-def _as_dtype(series: pl.Series, column: Column) -> pl.Series:
-    return series if series.dtype == column.dtype else series.cast(column.dtype)
+    # The block's types are those of which each column's dtype was made: nothing is left to cast.
+    return {column.name: series[column.place] for column in plan.columns}
 
 
 def from_values(plan: Plan, records: Sequence[Sequence[Any]]) -> Columns:
@@ -196,26 +201,3 @@ def joined(parts: Sequence[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
     return {name: pl.concat([part[name] for part in parts], rechunk=True) for name in parts[0]}
-
-
-def _container(schema: bytes, count: int, body: bytes) -> bytes:
-    """An Avro object container file of one block, uncompressed."""
-    sync = bytes(16)
-    metadata = b"".join(
-        (_long(2), _sized(b"avro.schema"), _sized(schema), _sized(b"avro.codec"), _sized(b"null"), _long(0))
-    )
-    return b"".join((b"Obj\x01", metadata, sync, _long(count), _long(len(body)), body, sync))
-
-
-def _sized(data: bytes) -> bytes:
-    return _long(len(data)) + data
-
-
-def _long(value: int) -> bytes:
-    """A zig-zag varint of a value >= 0."""
-    value <<= 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from streams.codec.avro.schemas import Schema
 from streams.core.events import Reason
 
 Read = Callable[[bytes, int], tuple[Any, int]]
@@ -103,6 +104,17 @@ _PRIMITIVES: Final[Mapping[str, Read]] = {
     "string": read_string,
 }
 PRIMITIVES: Final = frozenset(_PRIMITIVES)
+
+
+def reader_of(schema: Schema) -> Read:
+    """The reader of one of our own schemas: compiled once, and kept."""
+    read = _COMPILED.get(schema.fingerprint)
+    if read is None:
+        read = _COMPILED[schema.fingerprint] = compile_reader(schema.canonical)
+    return read
+
+
+_COMPILED: Final[dict[bytes, Read]] = {}
 
 
 def compile_reader(schema: Any, named: dict[str, Read] | None = None) -> Read:

@@ -5,8 +5,9 @@ The first thing wrong with a record is what its dead letter says, in the order o
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,13 +17,15 @@ import polars as pl
 
 from streams.codec.avro.columns import Columns
 from streams.core.events import Reason, Rejected
-from streams.core.features import NUMERIC_NAMES, ROW, SYMBOLIC, UNKNOWN_SYMBOL, Rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_VOCABULARIES: Final = tuple(pl.Enum(column.symbols) for column in SYMBOLIC)
+_FEW: Final = 256
+"""Up to so many symbols are looked up one by one: polars' cast to an Enum costs as much for one."""
+_UTF8_MOST: Final = 4  # bytes of a character
 
 Mask = npt.NDArray[np.bool_]
 
@@ -31,9 +34,10 @@ Mask = npt.NDArray[np.bool_]
 class Batch:
     """Readable records of one writer, and what has been found wrong with them."""
 
+    table: FeatureTable
     positions: npt.NDArray[np.int64]  # (N,) places in the chunk
     keys: list[bytes | None]  # N
-    columns: Columns  # without nulls
+    columns: Columns  # with nulls only where a value may be absent
     device_ids: list[str]  # N
     max_device_id_bytes: int
     wrong: dict[int, Rejected] = field(default_factory=dict)  # by row
@@ -58,12 +62,12 @@ def shown(value: object) -> str:
 
 
 def without_nulls(
-    positions: npt.NDArray[np.int64], columns: Columns
+    positions: npt.NDArray[np.int64], columns: Columns, optional: Set[str] = frozenset()
 ) -> tuple[npt.NDArray[np.int64], Columns, list[Rejected]]:
-    """The records (N,) -> (M,) that have every value, and a Rejected for each of the others."""
+    """The records (N,) -> (M,) that lack at most optional values, and a Rejected for each of the others."""
     faults: dict[int, str] = {}
     for name, series in columns.items():
-        if series.null_count():
+        if name not in optional and series.null_count():
             for row in series.is_null().arg_true().to_list():
                 faults.setdefault(row, name)
     if not faults:
@@ -78,7 +82,7 @@ def without_nulls(
 
 
 def check(batch: Batch) -> Rows:
-    """Pack all N records, (N,) of ROW, and note in `batch.wrong` those that must not be used."""
+    """Pack all N records, (N,) of the table's row, and note in `batch.wrong` those that must not be used."""
     _check_devices(batch)
     _check_keys(batch)
     _check_times(batch)
@@ -89,13 +93,14 @@ def check(batch: Batch) -> Rows:
 
 def _check_devices(batch: Batch) -> None:
     ids, limit = batch.device_ids, batch.max_device_id_bytes
-    sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
-    batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
-    batch.reject(
-        sizes > limit,
-        Reason.BAD_DEVICE_ID,
-        lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
-    )
+    if not all(ids) or max(map(len, ids), default=0) * _UTF8_MOST > limit:
+        sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
+        batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
+        batch.reject(
+            sizes > limit,
+            Reason.BAD_DEVICE_ID,
+            lambda row: f"device_id has {sizes[row]} bytes, at most {limit} are taken: {shown(ids[row])}",
+        )
     if _CONTROL.search("".join(ids)):
         batch.reject(
             np.array([_CONTROL.search(one) is not None for one in ids]),
@@ -132,8 +137,8 @@ def _check_times(batch: Batch) -> None:
 
 
 def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
-    finite: Mask = np.isfinite(numbers)  # (N, 38)
-    good: Mask = finite & (numbers >= 0)  # (N, 38)
+    finite: Mask = np.isfinite(numbers)  # (N, numbers)
+    good: Mask = finite & (numbers >= 0)  # (N, numbers)
     if good.all():
         return
     all_finite: Mask = np.all(finite, axis=1)  # (N,)
@@ -142,7 +147,7 @@ def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
     fault = np.where(all_finite, (~good).argmax(axis=1), (~finite).argmax(axis=1))
 
     def detail(row: int) -> str:
-        name = NUMERIC_NAMES[fault[row]]
+        name = batch.table.numeric_names[fault[row]]
         return f"column {name} is {shown(batch.columns[name][row])}; it must be a finite number, 0 or more"
 
     batch.reject(bad & ~all_finite, Reason.NOT_FINITE, detail)
@@ -150,22 +155,50 @@ def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:
 
 
 def _pack(batch: Batch) -> Rows:
-    rows = np.zeros(len(batch.positions), ROW)
-    numbers, codes = rows["numbers"], rows["codes"]  # (N, 38), (N, 3)
+    table, count = batch.table, len(batch.positions)
+    rows = np.zeros(count, table.row)
+    numbers, codes = rows["numbers"], rows["codes"]  # (N, numbers), (N, symbols)
     # Counts beyond 2**24 lose their last digits; a double beyond float32 becomes infinite, and is refused.
     with np.errstate(over="ignore"):
-        for place, name in enumerate(NUMERIC_NAMES):
+        for place, name in enumerate(table.numeric_names):
             if name in batch.columns:
-                numbers[:, place] = batch.columns[name].to_numpy()
-    for place, column in enumerate(SYMBOLIC):
-        codes[:, place] = _codes(batch.columns[column.name], _VOCABULARIES[place])
-    return rows
+                values = batch.columns[name]
+                numbers[:, place] = (values.fill_null(0) if name in table.optional else values).to_numpy()
+    for place, column in enumerate(table.symbolic):
+        if column.name in batch.columns:
+            codes[:, place] = _codes(batch.columns[column.name], column.symbols)
+    return table.pack(numbers, codes, _present(batch)) if table.optional else rows
 
 
-def _codes(symbols: pl.Series, vocabulary: pl.Enum) -> npt.NDArray[np.uint8]:
-    """A symbol's place in the vocabulary is its code less one; what is not in it is null, and code 0."""
-    found = symbols.cast(vocabulary, strict=False).to_physical()
+def _present(batch: Batch) -> Mask:
+    """Which columns each record has (N, columns): an optional one that is null or not written is absent."""
+    table = batch.table
+    present = np.ones((len(batch.positions), len(table.names)), np.bool_)
+    for place, name in enumerate(table.names):
+        if name in table.optional:
+            values = batch.columns.get(name)
+            present[:, place] = values.is_not_null().to_numpy() if values is not None else False
+    return present
+
+
+def _codes(symbols: pl.Series, vocabulary: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    """A symbol's place in the vocabulary is its code less one; what is not in it has code 0."""
+    count = len(symbols)
+    if count <= _FEW:
+        code_of = _code_of(vocabulary)
+        return np.fromiter((code_of.get(one, UNKNOWN_SYMBOL) for one in symbols.to_list()), np.uint8, count)
+    found = symbols.cast(_enum(vocabulary), strict=False).to_physical()
     codes: npt.NDArray[Any] = found.to_numpy() + 1
     if found.null_count():  # then polars hands out floats with NaN
         codes = np.nan_to_num(codes, nan=UNKNOWN_SYMBOL)
     return codes.astype(np.uint8)
+
+
+@functools.cache
+def _code_of(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    return {symbol: code for code, symbol in enumerate(vocabulary, start=1)}
+
+
+@functools.cache
+def _enum(vocabulary: tuple[str, ...]) -> pl.Enum:
+    return pl.Enum(vocabulary)

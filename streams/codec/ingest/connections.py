@@ -1,7 +1,7 @@
 """Connection records as bytes, for producers: replay, simulator, bench.
 
-A whole batch is written at once. A ConnectionRecord is its device id, its time and the 41 features; time and
-features of all records become one matrix of bytes with a mask of those that count, since an Avro integer
+A whole batch is written at once. A ConnectionRecord is its device id, its time and the table's columns; time
+and columns of all records become one matrix of bytes with a mask of those that count, since an Avro integer
 takes as many bytes as it needs.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.codec.avro import framing, schemas
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, SYMBOLIC_NAMES, Rows
+from streams.core.tables import FeatureTable, Rows, Symbolic
 
 UNKNOWN: Final = "unknown"
 """Written for code 0, whose symbol the feature table does not list."""
@@ -29,6 +29,7 @@ _Pieces = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]
 
 
 def encode_connections(
+    table: FeatureTable,
     device_ids: Sequence[str],
     event_times_us: npt.ArrayLike,
     rows: Rows,
@@ -36,7 +37,8 @@ def encode_connections(
 ) -> list[bytes]:
     """The values of N records; framed as Confluent's where a registry's id is given.
 
-    `device_ids` N, `event_times_us` (N,) int64, `rows` (N,) of ROW. Counts are cut to whole numbers.
+    `device_ids` N, `event_times_us` (N,) int64, `rows` (N,) of the table, which ConnectionRecord is
+    the schema of. Counts are cut to whole numbers.
     Raises ValueError where lengths differ, or a number is negative, not finite, or beyond its column's type.
     """
     times = np.asarray(event_times_us, np.int64)
@@ -46,7 +48,7 @@ def encode_connections(
     values: list[bytes] = []
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
-        tails = _encode_tails(times[block], rows[block])
+        tails = _encode_tails(table, times[block], rows[block])
         values += map(functools.partial(_join, head), device_ids[block], tails)
     return values
 
@@ -68,18 +70,19 @@ def _sized(text: str) -> bytes:
     return digits[used].tobytes() + raw
 
 
-def _encode_tails(times: npt.NDArray[np.int64], rows: Rows) -> list[bytes]:
+def _encode_tails(table: FeatureTable, times: npt.NDArray[np.int64], rows: Rows) -> list[bytes]:
     """Everything after the device id: N pieces."""
     pieces = [_varints(times)]
     types = {
         field["name"]: field["type"] for field in schemas.load(schemas.CONNECTION_RECORD).source["fields"]
     }
-    for name in KDD_COLUMNS:
-        if name in SYMBOLIC_NAMES:
-            place = SYMBOLIC_NAMES.index(name)
-            pieces.append(_symbols(rows["codes"][:, place], place))
+    symbols, numbers = table.symbolic_names, table.numeric_names
+    for name in table.file_columns:
+        if name in symbols:
+            place = symbols.index(name)
+            pieces.append(_symbols(rows["codes"][:, place], table.symbolic[place]))
         else:
-            pieces.append(_numbers(name, types[name], rows["numbers"][:, NUMERIC_NAMES.index(name)]))
+            pieces.append(_numbers(name, types[name], rows["numbers"][:, numbers.index(name)]))
     data = np.concatenate([digits for digits, _ in pieces], axis=1)  # (N, B) -> (N, all B)
     used = np.concatenate([mask for _, mask in pieces], axis=1)
     ends = np.cumsum(used.sum(axis=1)).tolist()
@@ -113,7 +116,7 @@ def _varints(values: npt.NDArray[np.int64]) -> _Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Strings:
     """The symbols of one column by code, as Avro strings."""
 
     digits: npt.NDArray[np.uint8]  # (codes, B)
@@ -121,16 +124,16 @@ class _Table:
 
 
 @functools.cache
-def _table(place: int) -> _Table:
-    symbols = [_sized(symbol) for symbol in (UNKNOWN, *SYMBOLIC[place].symbols)]
+def _strings(column: Symbolic) -> _Strings:
+    symbols = [_sized(symbol) for symbol in (UNKNOWN, *column.symbols)]
     width = max(map(len, symbols))
     digits = np.frombuffer(b"".join(symbol.ljust(width) for symbol in symbols), np.uint8).reshape(-1, width)
     used = np.arange(width) < np.array([[len(symbol)] for symbol in symbols])  # (codes, B)
-    return _Table(digits, used)
+    return _Strings(digits, used)
 
 
-def _symbols(codes: npt.NDArray[Any], place: int) -> _Pieces:
-    table = _table(place)
-    if codes.max(initial=0) >= len(table.digits):
-        raise ValueError(f"column {SYMBOLIC_NAMES[place]} has no symbol of code {codes.max()}")
-    return table.digits[codes], table.used[codes]
+def _symbols(codes: npt.NDArray[Any], column: Symbolic) -> _Pieces:
+    strings = _strings(column)
+    if codes.max(initial=0) >= len(strings.digits):
+        raise ValueError(f"column {column.name} has no symbol of code {codes.max()}")
+    return strings.digits[codes], strings.used[codes]

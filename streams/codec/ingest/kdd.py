@@ -1,7 +1,8 @@
 """KDD Cup 1999 and NSL-KDD files into columns, and which class each published attack type belongs to.
 
-A line is 41 features in the order of `KDD_COLUMNS`, then the label (KDD'99 ends it with a dot), then, in
-NSL-KDD, a difficulty. No header. Rows stand in capture order and carry neither time nor address.
+A line is the features in the order of the table's `file_columns`, 41 of KDD'99's, then the label (KDD'99 ends
+it with a dot), then, in NSL-KDD, a difficulty. No header. Rows stand in capture order and carry neither time
+nor address.
 Sources: kddcup.names, training_attack_types and the contest's task description (UCI KDD archive);
 Tavallaee et al. 2009 for NSL-KDD.
 """
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streams.core.features import KDD_COLUMNS, NUMERIC_NAMES, SYMBOLIC, Rows, pack_rows
+from streams.core.tables import FeatureTable, Rows
 from streams.errors import DataError
 
 TRAINING_ATTACKS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -47,36 +48,37 @@ CLASS_OF: Final[Mapping[str, str]] = {"normal": "normal"} | {
 
 UNLABELLED: Final = "unlabelled"
 _LABEL, _DIFFICULTY, _EXTRA = "label", "difficulty", "extra"
-_HEADER = (*KDD_COLUMNS, _LABEL, _DIFFICULTY, _EXTRA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KddRows:
     """The readable rows of a file in its order, and what was left out."""
 
-    rows: Rows  # (N,) of ROW
+    rows: Rows  # (N,)
     label: npt.NDArray[np.int64]  # (N,) place in `labels`
     labels: tuple[str, ...]  # attack types and "normal", without dots, sorted
     line: npt.NDArray[np.int64]  # (N,) 1-based line in the file
     left_out: Mapping[str, int]  # reason -> lines
+    table: FeatureTable  # what the rows are of
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
-def read_rows(path: Path, *, labelled: bool = True) -> KddRows:
-    """Read a plain or gzip file. Lines that cannot be used are left out and counted by reason.
+def read_rows(path: Path, table: FeatureTable, *, labelled: bool = True) -> KddRows:
+    """Read a plain or gzip file of this table's columns; in a file none of them may be absent.
 
+    Lines that cannot be used are left out and counted by reason.
     Where it need not be `labelled`, a row without a label is UNLABELLED. A symbol that the feature table does
     not list is no fault: it becomes the unknown symbol.
     Raises DataError where the file is missing, cut off, of another shape, or without one usable row.
     """
-    table = _parse(path, _contents(path), len(KDD_COLUMNS) + labelled)
-    text = table.select(pl.all().str.strip_chars())
+    parsed = _parse(path, _contents(path), table, labelled)
+    text = parsed.select(pl.all().str.strip_chars())
     if not labelled:
         text = text.with_columns(pl.col(_LABEL).fill_null(UNLABELLED))
-    numbers = text.select(pl.col(name).cast(pl.Float32, strict=False) for name in NUMERIC_NAMES)
-    reasons = _faults(text, numbers)
+    numbers = text.select(pl.col(name).cast(pl.Float32, strict=False) for name in table.numeric_names)
+    reasons = _faults(text, numbers, table.file_columns)
     good = np.ones(len(text), bool)
     left_out: dict[str, int] = {}
     for reason, mask in reasons.items():
@@ -84,15 +86,16 @@ def read_rows(path: Path, *, labelled: bool = True) -> KddRows:
         good &= ~mask
     if not good.any():
         raise DataError(f"{path}: no usable row among {len(text)} lines ({_counts(left_out)})")
-    codes = np.stack([_codes(text, column.name, column.symbols) for column in SYMBOLIC], 1)  # (N, 3)
+    codes = np.stack([_codes(text, column.name, column.symbols) for column in table.symbolic], 1)  # (N, 3)
     names = text[_LABEL].str.strip_suffix(".").filter(pl.Series(good)).to_numpy()
     labels, label = np.unique(names.astype(str), return_inverse=True)
     return KddRows(
-        rows=pack_rows(numbers.to_numpy()[good], codes[good]),
+        rows=table.pack(numbers.to_numpy()[good], codes[good]),
         label=label.astype(np.int64),
         labels=tuple(labels.tolist()),
         line=np.flatnonzero(good) + 1,
         left_out={reason: count for reason, count in left_out.items() if count},
+        table=table,
     )
 
 
@@ -140,19 +143,19 @@ def file_text(path: Path) -> bytes:
     return data
 
 
-def _parse(path: Path, data: bytes, least_fields: int) -> pl.DataFrame:
+def _parse(path: Path, data: bytes, table: FeatureTable, labelled: bool) -> pl.DataFrame:
     first = data.split(b"\n", 1)[0]
     fields = first.count(b",") + 1
     if not data.strip():
         raise DataError(f"{path}: holds no rows")
-    if not least_fields <= fields <= len(KDD_COLUMNS) + 2:
+    columns = table.file_columns
+    if not len(columns) + labelled <= fields <= len(columns) + 2:
         raise DataError(
             f"{path}: the first line has {fields} columns; KDD'99 has 42 (41 features and the label), "
             "NSL-KDD 43 (a difficulty after it)"
         )
-    header = (
-        ",".join(_HEADER).encode() + b"\n"
-    )  # a header of our own: shorter lines are then filled with nulls
+    # A header of our own: shorter lines are then filled with nulls.
+    header = ",".join((*columns, _LABEL, _DIFFICULTY, _EXTRA)).encode() + b"\n"
     try:
         return pl.read_csv(
             header + data,
@@ -165,13 +168,15 @@ def _parse(path: Path, data: bytes, least_fields: int) -> pl.DataFrame:
         raise DataError(f"{path}: is no comma-separated text ({exc})") from exc
 
 
-def _faults(text: pl.DataFrame, numbers: pl.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
+def _faults(
+    text: pl.DataFrame, numbers: pl.DataFrame, columns: Sequence[str]
+) -> dict[str, npt.NDArray[np.bool_]]:
     """Reason -> (N,) where it holds; a line that has several counts for the first."""
 
     def any_of(frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
         return frame.select(pl.any_horizontal(pl.all())).to_series().fill_null(False).to_numpy()
 
-    needed = text.select(*KDD_COLUMNS, _LABEL)
+    needed = text.select(*columns, _LABEL)
     absent = needed.select((pl.all().is_null()) | (pl.all() == ""))
     return {
         "missing value": any_of(absent),

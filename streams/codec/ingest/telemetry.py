@@ -17,7 +17,7 @@ from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.checks import Batch, check, rejected, shown, without_nulls
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
-from streams.core.features import ROW, Rows
+from streams.core.tables import FeatureTable, Rows
 
 _MAX_PLANS: Final = 256
 
@@ -48,17 +48,22 @@ class _Part:
 class TelemetryDecoder:
     """Decodes chunks of telemetry; safe to use from several threads.
 
-    `writer_schemas` are those that producers use besides our own ConnectionRecord and its history.
+    Records are read as rows of `table` by the schema `reader`, our ConnectionRecord where none is given. A
+    column of the table that may be absent is so where the record has null for it, or its writer lacks it.
+    `writer_schemas` are those that producers use besides the reader's and its history.
     """
 
     def __init__(
         self,
+        table: FeatureTable,
         writer_schemas: Iterable[Schema] = (),
         registry: SchemaRegistry | None = None,
         max_device_id_bytes: int = 256,
+        reader: Schema | None = None,
     ) -> None:
-        self._reader = schemas.load(schemas.CONNECTION_RECORD)
-        ours = (*schemas.history(schemas.CONNECTION_RECORD), self._reader, schemas.load("Flow"))
+        self._table = table
+        self._reader = reader or schemas.load(schemas.CONNECTION_RECORD)
+        ours = (*schemas.history(self._reader.name), self._reader, schemas.load("Flow"))
         self._writers = schemas.by_fingerprint((*writer_schemas, *ours))
         self._registry = registry
         self._max_device_id_bytes = max_device_id_bytes
@@ -78,7 +83,9 @@ class TelemetryDecoder:
                 parts.append(self._part(records, *_read(records, group, group.plan, wrong), wrong))
         for part in parts:
             wrong += part.batch.wrong.values()
-        return Decoded(_merge(records, parts), tuple(sorted(wrong, key=lambda one: one.position)))
+        return Decoded(
+            _merge(self._table, records, parts), tuple(sorted(wrong, key=lambda one: one.position))
+        )
 
     def _group(self, records: Sequence[RawRecord], wrong: list[Rejected]) -> list[_Group]:
         groups: dict[bytes, _Group] = {}
@@ -160,10 +167,11 @@ class TelemetryDecoder:
     def _part(
         self, records: Sequence[RawRecord], places: list[int], read: Columns, wrong: list[Rejected]
     ) -> _Part:
-        positions, full, nulls = without_nulls(np.array(places, np.int64), read)
+        positions, full, nulls = without_nulls(np.array(places, np.int64), read, self._table.optional)
         wrong += nulls
         keys = [records[at].key for at in positions.tolist()]
-        batch = Batch(positions, keys, full, full["device_id"].to_list(), self._max_device_id_bytes)
+        ids = full["device_id"].to_list()
+        batch = Batch(self._table, positions, keys, full, ids, self._max_device_id_bytes)
         return _Part(batch, check(batch))
 
 
@@ -212,13 +220,13 @@ def _read_singly(
     return good, columns.from_values(plan, values)
 
 
-def _merge(records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
+def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
     """The good rows of all parts, in the records' order."""
     position = np.concatenate([np.empty(0, np.int64), *(part.batch.positions for part in parts)])  # (N,)
     time = np.concatenate(
         [np.empty(0, np.int64), *(part.batch.columns["event_time_us"].to_numpy() for part in parts)]
     )
-    rows = np.concatenate([np.empty(0, ROW), *(part.rows for part in parts)])
+    rows = np.concatenate([np.empty(0, table.row), *(part.rows for part in parts)])
     ids = [one for part in parts for one in part.batch.device_ids]
     refused = {int(part.batch.positions[row]) for part in parts for row in part.batch.wrong}
     if len(parts) > 1 or refused:

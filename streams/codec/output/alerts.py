@@ -1,19 +1,21 @@
-"""Alerts as bytes: Avro in either framing, or JSON."""
+"""Alerts as bytes and back: Avro in either framing, or JSON; and the messages they leave in."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import io
 import json
-from collections.abc import Mapping
-from typing import Any, Final, Literal
-
-import fastavro
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 
 from streams.codec.avro import datum, framing, schemas
+from streams.codec.output.alert_bytes import encode_alerts
+from streams.codec.plain import is_int64, is_number, is_text, shown
 from streams.core.alerts import Alert, Driver, Explanation
+from streams.core.events import Header, Message
+from streams.core.topics import NORMAL, Topics
 from streams.errors import DataError
 
 AlertFormat = Literal["avro", "json"]
@@ -25,21 +27,50 @@ class AlertUnreadable(DataError, ValueError):
     """A value on an alert topic that is no alert of this schema or one before it."""
 
 
+class Output(Protocol):
+    """One form in which alerts leave. A deployment has a list of them, each with topics of its own."""
+
+    def messages(self, alerts: Sequence[Alert]) -> list[Message]:
+        """The messages of these alerts, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOutput:
+    """Our own alerts, keyed by device: to the topic of their class, and all verdicts to one if asked."""
+
+    topics: Topics
+    fmt: AlertFormat = "avro"
+    schema_id: int | None = None
+    """The Alert schema's id in a registry, where one is configured: Avro is then framed as Confluent's."""
+    publish_classified: bool = False
+    headers: tuple[Header, ...] = ()
+
+    def messages(self, alerts: Sequence[Alert]) -> list[Message]:
+        topics = {verdict: self._topics(verdict) for verdict in {alert.verdict for alert in alerts}}
+        return [
+            Message(topic, alert.device_id.encode(), value, self.headers)
+            for alert, value in zip(alerts, self.values(alerts), strict=True)
+            for topic in topics[alert.verdict]
+        ]
+
+    def values(self, alerts: Sequence[Alert]) -> list[bytes]:
+        """What stands in the messages: one for each alert, whatever topics it goes to."""
+        if self.fmt == "json":
+            return [_json(alert) for alert in alerts]
+        return encode_alerts(alerts, _header(self.schema_id))
+
+    def _topics(self, verdict: str) -> list[str]:
+        topics = [] if verdict == NORMAL else [self.topics.alerts(verdict)]
+        return [*topics, self.topics.classified] if self.publish_classified else topics
+
+
 def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None = None) -> bytes:
-    """The value of an alert's record. Avro is framed as Confluent's where a registry's id is given."""
-    fields = {name: getattr(alert, name) for name in FIELDS}
-    if alert.explanation is not None:
-        fields["explanation"] = {
-            "features": [dataclasses.asdict(driver) for driver in alert.explanation.features],
-            "events": list(alert.explanation.events),
-        }
-    if fmt == "json":
-        fields["scores"] = dict(alert.scores)
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    out = io.BytesIO()
-    out.write(_single_object_header() if schema_id is None else framing.confluent_header(schema_id))
-    fastavro.schemaless_writer(out, _parsed(), fields)
-    return out.getvalue()
+    """The value of an alert's record. Avro is framed as Confluent's where a registry's id is given.
+
+    Raises ValueError for JSON of a number that is not finite.
+    """
+    return _json(alert) if fmt == "json" else encode_alerts((alert,), _header(schema_id))[0]
 
 
 def decode_alert(value: bytes | None) -> Alert:
@@ -67,46 +98,51 @@ def decode_alert(value: bytes | None) -> Alert:
         raise
 
 
-@functools.cache
-def _single_object_header() -> bytes:
-    return framing.single_object_header(schemas.load(schemas.ALERT).fingerprint)
+@functools.lru_cache(maxsize=16)
+def _header(schema_id: int | None) -> bytes:
+    if schema_id is None:
+        return framing.single_object_header(schemas.load(schemas.ALERT).fingerprint)
+    return framing.confluent_header(schema_id)
 
 
 @functools.cache
-def _parsed() -> Any:
-    return fastavro.parse_schema(dict(schemas.load(schemas.ALERT).source))
+def _writers() -> Mapping[bytes, schemas.Schema]:
+    return schemas.by_fingerprint((*schemas.history(schemas.ALERT), schemas.load(schemas.ALERT)))
 
 
 def _writer(fingerprint: bytes) -> schemas.Schema:
-    known = schemas.by_fingerprint((*schemas.history(schemas.ALERT), schemas.load(schemas.ALERT)))
-    if fingerprint not in known:
+    writer = _writers().get(fingerprint)
+    if writer is None:
         raise AlertUnreadable(f"no Alert schema has the fingerprint {fingerprint.hex()}; a newer writer?")
-    return known[fingerprint]
+    return writer
+
+
+def _json(alert: Alert) -> bytes:
+    fields = {name: getattr(alert, name) for name in FIELDS}
+    fields["scores"] = dict(alert.scores)
+    if alert.explanation is not None:
+        fields["explanation"] = dataclasses.asdict(alert.explanation)
+    if alert.context is not None:
+        fields["context"] = dict(alert.context)
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _from_avro(data: bytes, writer: schemas.Schema) -> Alert:
     try:
-        values, end = datum.compile_reader(writer.canonical)(data, 0)
+        values, end = datum.reader_of(writer)(data, 0)
     except datum.Unreadable as exc:
         raise AlertUnreadable(exc.detail) from exc
     if end != len(data):
         raise AlertUnreadable(f"the alert ends at byte {end} of {len(data)} after its header")
-    return _alert(_named(writer.canonical, values))
-
-
-def _named(schema: Any, value: Any) -> Any:
-    """What the strict reader made of a datum, as JSON would have it: records are lists of values there."""
-    match schema:
-        case ["null", other]:
-            return None if value is None else _named(other, value)
-        case {"type": "record"}:
-            fields = zip(schema["fields"], value, strict=True)
-            return {field["name"]: _named(field["type"], item) for field, item in fields}
-        case {"type": "array"}:
-            return [_named(schema["items"], item) for item in value]
-        case {"type": "map"}:
-            return dict(value)
-    return value
+    # An older writer's fields are the first of ours, and the strict reader has made sure of their types.
+    fields = dict(zip(FIELDS, values, strict=False))
+    fields["scores"] = dict(fields["scores"])
+    if fields.get("explanation") is not None:
+        features, events = fields["explanation"]
+        fields["explanation"] = Explanation(tuple(Driver(*driver) for driver in features), tuple(events))
+    if fields.get("context") is not None:
+        fields["context"] = dict(fields["context"])
+    return Alert(**fields)
 
 
 def _from_json(value: bytes) -> Alert:
@@ -114,22 +150,16 @@ def _from_json(value: bytes) -> Alert:
         fields = json.loads(value)
     except (ValueError, RecursionError) as exc:
         raise AlertUnreadable(f"the value is no JSON: {exc}") from exc
-    return _alert(fields)
-
-
-def _alert(fields: Mapping[str, Any]) -> Alert:
-    defaults = {
-        field["name"]: field["default"]
-        for field in schemas.load(schemas.ALERT).source["fields"]
-        if "default" in field
-    }
-    known = {**defaults, **{name: fields[name] for name in FIELDS if name in fields}}
-    missing = [name for name in FIELDS if name not in known]
+    wanted = schemas.load(schemas.ALERT).source["fields"]
+    missing = [field["name"] for field in wanted if field["name"] not in fields and "default" not in field]
     if missing:
         raise AlertUnreadable(f"the alert has no {', '.join(missing)}")
-    for field in schemas.load(schemas.ALERT).source["fields"]:
-        known[field["name"]] = _typed(field["name"], field["type"], known[field["name"]])
-    return Alert(**{**known, "explanation": _explanation(known["explanation"])})
+    known = {
+        field["name"]: _typed(field["name"], field["type"], fields[field["name"]])
+        for field in wanted
+        if field["name"] in fields
+    }
+    return Alert(**{**known, "explanation": _explanation(known.get("explanation"))})
 
 
 def _explanation(known: Mapping[str, Any] | None) -> Explanation | None:
@@ -142,7 +172,12 @@ def _typed(name: str, wanted: Any, value: Any) -> Any:
     """A value of JSON as the schema's type has it."""
     match wanted:
         case {"type": "map"} if isinstance(value, dict):
-            return {key: _typed(f"{name}.{key}", wanted["values"], item) for key, item in value.items()}
+            return {
+                _primitive(f"a name in {name}", "string", key): _typed(
+                    f"{name}.{key[:60]}", wanted["values"], item
+                )
+                for key, item in value.items()
+            }
         case {"type": "array"} if isinstance(value, list):
             return [_typed(f"{name}.{place}", wanted["items"], item) for place, item in enumerate(value)]
         case {"type": "record"} if isinstance(value, dict):
@@ -154,12 +189,11 @@ def _typed(name: str, wanted: Any, value: Any) -> Any:
 
 
 def _primitive(name: str, wanted: Any, value: Any) -> str | int | float:
-    match wanted:
-        case "string" if isinstance(value, str):
-            return value
-        case "int" | "long" if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        case "double" if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
     kind = wanted if isinstance(wanted, str) else wanted["type"]
-    raise AlertUnreadable(f"{name} is {ascii(value)[:60]}, not of type {kind}")
+    if kind == "string" and is_text(value):
+        return value
+    if kind in ("int", "long") and is_int64(value):
+        return value
+    if kind == "double" and is_number(value):
+        return float(value)
+    raise AlertUnreadable(f"{name} is {shown(value)}, not of type {kind}")

@@ -1,0 +1,165 @@
+"""What was delivered and is not done yet, and which offsets may be committed. Plain bookkeeping, no Faust.
+
+A fetch brings chunks of several partitions, and Faust sees one message of it: the message is done when each
+of its chunks was acknowledged or given up. Acknowledging is by partition and offset, in order; part of a
+chunk will do. What was delivered of a former life of a topic is never committed in this one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from streams.core.events import Chunk, Partition, RawRecord, Source
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Committable:
+    """One past the last offset that is done, and the life of the topic that it is of."""
+
+    offset: int
+    topic_id: uuid.UUID
+    watermark_ms: int | None = None
+    """The partition's in stream time at that offset; None where nobody asked for it to be kept."""
+
+
+@dataclass(slots=True, eq=False)
+class _Message(Generic[M]):
+    message: M
+    chunks: int = 0
+    """Of it that are neither acknowledged nor given up."""
+
+
+@dataclass(slots=True, eq=False)
+class _Delivered(Generic[M]):
+    source: Source
+    records: Sequence[RawRecord]
+    """Neither acknowledged nor given up."""
+    of: _Message[M]
+    beginning: int
+    """Which of the partition's: what is of an earlier one commits nothing."""
+
+    def place_of(self, offset: int) -> int:
+        """How many records come before it; there are gaps where a topic is compacted."""
+        return bisect_left(self.records, offset, key=lambda record: record.offset)
+
+
+@dataclass(slots=True, eq=False)
+class _State(Generic[M]):
+    """One partition's."""
+
+    life: uuid.UUID
+    read_through: int
+    """The last offset delivered."""
+    beginning: int = 0
+    """How often it began anew."""
+    under_way: deque[_Delivered[M]] = field(default_factory=deque)
+    committable: Committable | None = None
+
+
+class Deliveries(Generic[M]):
+    """For one thread: the event loop's."""
+
+    def __init__(self) -> None:
+        self._states: dict[Partition, _State[M]] = {}
+        self._records: dict[Partition, int] = {}
+
+    def deliver(self, message: M, chunks: Sequence[Chunk]) -> list[Partition]:
+        """Note what goes out; which partitions begin anew with it, in another life or at an earlier offset.
+
+        Of those, nothing that was delivered before can be committed any more. What was committed of the
+        former life is undone: their beginning is committable.
+        """
+        of = _Message(message)
+        anew = []
+        for chunk in chunks:
+            place, life = chunk.source.place, chunk.source.topic_id
+            state = self._states.get(place)
+            if state is None:
+                state = self._states[place] = _State(life, chunk.first_offset - 1)
+            elif life != state.life or chunk.last_offset < state.read_through:
+                state.life, state.committable = life, Committable(chunk.first_offset, life)
+                state.beginning += 1
+                anew.append(place)
+            state.read_through = chunk.last_offset
+            state.under_way.append(_Delivered(chunk.source, chunk.records, of, state.beginning))
+            self._count(place, len(chunk.records))
+            of.chunks += 1
+        return anew
+
+    def acknowledge(self, source: Source, through: int, watermark_ms: int | None = None) -> list[M]:
+        """Everything of this partition up to this offset is done; the messages that are done with it."""
+        state = self._states.get(source.place)
+        oldest = state.under_way[0] if state is not None and state.under_way else None
+        if state is None or oldest is None:
+            return []  # of a delivery that was revoked or given up
+        if oldest.source != source or through < oldest.records[0].offset:
+            return []
+        if oldest.beginning == state.beginning:
+            state.committable = Committable(through + 1, source.topic_id, watermark_ms)
+        for delivered in state.under_way:
+            if delivered.beginning == oldest.beginning:
+                self._keep(delivered, delivered.place_of(through + 1), len(delivered.records))
+        return self._drop_done(state)
+
+    def give_up(self, source: Source, first: int) -> list[M]:
+        """Nothing from this offset on will be done; the messages that nobody waits for any more."""
+        state = self._states.get(source.place)
+        if state is None:
+            return []
+        for delivered in state.under_way:
+            if delivered.source == source:  # what began of it is still to be acknowledged
+                self._keep(delivered, 0, delivered.place_of(first))
+        return self._drop_done(state)
+
+    def committable(self, place: Partition) -> Committable | None:
+        """Taken: it is not told again unless `restore` says that it was not committed."""
+        state = self._states.get(place)
+        if state is None:
+            return None
+        taken, state.committable = state.committable, None
+        return taken
+
+    def pending(self) -> list[Partition]:
+        return [place for place, state in self._states.items() if state.committable is not None]
+
+    def restore(self, place: Partition, taken: Committable) -> None:
+        """It was not committed; unless a later one is known, or the partition began anew."""
+        state = self._states.get(place)
+        if state is not None and state.committable is None and state.life == taken.topic_id:
+            state.committable = taken
+
+    def revoke(self, places: Iterable[Partition]) -> None:
+        """Forget them; what comes of them next is read from what was committed."""
+        for place in places:
+            self._states.pop(place, None)
+            self._records.pop(place, None)
+
+    def records_under_way(self, without: frozenset[Partition] = frozenset()) -> int:
+        return sum(count for place, count in self._records.items() if place not in without)
+
+    def _keep(self, delivered: _Delivered[M], first: int, end: int) -> None:
+        """Of its records those from place `first` to before `end`."""
+        before = len(delivered.records)
+        if end - first < before:
+            delivered.records = delivered.records[first:end]
+            self._count(delivered.source.place, len(delivered.records) - before)
+
+    def _drop_done(self, state: _State[M]) -> list[M]:
+        done: list[M] = []
+        for delivered in state.under_way:
+            if not delivered.records:
+                delivered.of.chunks -= 1
+                if not delivered.of.chunks:
+                    done.append(delivered.of.message)
+        state.under_way = deque(delivered for delivered in state.under_way if delivered.records)
+        return done
+
+    def _count(self, place: Partition, records: int) -> None:
+        self._records[place] = self._records.get(place, 0) + records

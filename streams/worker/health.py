@@ -1,0 +1,161 @@
+"""Whether a worker is well: what it holds, what is away, and for how long nothing has moved."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from streams.core.events import Chunk, Partition
+from streams.errors import Unavailable
+from streams.worker.figures import Totals
+
+STUCK_AFTER_S: Final = 120.0
+"""So long a standstill, and the worker calls itself dead on its page of health."""
+
+ALIVE_S: Final = 1.0
+"""How often the event loop says that it runs."""
+
+
+class Belt(Protocol):
+    """What health asks of a conveyor."""
+
+    @property
+    def under_way(self) -> int: ...
+    @property
+    def progress_s(self) -> float: ...
+    @property
+    def held(self) -> Mapping[Partition, str]: ...
+
+
+class Health:
+    """For all threads: each field is assigned at once."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self.totals = Totals()
+        self.partitions: frozenset[Partition] = frozenset()
+        self.lag: dict[Partition, int] = {}
+        """Records of each partition beyond what was read last."""
+        self.away: str | None = None
+        self.is_set_up = False
+        self.stopping = threading.Event()
+        self.why_held: Callable[[], str | None] = lambda: None
+        """Why nothing begins on any partition; None where something may."""
+        self._clock_s = clock_s
+        self._belts: Sequence[Belt] = ()
+        self._progress_s = clock_s()
+        self._alive_s: float | None = None
+        self._read_s = clock_s()
+
+    def watch(self, belts: Sequence[Belt]) -> None:
+        """The worker is set up, and these conveyors run."""
+        self._belts = belts
+        self.is_set_up = True
+
+    def stop_soon(self) -> None:
+        """End the waiting for what is away."""
+        self.stopping.set()
+
+    def assigned(self, partitions: frozenset[Partition]) -> None:
+        self.partitions = partitions
+        self.note_read()
+        self.lag = dict.fromkeys(sorted(partitions), 0)
+
+    def revoked(self) -> None:
+        self.partitions = frozenset()
+        self.lag = {}
+
+    def note_chunks(self, chunks: Iterable[Chunk]) -> None:
+        """These were read."""
+        for chunk in chunks:
+            self.lag[chunk.source.place] = chunk.lag_records
+
+    def progressed(self) -> None:
+        """In a turn that takes long."""
+        self._progress_s = self._clock_s()
+
+    def note_away(self, problem: Unavailable | None) -> None:
+        self.away = None if problem is None else str(problem)
+        self._progress_s = self._read_s = self._clock_s()  # every attempt that fails tells of it anew
+
+    def note_read(self) -> None:
+        """Its partitions were asked for records, and there were some or none."""
+        self._read_s = self._clock_s()
+
+    async def say_alive(self) -> None:
+        """For the event loop: while it runs, this says so."""
+        while True:
+            self.note_alive()
+            await asyncio.sleep(ALIVE_S)
+
+    def note_alive(self) -> None:
+        self._alive_s = self._clock_s()
+
+    def wait(self, pause_s: float) -> bool:
+        """Sleep, unless the worker stops; says whether it does."""
+        return self.stopping.wait(pause_s)
+
+    @property
+    def under_way(self) -> int:
+        """Turns that began and are not acknowledged."""
+        return sum(belt.under_way for belt in self._belts)
+
+    @property
+    def standstill_s(self) -> float:
+        """For how long nothing has moved.
+
+        Turns are under way and none is done; or partitions are held and nobody asks for their records; or
+        the event loop hangs.
+
+        To wait for what is away is no standstill as long as it is tried again; to wait for an answer that
+        never comes is one. What is held back, or waits for its model, is not under way yet.
+        """
+        now_s = self._clock_s()
+        turns_s = [now_s - max(belt.progress_s, self._progress_s) for belt in self._belts if belt.under_way]
+        read_s = now_s - self._read_s if self.partitions else 0.0
+        loop_s = now_s - self._alive_s if self._alive_s is not None else 0.0
+        return max(*turns_s, read_s, loop_s, 0.0)
+
+    @property
+    def live(self) -> bool:
+        return self.standstill_s <= STUCK_AFTER_S
+
+    @property
+    def unready(self) -> str | None:
+        """Why no events are being classified here, None when they are."""
+        if not self.is_set_up:
+            return "the model is not loaded yet"
+        if self.away is not None:
+            return self.away
+        why_held = self.why_held()
+        if why_held is not None:
+            return why_held
+        return None if self.partitions else "no partitions are assigned"
+
+    def figures(self) -> dict[str, Any]:
+        totals = self.totals
+        topics: dict[str, list[int]] = {}
+        for topic, partition in sorted(self.partitions):
+            topics.setdefault(topic, []).append(partition)
+        return {
+            "turns": totals.turns,
+            "records": totals.records,
+            "classified": totals.classified,
+            "repeats": totals.repeats,
+            "new_devices": totals.new_devices,
+            "fenced": totals.fenced,
+            "verdicts": dict(totals.verdicts),
+            "dead_letters": dict(totals.dead_letters),
+            "partitions": topics,
+            "held": {_said(place): why for belt in self._belts for place, why in belt.held.items()},
+            "away": self.away,
+            "cpu_ns": dict(totals.cpu_ns),
+            "lag": {_said(place): count for place, count in dict(self.lag).items()},
+        }
+
+
+def _said(place: Partition) -> str:
+    topic, number = place
+    return f"{topic}-{number}"

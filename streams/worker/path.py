@@ -1,0 +1,161 @@
+"""The path of one worker on real adapters: settings in, a detection processor out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streams import __version__
+from streams.adapters.kafka.history import KafkaHistory
+from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.topics import check_rights, wait_for_broker
+from streams.adapters.redis.windows import RedisWindows
+from streams.adapters.registry import ConfluentRegistry, confluent_registry
+from streams.codec.avro.schemas import ALERT, load, load_folder
+from streams.codec.ingest.telemetry import TelemetryDecoder
+from streams.codec.output.alerts import AlertOutput
+from streams.core.patience import BackOff
+from streams.core.topics import Topics
+from streams.core.windows import WindowLayout
+from streams.errors import SettingsError, Unavailable
+from streams.pipeline.alerting import Rules
+from streams.pipeline.cache import WindowCache
+from streams.pipeline.detection import Detection, Ports, Watchers
+from streams.pipeline.recovery import Recovery, RecoveryParts
+from streams.rollout.admission import Admission
+from streams.settings import Settings
+from streams.worker.health import Health
+
+log: Final = logging.getLogger("autodeep")
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Which model judges what, and who looks on."""
+
+    admission: Admission
+    watchers: Watchers
+
+
+def build_detection(
+    settings: Settings, layout: WindowLayout, judging: Judging, health: Health, parts: ExitStack
+) -> Detection:
+    """Of a topic whose records are of the layout's table; `parts` closes what is opened.
+
+    Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
+    """
+    starting = at_start(settings)
+    topics = Topics(settings.topic_prefix)
+    ttl_s = settings.window_ttl_days * 86_400
+    store = parts.enter_context(
+        RedisWindows(
+            layout,
+            settings.redis_url,
+            settings.topic_prefix,
+            ttl_s,
+            settings.network_timeout_s,
+            settings.redis_ca_file,
+        )
+    )
+    starting(store.ping)
+    wait_for_broker(settings, starting)
+    starting(lambda: check_rights(settings))
+    url = settings.schema_registry_url
+    registry = confluent_registry(url, settings.network_timeout_s) if url else None
+    decoder = _decoder(settings, layout, registry)
+    ports = Ports(
+        decoder=decoder,
+        store=store,
+        publisher=parts.enter_context(KafkaPublisher(settings)),
+        patience=waiting(health),
+        clock_us=lambda: time.time_ns() // 1000,
+        recovery=_recovery(settings, layout, store, decoder, health),
+    )
+    rules = Rules(
+        topics=topics,
+        idle_us=int(settings.window_idle_s * 1e6),
+        outputs=[
+            AlertOutput(
+                topics,
+                settings.alert_format,
+                starting(lambda: _alert_schema_id(topics, registry)),
+                settings.publish_classified,
+            )
+        ],
+        publish_classified=settings.publish_classified,
+        version=__version__,
+        explain_share=settings.explain_share,
+        new_devices_per_s=settings.new_devices_per_s,
+    )
+    cache = _cache(settings, layout, judging.admission.serving.latent_size)
+    return Detection(ports, rules, cache, judging.admission, judging.watchers)
+
+
+def at_start(settings: Settings) -> BackOff:
+    """Waits until the start's deadline, from now on."""
+    return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), _say_away)
+
+
+def waiting(health: Health) -> BackOff:
+    """Waits until the worker stops, and says so on the page of health."""
+
+    def note(problem: Unavailable | None) -> None:
+        _say_away(problem)
+        health.note_away(problem)
+
+    return BackOff(health.wait, note)
+
+
+def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> WindowCache:
+    cache = WindowCache(layout, settings.window_cache_mib << 20, latent_size)
+    if cache.capacity < settings.chunk_max_records:
+        raise SettingsError(
+            f"AUTODEEP_WINDOW_CACHE_MIB={settings.window_cache_mib} holds {cache.capacity} devices, fewer "
+            f"than AUTODEEP_CHUNK_MAX_RECORDS={settings.chunk_max_records}: raise the one or lower the other"
+        )
+    return cache
+
+
+def _decoder(
+    settings: Settings, layout: WindowLayout, registry: ConfluentRegistry | None
+) -> TelemetryDecoder:
+    """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
+    others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
+    return TelemetryDecoder(layout.table, others, registry, settings.device_id_max_bytes)
+
+
+def _recovery(
+    settings: Settings, layout: WindowLayout, store: RedisWindows, decoder: TelemetryDecoder, health: Health
+) -> Recovery | None:
+    if not settings.rebuild_windows_records:
+        return None
+    parts = RecoveryParts(layout, store, KafkaHistory(settings), decoder, log.warning, health.progressed)
+    return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
+
+
+def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int | None:
+    """The id under which consumers find the Alert schema in the registry, registered if need be."""
+    if registry is None:
+        return None
+    subjects = [f"{topic}-value" for topic in (*topics.all_alerts(), topics.classified)]
+    return registry.register(subjects, load(ALERT))
+
+
+def _say_away(problem: Unavailable | None) -> None:
+    if problem is not None:
+        log.warning("%s; trying again", problem)
+
+
+def _sleep_until(deadline_s: float) -> Callable[[float], bool]:
+    """A wait for a start: sleeps so long, and says True once the deadline has passed."""
+
+    def wait(pause_s: float) -> bool:
+        time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
+        return time.monotonic() >= deadline_s
+
+    return wait

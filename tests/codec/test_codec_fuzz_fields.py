@@ -1,0 +1,141 @@
+"""Whole valid messages with one field at a time made hostile: each is refused or can be written again.
+
+test_codec_fuzz.py draws bytes; most of those fall at the first length. Here everything else is in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fastavro
+import pytest
+
+from streams.codec import models
+from streams.codec.avro import framing, schemas
+from streams.codec.models import Disagreement, ModelCommand, ModelState, ModelStatus, Switch
+from streams.codec.output.alerts import encode_alert
+from streams.errors import DataError
+from tests.codec.test_codec_alerts import RICH
+from tests.codec.test_codec_fuzz import HOSTILE_LENGTHS, MESSAGES, OPINION, REF, little
+from tests.codec.test_codec_property import claimed
+
+WHOLE: dict[str, Any] = {
+    "alert": RICH,
+    "command": ModelCommand("id", "promote", "kdd99", 5, "2", at_offsets={"0": 1, "1": 2}, force=True),
+    "state": ModelState(
+        3, REF, 5, REF, "canary", 0.5, REF, "id", preparing=REF, switches=(Switch(REF, {"0": 9}, "t"),)
+    ),
+    "disagreement": Disagreement("id", "d", 1, "t", 0, 2, OPINION, OPINION),
+    "status": ModelStatus(
+        "challenge", "w", "id", 3, "kdd99", "2", "ab", "compared", "-", 0.5, 7, {"a": {"b": [1, 0.5]}}
+    ),
+}
+WRITE: dict[str, Callable[[Any], bytes]] = {
+    "alert": encode_alert,
+    "command": models.encode_command,
+    "state": models.encode_state,
+    "disagreement": models.encode_disagreement,
+    "status": models.encode_status,
+}
+SCHEMAS = {
+    "alert": "Alert",
+    "command": models.MODEL_COMMAND,
+    "state": models.MODEL_STATE,
+    "disagreement": models.DISAGREEMENT,
+}
+HOSTILE_PIECES = [
+    *HOSTILE_LENGTHS,
+    *(claimed(n) for n in (-1, 0, 1, 2, 2**31, 2**63 - 1, -(2**63))),
+    b"",
+    b"\xff" * 10,
+    b"\x02\xff",  # text that is not UTF-8
+    struct.pack("<d", math.nan),
+    struct.pack("<d", math.inf),
+]
+HOSTILE_JSON: list[Any] = [
+    None, True, 0, -1, 1.5, 2**31, 2**63, -(2**63) - 1, 10**308, 10**400, math.nan, math.inf,
+    "", "x" * 5_000, "\ud800", "\x00", [], {}, [[]], {"": {}}, {"\udfff": 10**400}, [10**400],
+]  # fmt: skip
+
+
+def cut(kind: Any, value: Any, named: dict[str, Any]) -> list[bytes]:
+    """A datum cut where one number, text, count or branch ends and the next begins."""
+    match kind:
+        case {"type": "record"}:
+            named[kind["name"]] = kind
+            return [
+                piece for field in kind["fields"] for piece in cut(field["type"], value[field["name"]], named)
+            ]
+        case ["null", other]:
+            return [claimed(0)] if value is None else [claimed(1), *cut(other, value, named)]
+        case {"type": "array"}:
+            inside = [cut(kind["items"], item, named) for item in value]
+        case {"type": "map"}:
+            inside = [
+                [*cut("string", key, named), *cut(kind["values"], item, named)] for key, item in value.items()
+            ]
+        case str() if kind in named:
+            return cut(named[kind], value, named)
+        case _:
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, kind, value)
+            return [out.getvalue()]
+    start = [claimed(len(inside))] if inside else []
+    return [*start, *(piece for item in inside for piece in item), claimed(0)]
+
+
+def places_of(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container inside a value of JSON, with each of its keys or indices."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places_of(value[key])
+
+
+def is_refused_or_can_be_written_again(kind: str, value: bytes) -> bool:
+    decode, write = MESSAGES[kind][0], WRITE[kind]
+    try:
+        read = decode(value)
+    except DataError:
+        return True
+    again = write(read)
+    return write(decode(again)) == again
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_an_avro_message_with_any_one_of_its_fields_hostile_is_refused_or_can_be_written_again(
+    kind: str,
+) -> None:
+    schema, message = schemas.load(SCHEMAS[kind]), WHOLE[kind]
+    parts = cut(schema.canonical, json.loads(json.dumps(dataclasses.asdict(message))), {})
+    header = framing.single_object_header(schema.fingerprint)
+    assert header + b"".join(parts) == WRITE[kind](message)
+    with little(seconds=30):
+        for at in range(len(parts)):
+            for hostile in HOSTILE_PIECES:
+                value = header + b"".join([*parts[:at], hostile, *parts[at + 1 :]])
+                assert is_refused_or_can_be_written_again(kind, value), (at, hostile)
+
+
+@pytest.mark.parametrize("kind", ["alert", "status"])
+def test_a_json_message_with_any_one_of_its_fields_hostile_is_refused_or_can_be_written_again(
+    kind: str,
+) -> None:
+    whole = encode_alert(RICH, "json") if kind == "alert" else WRITE[kind](WHOLE[kind])
+    fields = json.loads(whole)
+    with little(seconds=30):
+        for container, key in list(places_of(fields)):
+            kept = container[key]
+            for hostile in HOSTILE_JSON:
+                container[key] = hostile
+                assert is_refused_or_can_be_written_again(kind, json.dumps(fields).encode()), (key, hostile)
+            del container[key]
+            assert is_refused_or_can_be_written_again(kind, json.dumps(fields).encode()), key
+            container.update({key: kept}) if isinstance(container, dict) else container.insert(key, kept)
+        assert json.loads(json.dumps(fields)) == json.loads(whole)
