@@ -189,7 +189,7 @@ class Conveyor(Generic[C]):
     async def _begin(self, offered: list[Chunk]) -> Begun[C]:
         if not self.under_way:
             self.progress_s = self._clock_s()
-        self._next_turn_s = self._clock_s() + self._pace.linger_s
+        self._next_turn_s = after(self._next_turn_s, self._clock_s(), self._pace.linger_s)
         self._is_beginning = True
         self.under_way += 1
         begun: Begun[C] = await self._threads.compute(self.processor.begin, offered)
@@ -272,6 +272,15 @@ class Conveyor(Generic[C]):
         self._queues.clear()
         self._waiting_records = 0
         self._changed.set()
+
+
+def after(due_s: float, begun_s: float, linger_s: float) -> float:
+    """When the turn after one that was due and begun then is due.
+
+    A linger after the one before was due, so that one that was late delays none after it; but never sooner
+    than half a linger after it was begun.
+    """
+    return max(due_s + linger_s, begun_s + linger_s / 2)
 
 
 def _joined(queue: deque[Chunk], room: int) -> Chunk:

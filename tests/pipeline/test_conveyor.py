@@ -178,9 +178,12 @@ def virtually(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
 
 
 @virtually
-async def test_a_lone_chunk_begins_at_once_and_what_follows_soon_after_waits_for_the_linger() -> None:
-    """put   0 0.01 .. 0.04        0.3
-    begin 0          0.05(all of it) 0.3"""
+async def test_a_lone_chunk_begins_at_once_and_what_follows_soon_after_waits_for_company() -> None:
+    """After a pause half a linger at least, from then on a whole one.
+
+    put   0 0.01 0.02       0.03 0.04       0.3
+    begin 0           0.025           0.075 0.3
+    """
     async with running() as belt:
         belt.put(chunk([0]))
         for offset in range(1, 5):
@@ -189,8 +192,20 @@ async def test_a_lone_chunk_begins_at_once_and_what_follows_soon_after_waits_for
         await asyncio.sleep(0.26)
         belt.put(chunk([5]))
         await belt.drained()
-        assert belt.steps.begun_s == [0.0, LINGER_S, 0.3]
-        assert [offsets_of(turn) for _, turn in belt.steps.begun] == [{0: [0]}, {0: [1, 2, 3, 4]}, {0: [5]}]
+        assert belt.steps.begun_s == pytest.approx([0.0, LINGER_S / 2, 1.5 * LINGER_S, 0.3])
+        offsets = [offsets_of(turn) for _, turn in belt.steps.begun]
+        assert offsets == [{0: [0]}, {0: [1, 2]}, {0: [3, 4]}, {0: [5]}]
+
+
+@virtually
+async def test_a_turn_that_was_late_delays_none_after_it() -> None:
+    """Fetches come a linger apart; one that is late by less than half of it shifts the others no further."""
+    async with running() as belt:
+        for at_s in (0.0, 0.05, 0.1, 0.17, 0.2, 0.25):
+            await asyncio.sleep(at_s - asyncio.get_running_loop().time() % 1000)
+            belt.put(chunk([round(at_s * 100)]))
+        await belt.drained()
+        assert belt.steps.begun_s[-2:] == [pytest.approx(0.2, abs=1e-3), pytest.approx(0.25, abs=1e-3)]
 
 
 @virtually
@@ -199,8 +214,8 @@ async def test_the_linger_bounds_the_turns_of_a_second_when_little_arrives() -> 
         for offset in range(1000):
             belt.put(chunk([offset], partition=offset % 7))
             await asyncio.sleep(0.001)
-        assert 18 <= len(belt.steps.begun) <= 1 / LINGER_S + 1
-        assert all(later - earlier >= LINGER_S - 1e-6 for earlier, later in pairwise(belt.steps.begun_s))
+        assert 18 <= len(belt.steps.begun) <= 1 / LINGER_S + 2
+        assert all(later - earlier >= LINGER_S / 2 - 1e-6 for earlier, later in pairwise(belt.steps.begun_s))
 
 
 @virtually
