@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.events import Source
+from streams.core.events import Chunk, Source
 from streams.core.windows import HEAD
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+from streams.model.detector import Detector
 from streams.pipeline.ports import Mark, Save, Saved
+from streams.pipeline.turn import Admitted
 
 
 class FakeWindows:
@@ -80,3 +82,13 @@ def patient(attempt: Callable[[], object]) -> object:
         except (BrokerUnavailable, WindowStoreUnavailable):
             continue
     raise AssertionError("still away after 1,000 attempts")
+
+
+class Always:
+    """Everything may begin, judged by one model."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def admit(self, chunks: Sequence[Chunk]) -> Admitted:
+        return Admitted(tuple(chunks), (self._detector,) * len(chunks), {})

@@ -31,9 +31,6 @@ T = TypeVar("T")
 RETRY_S: Final = 0.05
 """How soon a partition that is held back is offered again; nobody tells when its reason ends."""
 
-RunIn = Callable[..., Awaitable[Any]]
-"""(function, *arguments) -> its result, computed in a thread."""
-
 
 @dataclass(frozen=True, slots=True)
 class Begun(Generic[C]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,12 +111,7 @@ class Loading:
         missing = np.flatnonzero(slots < 0)  # (M,)
         if not len(missing):
             return self._cache.layout.blank(0, turn.chunks[0].source), is_new
-        wanted = []  # chunk, first place among the missing, devices
-        ends = np.searchsorted(missing, numbered.bounds[1:]).tolist()
-        for number, (chunk, first, end) in enumerate(zip(turn.chunks, [0, *ends], ends, strict=False)):
-            if end > first:
-                places = missing[first:end] - numbered.bounds[number]
-                wanted.append((chunk, [numbered.devices[number][i] for i in places.tolist()]))
+        wanted = [(chunk, names) for chunk, _, names in _missing(turn, numbered, slots)]
         found = self._patience(lambda: self._load(wanted))
         values = [value for of_chunk, _ in found for value in of_chunk]
         is_new[missing] = [value is None for value in values]
@@ -146,16 +141,23 @@ class Loading:
         return np.concatenate(parts)
 
     def _admit(self, turn: Turn, numbered: _Numbered, slots: Index, stored: Windows) -> None:
-        """Take what was loaded into memory, and note where."""
-        missing = np.flatnonzero(slots < 0)
-        if not len(missing):
-            return
-        ends = np.searchsorted(missing, numbered.bounds[1:]).tolist()
-        for number, (chunk, first, end) in enumerate(zip(turn.chunks, [0, *ends], ends, strict=False)):
-            if end > first:
-                places = (missing[first:end] - numbered.bounds[number]).tolist()
-                names = [numbered.devices[number][i] for i in places]
-                slots[missing[first:end]] = self._cache.admit(chunk.source.place, names, stored[first:end])
+        """Take what was loaded (M,) into memory, and note where."""
+        done = 0
+        for chunk, places, names in list(_missing(turn, numbered, slots)):
+            windows = stored[done : done + len(names)]
+            slots[places] = self._cache.admit(chunk.source.place, names, windows)
+            done += len(names)
+
+
+def _missing(turn: Turn, numbered: _Numbered, slots: Index) -> Iterator[tuple[Chunk, Index, list[str]]]:
+    """Of each chunk that has some the devices that are not in memory: their places among all D, and names."""
+    missing = np.flatnonzero(slots < 0)  # (M,)
+    ends = np.searchsorted(missing, numbered.bounds[1:]).tolist()
+    of_chunks = zip(turn.chunks, numbered.devices, numbered.bounds, [0, *ends], ends, strict=False)
+    for chunk, devices, low, first, end in of_chunks:
+        if end > first:
+            places = missing[first:end]
+            yield chunk, places, [devices[i] for i in (places - low).tolist()]
 
 
 def _number(turn: Turn, events: Events) -> _Numbered:

@@ -52,13 +52,3 @@ class Admission(Protocol):
     def admit(self, chunks: Sequence[Chunk]) -> Admitted:
         """Called by the thread that computes; does not wait for what only some partitions need."""
         ...
-
-
-class Always:
-    """Everything may begin, judged by one model."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-
-    def admit(self, chunks: Sequence[Chunk]) -> Admitted:
-        return Admitted(tuple(chunks), (self._detector,) * len(chunks), {})

@@ -25,7 +25,6 @@ from streams.core.events import Message
 from streams.core.patience import BackOff, Patience
 from streams.core.tables import FeatureTable
 from streams.core.topics import Topics
-from streams.errors import Unavailable
 from streams.model.gate import Limits
 from streams.rollout.admission import Admission, Load
 from streams.rollout.agent import ModelAgent
@@ -36,6 +35,7 @@ from streams.rollout.loading import load
 from streams.rollout.shadow import Shadow, ShadowPorts
 from streams.rollout.switching import ExactSwitch
 from streams.settings import Settings
+from streams.worker.path import say_away
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -76,17 +76,18 @@ def assemble(
             ", ".join(missing),
         )
         return None
+    loader = store_loader(settings, store, admission.serving.table)
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
-        _serve(state, store_loader(settings, store, admission.serving.table), admission, waiting.at_start)
-    patience = BackOff(waiting.wait, _say_away)
+        _serve(state, loader, admission, waiting.at_start)
+    patience = BackOff(waiting.wait, say_away)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
 
     def report(status: ModelStatus) -> None:
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
-    ports = FollowerPorts(store_loader(settings, store, admission.serving.table), report, _now_us)
+    ports = FollowerPorts(loader, report, _now_us)
     follower = Follower(WORKER, admission, ports, _done(state), challenge)
     if state is not None:
         follower.offer(state)
@@ -167,8 +168,3 @@ def _run(body: Callable[[], None], end: Callable[[], None], name: str, parts: Ex
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _say_away(problem: Unavailable | None) -> None:
-    if problem is not None:
-        log.warning("%s; trying again", problem)

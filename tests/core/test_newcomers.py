@@ -17,8 +17,7 @@ from streams.core.windows import WindowLayout
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Ports
-from streams.pipeline.turn import Always
-from tests.fakes import patient
+from tests.fakes import Always, patient
 from tests.pipeline.test_pipeline import (
     DETECTOR,
     SOURCE,

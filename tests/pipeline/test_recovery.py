@@ -25,8 +25,8 @@ from streams.pipeline.conveyor import Begun
 from streams.pipeline.detection import Computed, Observed, Ports
 from streams.pipeline.ports import Mark
 from streams.pipeline.recovery import Recovered, Recovery, RecoveryParts
-from streams.pipeline.turn import Admission, Always
-from tests.fakes import patient
+from streams.pipeline.turn import Admission
+from tests.fakes import Always, patient
 from tests.pipeline.test_pipeline import (
     DETECTOR,
     SOURCE,

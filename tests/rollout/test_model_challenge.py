@@ -30,14 +30,13 @@ from streams.model.inference import Canary
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Observed, Ports, Watchers
-from streams.pipeline.turn import Always
 from streams.rollout import shadow
 from streams.rollout.admission import Admission
 from streams.rollout.challenge import Challenge
 from streams.rollout.follower import Follower, FollowerPorts
 from streams.rollout.loading import ref_of
 from streams.rollout.shadow import Allowance, Shadow, ShadowPorts
-from tests.fakes import patient
+from tests.fakes import Always, patient
 from tests.pipeline.test_pipeline import (
     SOURCE,
     TOPICS,

@@ -68,7 +68,6 @@ class Deliveries(Generic[M]):
 
     def __init__(self) -> None:
         self._states: dict[Partition, _State[M]] = {}
-        self._records: dict[Partition, int] = {}
 
     def deliver(self, message: M, chunks: Sequence[Chunk]) -> list[Partition]:
         """Note what goes out; which partitions begin anew with it, in another life or at an earlier offset.
@@ -89,7 +88,6 @@ class Deliveries(Generic[M]):
                 anew.append(place)
             state.read_through = chunk.last_offset
             state.under_way.append(_Delivered(chunk.source, chunk.records, of, state.beginning))
-            self._count(place, len(chunk.records))
             of.chunks += 1
         return anew
 
@@ -105,7 +103,7 @@ class Deliveries(Generic[M]):
             state.committable = Committable(through + 1, source.topic_id, watermark_ms)
         for delivered in state.under_way:
             if delivered.beginning == oldest.beginning:
-                self._keep(delivered, delivered.place_of(through + 1), len(delivered.records))
+                delivered.records = delivered.records[delivered.place_of(through + 1) :]
         return self._drop_done(state)
 
     def give_up(self, source: Source, first: int) -> list[M]:
@@ -115,7 +113,7 @@ class Deliveries(Generic[M]):
             return []
         for delivered in state.under_way:
             if delivered.source == source:  # what began of it is still to be acknowledged
-                self._keep(delivered, 0, delivered.place_of(first))
+                delivered.records = delivered.records[: delivered.place_of(first)]
         return self._drop_done(state)
 
     def committable(self, place: Partition) -> Committable | None:
@@ -139,17 +137,15 @@ class Deliveries(Generic[M]):
         """Forget them; what comes of them next is read from what was committed."""
         for place in places:
             self._states.pop(place, None)
-            self._records.pop(place, None)
 
     def records_under_way(self, without: frozenset[Partition] = frozenset()) -> int:
-        return sum(count for place, count in self._records.items() if place not in without)
-
-    def _keep(self, delivered: _Delivered[M], first: int, end: int) -> None:
-        """Of its records those from place `first` to before `end`."""
-        before = len(delivered.records)
-        if end - first < before:
-            delivered.records = delivered.records[first:end]
-            self._count(delivered.source.place, len(delivered.records) - before)
+        """That were delivered and are neither acknowledged nor given up."""
+        return sum(
+            len(delivered.records)
+            for place, state in self._states.items()
+            if place not in without
+            for delivered in state.under_way
+        )
 
     def _drop_done(self, state: _State[M]) -> list[M]:
         done: list[M] = []
@@ -160,6 +156,3 @@ class Deliveries(Generic[M]):
                     done.append(delivered.of.message)
         state.under_way = deque(delivered for delivered in state.under_way if delivered.records)
         return done
-
-    def _count(self, place: Partition, records: int) -> None:
-        self._records[place] = self._records.get(place, 0) + records
