@@ -246,14 +246,14 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     Console().print(table)
 
 
-def _stop_what_was_started_when_told() -> None:
+def _stop_children_on_signals() -> None:
     """Also by SIGTERM, and by Ctrl-C where a shell starts us in the background: Kafka would run on."""
     for told in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(told, signal.default_int_handler)
 
 
 if __name__ == "__main__":
-    _stop_what_was_started_when_told()
+    _stop_children_on_signals()
     try:
         app()
     except AutodeepError as exc:

@@ -15,7 +15,7 @@ from streams.codec.output.alerts import decode_alert
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Read:
     """All that is committed on the topics, in order."""
 
     states: Sequence[ModelState]
@@ -26,12 +26,12 @@ class Told:
     """Of all verdicts, repeats too."""
 
 
-def read(parts: Parts) -> Told:
+def read(parts: Parts) -> Read:
     topics = parts.topics
     states = [decode_state(m.value()) for m in to_the_end(parts, [topics.model_active])]
     statuses = [decode_status(m.value()) for m in to_the_end(parts, [topics.model_status])]
     judged, digests = _judged(to_the_end(parts, [topics.classified]))
-    return Told(states, [s for s in statuses if s.kind == "decision"], judged, digests)
+    return Read(states, [s for s in statuses if s.kind == "decision"], judged, digests)
 
 
 def _judged(messages: Iterable[Message]) -> tuple[dict[tuple[str, int], str], set[str]]:
@@ -44,18 +44,18 @@ def _judged(messages: Iterable[Message]) -> tuple[dict[tuple[str, int], str], se
 
 
 def broken_laws(
-    told: Told, commands: Sequence[str], first_digest: str, serving: Sequence[Mapping[str, object]], sent: int
+    read: Read, commands: Sequence[str], first_digest: str, serving: Sequence[Mapping[str, object]], sent: int
 ) -> list[str]:
     """One line for each law that does not hold. `serving` is what each live worker says that it serves."""
-    broken = [*_revisions(told.states), *_answers(told, commands)]
-    newest = max(told.states, key=lambda state: state.revision, default=None)
+    broken = [*_revisions(read.states), *_answers(read, commands)]
+    newest = max(read.states, key=lambda state: state.revision, default=None)
     wanted = (newest.revision, newest.champion.digest) if newest is not None else (0, first_digest)
     for one in serving:
         if (one.get("revision"), one.get("digest")) != wanted:
             broken.append(f"agreed is revision {wanted[0]} {wanted[1][:12]}, a worker serves {one}")
-    if sent != len(told.judged):
-        broken.append(f"{sent} events sent, {len(told.judged)} judged")
-    strangers = told.digests - {first_digest, *(state.champion.digest for state in told.states)}
+    if sent != len(read.judged):
+        broken.append(f"{sent} events sent, {len(read.judged)} judged")
+    strangers = read.digests - {first_digest, *(state.champion.digest for state in read.states)}
     if strangers:
         broken.append(f"verdicts of models that never were active: {', '.join(sorted(strangers))}")
     return broken
@@ -68,19 +68,19 @@ def _revisions(states: Sequence[ModelState]) -> list[str]:
     return [] if in_order else [f"the revisions are {revisions}"]
 
 
-def _answers(told: Told, commands: Sequence[str]) -> list[str]:
+def _answers(read: Read, commands: Sequence[str]) -> list[str]:
     """Every command has one decision; a state is there exactly where its decision says so."""
     broken = []
-    answered = Counter(decision.command_id for decision in told.decisions)
+    answered = Counter(decision.command_id for decision in read.decisions)
     for command in commands:
         if answered[command] != 1:
             broken.append(f"command {command} has {answered[command]} decisions")
     decided = {
         decision.command_id: (decision.revision, decision.digest)
-        for decision in told.decisions
+        for decision in read.decisions
         if decision.outcome != "refused"
     }
-    for state in told.states:
+    for state in read.states:
         said = decided.get(state.command_id)
         if said != (state.revision, state.champion.digest):
             broken.append(

@@ -33,7 +33,7 @@ from bench.flow import Flow, flowing
 from bench.model_orders import Orders, alike, promote, switched
 from bench.parts import Parts, started
 from bench.pipeline import Load, mixed
-from bench.reload_figures import Reign, Span
+from bench.reload_figures import Span, Tenure
 from streams.client.replaying import Feed
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
@@ -61,10 +61,10 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Course:
+class ReloadRun:
     """What happened: the models' reigns, when it was reloaded, refusals, and workers' memory after each."""
 
-    reigns: list[Reign]
+    reigns: list[Tenure]
     spans: list[Span] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     rss_kib: list[list[int]] = field(default_factory=list)
@@ -136,8 +136,8 @@ def drained(workers: Sequence[WorkerProcess], records: int) -> tuple[float, int]
         time.sleep(0.05)
 
 
-def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: Sequence[str], plan: Plan) -> Course:
-    course = Course([Reign(digests[0], 0, 0)])
+def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: Sequence[str], plan: Plan) -> ReloadRun:
+    course = ReloadRun([Tenure(digests[0], 0, 0)])
     with Orders(parts) as orders, _progress() as progress:
         for _ in progress.track(range(plan.times), description="models promoted"):
             version = "2" if course.reigns[-1].digest == digests[0] else "1"
@@ -149,7 +149,7 @@ def _reload(parts: Parts, workers: Sequence[WorkerProcess], digests: Sequence[st
                 course.refusals.append(refusal)
             else:
                 digest = digests[int(version) - 1]
-                course.reigns.append(Reign(digest, command.issued_at_us, ended_us))
+                course.reigns.append(Tenure(digest, command.issued_at_us, ended_us))
                 course.rss_kib.append([worker.figures()["rss_kib"] for worker in workers])
             time.sleep(PAUSE_S)
     return course

@@ -21,7 +21,7 @@ _FOR_EVER: Final = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Reign:
+class Tenure:
     """One model's: it may judge from `begun_us`; from `served_us` on all workers had it."""
 
     digest: str
@@ -67,7 +67,7 @@ def read_verdicts(parts: Topical) -> Verdicts:
     return Verdicts(sent, appended, judge, tuple(places))
 
 
-def wrong(verdicts: Verdicts, reigns: Sequence[Reign]) -> int:
+def wrong(verdicts: Verdicts, reigns: Sequence[Tenure]) -> int:
     """Verdicts of a model that served nowhere while their event was under way."""
     allowed = np.zeros(len(verdicts), bool)
     left_us = [*(reign.served_us for reign in reigns[1:]), _FOR_EVER]

@@ -29,7 +29,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.run import wait_done
 from bench.faults.schedules import Fault, Kind, fault_of
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import Diary, Stage
+from bench.faults.strikes import FaultLog, Stage
 from bench.feed import send
 from bench.flow import Flow, flowing
 from bench.pipeline import Load, mixed
@@ -95,7 +95,7 @@ def measure(data: Path, plan: Plan, say: Say) -> dict[str, Any]:
         capacity, flat_out = _capacity(servers, feed)
         rate = plan.share * capacity
         say(f"{capacity:,.0f} events a second at most; now {rate:,.0f} a second for {plan.minutes} minutes")
-        stage, flow = Stage(servers, fleet, None, Diary()), Flow(servers.settings, feed, rate)
+        stage, flow = Stage(servers, fleet, None, FaultLog()), Flow(servers.settings, feed, rate)
         with Strikes(stage) as strikes:
             with memory.sampled(fleet), flowing(flow):
                 strikes.begin(faults_of(plan))
@@ -127,7 +127,7 @@ def measure(data: Path, plan: Plan, say: Say) -> dict[str, Any]:
     }
 
 
-def _faults(diary: Diary) -> str:
+def _faults(diary: FaultLog) -> str:
     return f"{len(diary.struck)} faults" + (f", the last: {diary.struck[-1].kind}" if diary.struck else "")
 
 

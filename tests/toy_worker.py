@@ -97,9 +97,9 @@ def main(topic: str, out: str) -> None:
         detection = build_detection(
             settings, LAYOUT, Judging(admission, Watchers(done=health.totals.add)), health, parts
         )
-        app, begin_nothing_more = create_app(settings, health, admission, [detection, Toy(topic, Path(out))])
+        app, stop_intake = create_app(settings, health, admission, [detection, Toy(topic, Path(out))])
         add_pages(app, health, detection, admission, None)
-        WorkerShell(app, health, begin_nothing_more, 10.0, "INFO").execute_from_commandline()
+        WorkerShell(app, health, stop_intake, 10.0, "INFO").execute_from_commandline()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Polled:
     """An alert or a verdict, and where it stood in the output."""
 
     topic: str
@@ -82,8 +82,8 @@ class Case:
     losses: Sequence[tuple[int, int]]
     models: Mapping[str, int]
     """Digest to the moment from which it may judge."""
-    classified: Sequence[Heard]
-    alerts: Sequence[Heard]
+    classified: Sequence[Polled]
+    alerts: Sequence[Polled]
     letters: Sequence[Letter]
     stored: Mapping[tuple[int, str], Stored | None]
     """Partition and device to the window under their key."""

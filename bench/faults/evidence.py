@@ -8,12 +8,12 @@ import numpy as np
 import redis
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from bench.faults.case import Case, Heard, Letter, Stored
+from bench.faults.case import Case, Letter, Polled, Stored
 from bench.faults.feed import Record
 from bench.faults.flow import SERIAL, Flow, Place
 from bench.faults.offline import Event, Offline, events_of
 from bench.faults.servers import VERSIONS, Servers
-from bench.faults.strikes import Diary
+from bench.faults.strikes import FaultLog
 from bench.output import to_the_end
 from streams.adapters.store.models import open_store
 from streams.codec.output.alerts import decode_alert
@@ -27,7 +27,7 @@ Found = Mapping[Place, tuple[Record, int]]
 """Each record of the input where it stands, and when (microseconds) the broker appended it; 0: not known."""
 
 
-def gather(servers: Servers, flow: Flow, diary: Diary) -> Case:
+def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
     """Everything, once the group is done. Raises DataError where Kafka lost what it had acknowledged."""
     found = read_input(servers, flow, diary.topic_ids)
     detector = open_store(servers.settings.model_store).load(f"kdd99/{VERSIONS[0]}")
@@ -83,10 +83,10 @@ def _check_complete(found: Found, flow: Flow, present: int) -> None:
         raise DataError(f"Kafka acknowledged {count} records that it does not have: {missing[:5]}")
 
 
-def _heard(message: Message) -> Heard:
+def _heard(message: Message) -> Polled:
     alert = decode_alert(message.value())
     where = (message.topic(), message.partition(), message.offset())
-    return Heard(*where, appended_us(message), alert)
+    return Polled(*where, appended_us(message), alert)
 
 
 def _letter(message: Message, lives: Sequence[str]) -> Letter:

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.faults.case import Broken, Case, Heard, Law
+from bench.faults.case import Broken, Case, Law, Polled
 from bench.faults.flow import Place
 from bench.faults.judge_letters import judge_letters
 from bench.faults.judge_windows import judge_windows
@@ -41,7 +41,7 @@ class Judgement:
 
 
 def judge(case: Case) -> Judgement:
-    hearing = _Hearing(case)
+    hearing = _Alerted(case)
     letters = judge_letters(case)
     judged_us = {**hearing.judged_us, **letters.judged_us}
     broken = [
@@ -58,7 +58,7 @@ def judge(case: Case) -> Judgement:
     return Judgement(broken, repeats, len(hearing.cold), judged_us)
 
 
-class _Hearing:
+class _Alerted:
     """Every verdict and alert by itself; what was said, by event."""
 
     def __init__(self, case: Case) -> None:
@@ -75,7 +75,7 @@ class _Hearing:
         self._first_detected_us = self._first_detections(known)
         self._hear(known)
 
-    def _known(self, heard: Sequence[Heard]) -> Iterator[tuple[int, Heard]]:
+    def _known(self, heard: Sequence[Polled]) -> Iterator[tuple[int, Polled]]:
         """What stands for an event of the input; the rest is extra."""
         for one in heard:
             alert = one.alert
@@ -88,13 +88,13 @@ class _Hearing:
             else:
                 yield number, one
 
-    def _first_detections(self, known: Sequence[tuple[int, Heard]]) -> dict[int, int]:
+    def _first_detections(self, known: Sequence[tuple[int, Polled]]) -> dict[int, int]:
         first: dict[int, int] = {}
         for number, one in known:
             first[number] = min(first.get(number, one.alert.detected_at_us), one.alert.detected_at_us)
         return first
 
-    def _hear(self, known: Sequence[tuple[int, Heard]]) -> None:
+    def _hear(self, known: Sequence[tuple[int, Polled]]) -> None:
         asked = sorted({(number, one.alert.window_fill) for number, one in known})
         seen = [self._case.seen(event) for event in self._case.events]
         asked = [(number, fill) for number, fill in asked if 1 <= fill <= seen[number]]
@@ -110,7 +110,7 @@ class _Hearing:
                 self.cold.add(number)
             self._note(number, event, one, said, wrong is None)
 
-    def _note(self, number: int, event: Event, one: Heard, said: Said, accepted: bool) -> None:
+    def _note(self, number: int, event: Event, one: Polled, said: Said, accepted: bool) -> None:
         if one.topic.endswith(".classified"):
             first_us = self.judged_us.setdefault(event.place, one.appended_us)
             self.judged_us[event.place] = min(first_us, one.appended_us)
@@ -147,7 +147,7 @@ class _Hearing:
             least += 1
         return least
 
-    def _break(self, law: Law, one: Heard, why: str) -> None:
+    def _break(self, law: Law, one: Polled, why: str) -> None:
         alert = one.alert
         where, of = f"{one.topic}-{one.partition}@{one.offset}", f"{alert.partition}@{alert.offset}"
         what = f"{where} of {alert.device_id}, {of}"
@@ -174,7 +174,7 @@ def _differing(case: Case) -> Iterator[Broken]:
 class _Reached:
     """How far a deleted life was said: by partition of the input, and of the topic it is said in."""
 
-    def __init__(self, case: Case, heard: Sequence[Heard]) -> None:
+    def __init__(self, case: Case, heard: Sequence[Polled]) -> None:
         self._said_in: dict[tuple[str, str], int] = {}  # of a device and a topic: one partition, by the key
         self._ends = Counter[tuple[int, int, str, int]]()
         for one in heard:
@@ -190,7 +190,7 @@ class _Reached:
         return said_in is not None and place.offset < self._ends[place.life, place.partition, topic, said_in]
 
 
-def _lost(case: Case, hearing: _Hearing, judged_us: Mapping[Place, int]) -> Iterator[Broken]:
+def _lost(case: Case, hearing: _Alerted, judged_us: Mapping[Place, int]) -> Iterator[Broken]:
     def to_be_judged(place: Place) -> bool:
         done = case.committed.get(place.life, {}).get(place.partition, 0)
         return place.life == len(case.lives) - 1 or place.offset < done
@@ -215,7 +215,7 @@ def _lost(case: Case, hearing: _Hearing, judged_us: Mapping[Place, int]) -> Iter
             yield Broken(Law.LOST, f"no dead letter of {record.poison}, {place}")
 
 
-def _out_of_order(what: str, heard: Sequence[Heard]) -> Iterator[Broken]:
+def _out_of_order(what: str, heard: Sequence[Polled]) -> Iterator[Broken]:
     """In the first occurrence of each id, each device's events of a partition come by ascending offsets.
 
     A device is the key of what is published, so one topic has it in one partition.

@@ -9,7 +9,7 @@ import threading
 from types import TracebackType
 from typing import Final, Self
 
-from bench.faults.schedules import Manner
+from bench.faults.schedules import Cut
 
 _READ_BYTES: Final = 65_536
 _SLOW_BYTES: Final = 16_384
@@ -32,7 +32,7 @@ class Proxy:
         self.port = int(self._listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name=f"proxy-{self.port}", daemon=True)
-        self._manner: Manner | None = None
+        self._manner: Cut | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -48,17 +48,17 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
-    def cut(self, manner: Manner | None) -> None:
+    def cut(self, manner: Cut | None) -> None:
         """Behave so from now on; None passes everything on. Returns when it is so."""
         done = threading.Event()
 
         def change() -> None:
             self._manner = manner
-            if manner is Manner.STALL:
+            if manner is Cut.STALL:
                 self._flowing.clear()
             else:
                 self._flowing.set()
-            if manner is Manner.RESET:
+            if manner is Cut.RESET:
                 self._reset_all()
             done.set()
 
@@ -83,7 +83,7 @@ class Proxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
-            if self._manner is Manner.RESET:
+            if self._manner is Cut.RESET:
                 raise ConnectionResetError
             await self._flowing.wait()
             there, away = await asyncio.open_connection("127.0.0.1", self.target_port)
@@ -107,8 +107,8 @@ class Proxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while data := await reader.read(_SLOW_BYTES if self._manner is Manner.SLOW else _READ_BYTES):
-                if self._manner is Manner.SLOW:
+            while data := await reader.read(_SLOW_BYTES if self._manner is Cut.SLOW else _READ_BYTES):
+                if self._manner is Cut.SLOW:
                     await asyncio.sleep(_SLOW_S)
                 await self._flowing.wait()
                 writer.write(data)

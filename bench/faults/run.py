@@ -27,7 +27,7 @@ from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import Diary, Stage, Struck
+from bench.faults.strikes import FaultLog, Stage, Struck
 from streams.adapters.kafka.topics import topic_id
 from streams.errors import BrokerUnavailable
 
@@ -59,7 +59,7 @@ def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outc
     ):
         fleet.start(schedule.workers, PARTITIONS)
         flow = Flow(servers.settings, events, EVENTS_PER_S)
-        stage = Stage(servers, fleet, flow, Diary())
+        stage = Stage(servers, fleet, flow, FaultLog())
         stage.diary.topic_ids.append(topic_id(servers.settings, servers.topics.telemetry))
         with Strikes(stage) as strikes:
             with flowing(flow):
@@ -111,7 +111,7 @@ def _judged(schedule: Schedule, stage: Stage, flow: Flow) -> Outcome:
     )
 
 
-def _met(diary: Diary, raised_us: Sequence[int]) -> list[Struck]:
+def _met(diary: FaultLog, raised_us: Sequence[int]) -> list[Struck]:
     """An exception strikes when it is raised, not when its worker is started; and perhaps never."""
     others = [one for one in diary.struck if one.kind is not Kind.EXCEPTION]
     flawed = [one for one in diary.struck if one.kind is Kind.EXCEPTION]

@@ -30,7 +30,7 @@ class Kind(StrEnum):
     PROMOTE = "promote"  # another model, alike but for its digest
 
 
-class Manner(StrEnum):
+class Cut(StrEnum):
     """What a proxy does instead of passing bytes on."""
 
     STALL = "stall"
@@ -55,7 +55,7 @@ class Fault:
     at_s: float
     for_s: float = 0.0
     which: int = 0
-    manner: Manner | None = None
+    manner: Cut | None = None
 
     def __str__(self) -> str:
         lasts = f" for {self.for_s:.1f} s" if self.for_s else ""
@@ -105,7 +105,7 @@ def fault_of(rng: random.Random, kind: Kind) -> Fault:
     if kind is Kind.ZOMBIE:
         return Fault(kind, at_s, round(rng.uniform(*BEYOND_SESSION_S), 1), which)
     if kind in _CUTS:
-        return Fault(kind, at_s, round(rng.uniform(1.0, 14.0), 1), which, rng.choice(list(Manner)))
+        return Fault(kind, at_s, round(rng.uniform(1.0, 14.0), 1), which, rng.choice(list(Cut)))
     if kind in (Kind.BROKER, Kind.LEADER, Kind.REDIS, Kind.REDIS_LOSS, Kind.REDIS_FULL):
         return Fault(kind, at_s, round(rng.uniform(0.2, 6.0), 1), which)
     if kind in (Kind.KILL, Kind.TERM, Kind.EXCEPTION):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.faults.proxy import Proxy
-from bench.faults.schedules import Manner
+from bench.faults.schedules import Cut
 from bench.model_orders import alike
 from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.core.topics import Topics
@@ -51,7 +51,7 @@ class Servers:
     def topics(self) -> Topics:
         return Topics(self.settings.topic_prefix)
 
-    def cut_kafka(self, manner: Manner | None) -> None:
+    def cut_kafka(self, manner: Cut | None) -> None:
         for proxy in self.kafka_proxies:
             proxy.cut(manner)
 

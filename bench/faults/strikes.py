@@ -44,7 +44,7 @@ class Struck:
 
 
 @dataclass(slots=True)
-class Diary:
+class FaultLog:
     """What the judge must know of a schedule's course. Appending is thread-safe."""
 
     struck: list[Struck] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Stage:
     fleet: Fleet
     flow: Flow | None
     """None where the telemetry is another's: nothing that changes it strikes then."""
-    diary: Diary
+    diary: FaultLog
 
 
 def strike(stage: Stage, fault: Fault) -> None:

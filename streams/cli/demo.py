@@ -59,7 +59,7 @@ def demo(
     live = sys.stdout.isatty() and not as_json
     console = Console(stderr=as_json)
     quiet()
-    _stop_in_order_when_told()
+    _stop_in_order_on_signals()
     simulation = simulate(seconds, seed, 0)
     _say(console, live, "starting the parts: Kafka, Redis, a worker")
     try:
@@ -81,7 +81,7 @@ def demo(
         raise typer.Exit(1)
 
 
-def _stop_in_order_when_told() -> None:
+def _stop_in_order_on_signals() -> None:
     """Let SIGTERM and a closed terminal, too, stop Redis and the worker: they would run on without us."""
     import signal
     from types import FrameType

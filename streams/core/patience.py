@@ -13,7 +13,7 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 
 
-class Patience(Protocol):
+class Retry(Protocol):
     """Calls `attempt` until it no longer raises Unavailable; lets that pass in the end when told to stop."""
 
     def __call__(self, attempt: Callable[[], T]) -> T: ...

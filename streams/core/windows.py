@@ -108,7 +108,7 @@ def width_of(windows: Windows) -> int:
     return int(windows.dtype["rows"].shape[0])
 
 
-def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArray[np.bool_]:
+def of_this_topic(windows: Windows, source: Source, end_offset: int) -> npt.NDArray[np.bool_]:
     """Which windows (D,) were written by this life of this partition.
 
     Where the broker gives topics no id, an offset beyond the partition's end gives another life away.
@@ -121,7 +121,7 @@ def of_this_life(windows: Windows, source: Source, end_offset: int) -> npt.NDArr
     return np.asarray(same)
 
 
-def are_of_these_lives(windows: Windows, sources: Sequence[Source], bounds: Sequence[int]) -> bool:
+def all_of_these_topics(windows: Windows, sources: Sequence[Source], bounds: Sequence[int]) -> bool:
     """Whether all windows (D,) certainly are of the present lives of their partitions.
 
     Those of `sources[i]` stand between `bounds[i]` and `bounds[i + 1]`. Of a topic without an id it is never

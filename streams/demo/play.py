@@ -24,7 +24,7 @@ LAST_VERDICT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Polled:
     """What one poll brought: records of the topic with every verdict, of the alert topics, dead letters."""
 
     verdicts: tuple[Alert, ...]
@@ -38,7 +38,7 @@ class Sender(Protocol):
 
 
 class Reader(Protocol):
-    def poll(self, wait_s: float) -> Heard: ...
+    def poll(self, wait_s: float) -> Polled: ...
 
 
 class Promotion(Protocol):

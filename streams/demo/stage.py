@@ -22,7 +22,7 @@ from streams.codec.output.alerts import decode_alert
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.demo.change import Promotion, versions
-from streams.demo.play import Heard
+from streams.demo.play import Polled
 from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
@@ -81,7 +81,7 @@ class Reader:
             ]
         )
 
-    def poll(self, wait_s: float) -> Heard:
+    def poll(self, wait_s: float) -> Polled:
         """What has come, within `wait_s`. Raises BrokerUnavailable where it has been away for long."""
         verdicts, alerts, dead_letters = [], [], 0
         for message in self._consumer.consume(_BATCH, wait_s):
@@ -96,7 +96,7 @@ class Reader:
                 alerts.append(decode_alert(message.value()))
         if verdicts or alerts:
             self._trouble_since_s = None
-        return Heard(tuple(verdicts), tuple(alerts), dead_letters)
+        return Polled(tuple(verdicts), tuple(alerts), dead_letters)
 
     def close(self) -> None:
         self._consumer.close()

@@ -114,7 +114,7 @@ class Comparison:
 
 
 def total(figures: Sequence[Mapping[str, Any]]) -> Comparison:
-    """The sum of what several workers told. Raises KeyError, TypeError or ValueError for other objects."""
+    """The sum of what several workers report. Raises KeyError, TypeError or ValueError for other objects."""
     whole = Comparison()
     for one in figures:
         for name in (
@@ -149,30 +149,30 @@ MOST_FLAGGED_RATIO: Final = 2.0
 MOST_STABILITY_INDEX: Final = 0.25
 
 
-def findings(told: Comparison) -> tuple[Finding, ...]:
+def findings(summed: Comparison) -> tuple[Finding, ...]:
     """What the figures say, line by line."""
-    scored = told.scored
+    scored = summed.scored
     lines = [
         Finding(
             "events scored",
-            f"{scored:,} of {told.seen:,}",
+            f"{scored:,} of {summed.seen:,}",
             f"at least {LEAST_SCORED:,}",
             scored >= LEAST_SCORED,
         )
     ]
-    if told.dropped:
-        passed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(told.dropped.items()))
+    if summed.dropped:
+        passed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(summed.dropped.items()))
         lines.append(Finding("events passed over", passed))
-    if told.failed:
-        lines.append(Finding("events it could not be run on", f"{told.failed:,}", "none", False))
+    if summed.failed:
+        lines.append(Finding("events it could not be run on", f"{summed.failed:,}", "none", False))
     if not scored:
         return tuple(lines)
-    agreement = sum(count for (a, b), count in told.confusion.items() if a == b) / scored
-    champion, challenger = (_mix(told, place) for place in (0, 1))
+    agreement = sum(count for (a, b), count in summed.confusion.items() if a == b) / scored
+    champion, challenger = (_mix(summed, place) for place in (0, 1))
     flagged = [1.0 - mix.get(NORMAL, 0.0) for mix in (champion, challenger)]
     names = sorted({*champion, *challenger})
     verdicts_psi = stability_index([champion.get(n, 0) for n in names], [challenger.get(n, 0) for n in names])
-    novelty_psi = stability_index(told.champion_novelty, told.challenger_novelty)
+    novelty_psi = stability_index(summed.champion_novelty, summed.challenger_novelty)
     lines += [
         Finding(
             "agreement", f"{agreement:.2%}", f"at least {LEAST_AGREEMENT:.0%}", agreement >= LEAST_AGREEMENT
@@ -188,11 +188,12 @@ def findings(told: Comparison) -> tuple[Finding, ...]:
             ", ".join(f"{m.get(NOVEL, 0):.2%}" for m in (champion, challenger)),
         ),
         *_drifts(verdicts_psi, novelty_psi),
-        Finding("numbers beyond the challenger's training", f"{told.numbers_beyond / scored:.3f} an event"),
-        Finding("symbols that its training did not have", f"{told.symbols_unknown / scored:.3f} an event"),
+        Finding("numbers beyond the challenger's training", f"{summed.numbers_beyond / scored:.3f} an event"),
+        Finding("symbols that its training did not have", f"{summed.symbols_unknown / scored:.3f} an event"),
         Finding(
             "CPU an event, champion and challenger",
-            f"{told.champion_cpu_ns / scored / 1e3:.1f} us, {told.challenger_cpu_ns / scored / 1e3:.1f} us",
+            f"{summed.champion_cpu_ns / scored / 1e3:.1f} us, "
+            f"{summed.challenger_cpu_ns / scored / 1e3:.1f} us",
         ),
     ]
     return tuple(lines)
@@ -214,12 +215,12 @@ def _drifts(verdicts: float, novelty: float) -> list[Finding]:
     ]
 
 
-def _mix(told: Comparison, place: int) -> dict[str, float]:
+def _mix(summed: Comparison, place: int) -> dict[str, float]:
     """The share of each verdict, of the champion (0) or the challenger (1)."""
     counts = Counter[str]()
-    for pair, count in told.confusion.items():
+    for pair, count in summed.confusion.items():
         counts[pair[place]] += count
-    return {name: count / told.scored for name, count in counts.items()}
+    return {name: count / summed.scored for name, count in counts.items()}
 
 
 def _within(before: float, after: float, scored: int) -> bool:

@@ -23,7 +23,7 @@ from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
 from streams.core.newcomers import Newcomers
-from streams.core.patience import Patience
+from streams.core.patience import Retry
 from streams.core.stopwatch import Stopwatch
 from streams.core.windows import Advance, Index, Windows
 from streams.model.classified import Classified
@@ -33,7 +33,7 @@ from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.loading import Loaded, Loading
-from streams.pipeline.ports import Decoder, Publisher, Reach, Save, Saved, WindowStore
+from streams.pipeline.ports import ChunkRange, Decoder, Publisher, Save, Saved, WindowStore
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.turn import Admission, Turn
 
@@ -74,7 +74,7 @@ class Ports:
     decoder: Decoder
     store: WindowStore
     publisher: Publisher
-    patience: Patience
+    patience: Retry
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` alone: nothing is decided by it."""
     recovery: Recovery | None = None
@@ -313,7 +313,7 @@ def _parts(turn: Turn, loaded: Loaded, step: Advance, canary: Canary | None) -> 
     return parts
 
 
-def _saves(turn: Turn, loaded: Loaded, step: Advance, reaches: Sequence[Reach | None]) -> list[Save]:
+def _saves(turn: Turn, loaded: Loaded, step: Advance, reaches: Sequence[ChunkRange | None]) -> list[Save]:
     saves = []
     for number, chunk in enumerate(turn.chunks):
         of = slice(loaded.bounds[number], loaded.bounds[number + 1])

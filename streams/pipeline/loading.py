@@ -10,7 +10,7 @@ import numpy as np
 from streams.core import windows as sequence
 from streams.core.events import Chunk, Events, Partition, Rejected
 from streams.core.newcomers import Mask, Newcomers
-from streams.core.patience import Patience
+from streams.core.patience import Retry
 from streams.core.windows import Index, WindowLayout, Windows
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.ports import WindowStore
@@ -54,7 +54,7 @@ class Loading:
         self,
         store: WindowStore,
         recovery: Recovery | None,
-        patience: Patience,
+        patience: Retry,
         cache: WindowCache,
         newcomers: Newcomers,
     ) -> None:
@@ -185,10 +185,10 @@ def _without(numbered: _Numbered, admitted: Mask) -> tuple[Index, _Numbered]:
 
 def _begin_anew(layout: WindowLayout, turn: Turn, windows: Windows, bounds: Sequence[int]) -> None:
     """Blank the windows of former lives of the partitions."""
-    if sequence.are_of_these_lives(windows, [chunk.source for chunk in turn.chunks], bounds):
+    if sequence.all_of_these_topics(windows, [chunk.source for chunk in turn.chunks], bounds):
         return  # as they mostly are
     for number, chunk in enumerate(turn.chunks):
         of_chunk = windows[bounds[number] : bounds[number + 1]]
-        foreign = ~sequence.of_this_life(of_chunk, chunk.source, chunk.end_offset)
+        foreign = ~sequence.of_this_topic(of_chunk, chunk.source, chunk.end_offset)
         if foreign.any():
             of_chunk[foreign] = layout.blank(int(foreign.sum()), chunk.source)

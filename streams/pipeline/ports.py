@@ -37,7 +37,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ChunkRange:
     """A chunk among the chunks of its partition: it goes on after the offset `follows`, to `last`."""
 
     follows: int
@@ -55,7 +55,7 @@ class Save:
     based_on: Index  # (D,) the last offset of the window that each grew from, -1 for a blank one
     windows: Windows  # (D,)
     added: Index  # (D,)
-    reach: Reach | None = None
+    reach: ChunkRange | None = None
 
 
 class WindowStore(Protocol):

@@ -26,8 +26,8 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
-from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_life
-from streams.pipeline.ports import Decoder, History, Mark, Reach, Save, Saved, WindowStore
+from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_topic
+from streams.pipeline.ports import ChunkRange, Decoder, History, Mark, Save, Saved, WindowStore
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
 
@@ -63,19 +63,19 @@ class Recovery:
         self._most_records = most_records
         self._idle_us = idle_us
         self._last: dict[Source, int] = {}  # the last offset of the chunk taken up last
-        self._under_way: dict[Source, list[Reach]] = {}
+        self._under_way: dict[Source, list[ChunkRange]] = {}
         self._lock = threading.Lock()
 
-    def take_up(self, chunk: Chunk) -> Reach:
+    def take_up(self, chunk: Chunk) -> ChunkRange:
         """A chunk is begun. Offsets may have gaps; nothing lies between one chunk and the next."""
         first, source = chunk.records[0].offset, chunk.source
-        reach = Reach(min(self._last.get(source, first - 1), first - 1), chunk.records[-1].offset)
+        reach = ChunkRange(min(self._last.get(source, first - 1), first - 1), chunk.records[-1].offset)
         with self._lock:
             self._last[source] = reach.last
             self._under_way.setdefault(source, []).append(reach)
         return reach
 
-    def delivered(self, source: Source, reach: Reach) -> None:
+    def delivered(self, source: Source, reach: ChunkRange) -> None:
         """Its alerts are out, and its windows saved."""
         with self._lock:
             under_way = self._under_way.get(source, [])
@@ -129,7 +129,7 @@ class Recovery:
         records, windows, follows = 0, 0, first - 1
         with closing(parts.history.read(source, first, end)) as read:
             for some in read:
-                reach = Reach(follows, some[-1].offset, only_with_mark=True)
+                reach = ChunkRange(follows, some[-1].offset, only_with_mark=True)
                 touched = self._apply(chunk, some, since, reach, first)
                 if touched is None:
                     return
@@ -137,12 +137,12 @@ class Recovery:
                 records, follows = records + len(some), reach.last
                 parts.progressed()
         nobody = parts.layout.blank(0, source)
-        parts.store.save([Save(source, [], _NONE, nobody, _NONE, Reach(follows, complete))])
+        parts.store.save([Save(source, [], _NONE, nobody, _NONE, ChunkRange(follows, complete))])
         parts.say(f"{windows} windows of {place} rebuilt from {records} records")
         self.figures = Recovered(self.figures.rebuilds + 1, self.figures.windows + windows)
 
     def _apply(
-        self, chunk: Chunk, records: Sequence[RawRecord], since: int, reach: Reach, first: int
+        self, chunk: Chunk, records: Sequence[RawRecord], since: int, reach: ChunkRange, first: int
     ) -> int | None:
         """Advance the stored windows by these records, unjudged; how many are touched for the first time.
 
@@ -155,7 +155,7 @@ class Recovery:
         (values,) = store.load([(source, devices)])
         windows = trusted(layout.unpack(values, source), since)
         based_on = windows["head"]["offset"].copy()
-        foreign = ~of_this_life(windows, source, chunk.end_offset)
+        foreign = ~of_this_topic(windows, source, chunk.end_offset)
         windows[foreign] = layout.blank(int(foreign.sum()), source)
         step = advance(windows, device, events, self._idle_us)
         (saved,) = store.save([Save(source, devices, based_on, step.windows, step.added, reach)])

@@ -16,7 +16,7 @@ from streams.codec.models import (
     Outcome,
     decode_command,
 )
-from streams.core.patience import Patience
+from streams.core.patience import Retry
 from streams.rollout.decisions import (
     Examined,
     Moment,
@@ -53,7 +53,7 @@ class ModelAgent:
         decisions: Decisions,
         examine: Callable[[Wanted, ModelRef], Examined],
         serving: Callable[[], ModelRef],
-        patience: Patience,
+        patience: Retry,
         clock_us: Callable[[], int],
         *,
         exactly: ExactSwitch,

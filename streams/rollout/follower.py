@@ -86,8 +86,8 @@ class Follower:
         self._report("serving", "", self.revision, self._admission.ref)
         pause_s = FIRST_PAUSE_S
         while (state := self._wanted()) is not None:
-            served = state.revision <= self.revision or self.bring_about(state)
-            if (served and self.bring_challenger(state)) or self._superseded(state, pause_s):
+            served = state.revision <= self.revision or self.apply_state(state)
+            if (served and self.apply_challenger(state)) or self._superseded(state, pause_s):
                 pause_s = FIRST_PAUSE_S
             else:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -97,7 +97,7 @@ class Follower:
             self._stopped = True
             self._changed.notify_all()
 
-    def bring_about(self, state: ModelState) -> bool:
+    def apply_state(self, state: ModelState) -> bool:
         """Load and swap, in this thread; whether the state's champion serves now."""
         begun_s = time.monotonic()
         ref = state.champion
@@ -122,7 +122,7 @@ class Follower:
         self._report(outcome, state.command_id, state.revision, ref, load_s=load_s)
         return True
 
-    def bring_challenger(self, state: ModelState) -> bool:
+    def apply_challenger(self, state: ModelState) -> bool:
         """Load the state's challenger and let it run; whether it does, or there is none.
 
         Whatever becomes of it, the champion serves on. While a switch is prepared it stays as it is: nobody

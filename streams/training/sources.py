@@ -16,8 +16,8 @@ from typing import IO, Final
 from streams.errors import DataError, Unavailable
 
 _CHUNK_BYTES: Final = 1 << 18
-Told = Callable[[int, int | None], None]
-"""Told of the bytes that are here, and of all bytes where the server says how many."""
+Progress = Callable[[int, int | None], None]
+"""Progress of the bytes that are here, and of all bytes where the server says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def copy(source: Path, target: Path, file: DataFile) -> None:
     part.replace(target)
 
 
-def download(file: DataFile, target: Path, timeout_s: float, told: Told) -> None:
+def download(file: DataFile, target: Path, timeout_s: float, progress: Progress) -> None:
     """Fetch a file from its publisher, going on where an earlier try stopped.
 
     Raises Unavailable where the server does not answer (what came stays for the next try), DataError where
@@ -140,7 +140,7 @@ def download(file: DataFile, target: Path, timeout_s: float, told: Told) -> None
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             resumed = answer.status == 206
             with part.open("ab" if resumed else "wb") as out:
-                _receive(answer, out, here if resumed else 0, told)
+                _receive(answer, out, here if resumed else 0, progress)
     except urllib.error.HTTPError as exc:
         if exc.code != 416:  # the part is whole already, or longer than it may be: the digest will tell
             raise Unavailable(f"{file.url}: the server answered {exc.code} {exc.reason}") from exc
@@ -154,12 +154,12 @@ def download(file: DataFile, target: Path, timeout_s: float, told: Told) -> None
     part.replace(target)
 
 
-def _receive(answer: IO[bytes], out: IO[bytes], here: int, told: Told) -> None:
+def _receive(answer: IO[bytes], out: IO[bytes], here: int, progress: Progress) -> None:
     length = getattr(answer, "headers", {}).get("Content-Length")
     whole = here + int(length) if length and length.isdigit() else None
     while chunk := answer.read(_CHUNK_BYTES):
         out.write(chunk)
         here += len(chunk)
-        told(here, whole)
+        progress(here, whole)
     if whole is not None and here < whole:
         raise EOFError(f"the connection ended after {here} of {whole} bytes")

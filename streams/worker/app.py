@@ -63,14 +63,14 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         if models is not None:
             commands = Topics(settings.topic_prefix).model_commands
             processors.append(Commands(commands, models.agent, lambda: admission.pause(0)))
-        app, begin_nothing_more = create_app(settings, health, admission, processors)
+        app, stop_intake = create_app(settings, health, admission, processors)
         if models is not None:
             follower = models.follower
             app.task(lambda: follow_states(settings, follower.offer))
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)
-        shell = WorkerShell(app, health, begin_nothing_more, settings.stop_timeout_s, log_level)
+        shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
 
@@ -99,15 +99,15 @@ def create_app(
     for conveyor in conveyors:
         _add_agent(app, conveyor, health)
     _add_hooks(app, conveyors, health, admission)
-    app.task(health.say_alive)
+    app.task(health.beat)
     health.watch(conveyors[:1])
 
-    def begin_nothing_more() -> None:
+    def stop_intake() -> None:
         admission.stop()
         for conveyor in conveyors:
             conveyor.stop()
 
-    return app, begin_nothing_more
+    return app, stop_intake
 
 
 def _ends(app: faust.App, topic: str, held: dict[str, frozenset[Partition]]) -> Ends:

@@ -84,7 +84,7 @@ class Health:
         """Its partitions were asked for records, and there were some or none."""
         self._read_s = self._clock_s()
 
-    async def say_alive(self) -> None:
+    async def beat(self) -> None:
         """For the event loop: while it runs, this says so."""
         while True:
             self.note_alive()

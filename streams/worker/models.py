@@ -22,7 +22,7 @@ from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.store.models import ModelStore
 from streams.codec.models import Disagreement, ModelState, ModelStatus, encode_disagreement
 from streams.core.events import Message
-from streams.core.patience import BackOff, Patience
+from streams.core.patience import BackOff, Retry
 from streams.core.tables import FeatureTable
 from streams.core.topics import Topics
 from streams.model.gate import Limits
@@ -35,7 +35,7 @@ from streams.rollout.loading import load
 from streams.rollout.shadow import Shadow, ShadowPorts
 from streams.rollout.switching import ExactSwitch
 from streams.settings import Settings
-from streams.worker.path import say_away
+from streams.worker.path import log_unavailable
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -52,7 +52,7 @@ class WorkerModels:
 class Waiting:
     """`at_start` gives up at the start's deadline; `wait` sleeps and says whether the worker stops."""
 
-    at_start: Patience
+    at_start: Retry
     wait: Callable[[float], bool]
 
 
@@ -80,7 +80,7 @@ def assemble(
     state = waiting.at_start(lambda: newest_state(settings))
     if state is not None:
         _serve(state, loader, admission, waiting.at_start)
-    patience = BackOff(waiting.wait, say_away)
+    patience = BackOff(waiting.wait, log_unavailable)
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
 
@@ -144,7 +144,7 @@ def store_loader(settings: Settings, store: ModelStore, table: FeatureTable) -> 
     return lambda ref: load(store, ref, table, settings.operating_point)
 
 
-def _serve(state: ModelState, load: Load, admission: Admission, patience: Patience) -> None:
+def _serve(state: ModelState, load: Load, admission: Admission, patience: Retry) -> None:
     """Before the first turn: a worker that starts during a change starts with the right model."""
     admission.plan(state.revision, state.switches)
     if admission.ref != state.champion:

@@ -98,14 +98,14 @@ def build_detection(
 
 def at_start(settings: Settings) -> BackOff:
     """Waits until the start's deadline, from now on."""
-    return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), say_away)
+    return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), log_unavailable)
 
 
 def waiting(health: Health) -> BackOff:
     """Waits until the worker stops, and says so on the page of health."""
 
     def note(problem: Unavailable | None) -> None:
-        say_away(problem)
+        log_unavailable(problem)
         health.note_away(problem)
 
     return BackOff(health.wait, note)
@@ -146,7 +146,7 @@ def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int 
     return registry.register(subjects, load(ALERT))
 
 
-def say_away(problem: Unavailable | None) -> None:
+def log_unavailable(problem: Unavailable | None) -> None:
     if problem is not None:
         log.warning("%s; trying again", problem)
 

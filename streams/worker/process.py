@@ -32,7 +32,7 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
         self,
         app: faust.App,
         health: Health,
-        begin_nothing_more: Callable[[], None],
+        stop_intake: Callable[[], None],
         stop_timeout_s: float,
         log_level: str,
     ) -> None:
@@ -40,7 +40,7 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
             app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=log_config(log_level)
         )
         self._health = health
-        self._begin_nothing_more = begin_nothing_more
+        self._begin_nothing_more = stop_intake
         self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
         self._deadline.daemon = True
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from streams.adapters.kafka import transport
 from streams.adapters.kafka.deliveries import Committable
-from streams.adapters.kafka.positions import commit_metadata, committed_in_life
+from streams.adapters.kafka.positions import commit_metadata, committed_for
 from streams.adapters.kafka.transport import (
     ChunkedConsumer,
     ChunkedConsumerThread,
@@ -153,7 +153,7 @@ def test_no_chunk_is_dropped_for_the_offsets_of_another_partition() -> None:
 def test_an_offset_is_believed_where_it_is_of_this_life_or_does_not_say(
     offset: int, metadata: str | None
 ) -> None:
-    found = committed_in_life(offset, metadata, LIFE)
+    found = committed_for(offset, metadata, LIFE)
     is_of_this = offset >= 0 and metadata in ("", None, str(LIFE))
     assert found == (Committable(offset, LIFE) if is_of_this else None)
 
@@ -161,8 +161,8 @@ def test_an_offset_is_believed_where_it_is_of_this_life_or_does_not_say(
 @given(st.integers(0, 2**62), st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)))
 def test_a_commit_carries_the_watermark_where_it_is_kept(offset: int, watermark_ms: int | None) -> None:
     done = Committable(offset, LIFE, watermark_ms)
-    assert committed_in_life(offset, commit_metadata(done), LIFE) == done
-    assert committed_in_life(offset, commit_metadata(done), FORMER) is None
+    assert committed_for(offset, commit_metadata(done), LIFE) == done
+    assert committed_for(offset, commit_metadata(done), FORMER) is None
 
 
 class NeverCommits:
@@ -171,7 +171,7 @@ class NeverCommits:
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         self.meanwhile = meanwhile
 
-    async def commit_with_lives(self, offsets: object, topic_ids: object) -> bool:
+    async def commit_with_topic_ids(self, offsets: object, topic_ids: object) -> bool:
         self.told = topic_ids
         self.meanwhile()
         raise TimeoutError
@@ -217,7 +217,7 @@ def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
     thread.call_thread, thread._commit = call_thread, retried_for_ever
     with pytest.raises(TimeoutError):
-        asyncio.run(thread.commit_with_lives({PLACE: 1}, {}))
+        asyncio.run(thread.commit_with_topic_ids({PLACE: 1}, {}))
 
 
 class Broker:
@@ -276,7 +276,7 @@ class Broker:
         return [chunk.source.topic_id for chunk in found.get(PLACE, [])]
 
     def fetch(self) -> Any:
-        return asyncio.run(self.thread._of_present_lives(self, {PLACE: ["record"]}))
+        return asyncio.run(self.thread._of_present_topics(self, {PLACE: ["record"]}))
 
 
 def test_what_was_fetched_is_taken_where_the_topic_is_still_the_same() -> None:

@@ -19,7 +19,7 @@ from streams.core.events import Source
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout, Windows, in_order
 from streams.errors import SettingsError, WindowStoreUnavailable
-from streams.pipeline.ports import Mark, Reach, Save, Saved, WindowStore
+from streams.pipeline.ports import ChunkRange, Mark, Save, Saved, WindowStore
 from tests.fakes import FakeWindows
 
 LAYOUT = WindowLayout(KDD99)
@@ -153,7 +153,7 @@ def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_anoth
 def reach_saved(store: WindowStore, follows: int, last: int, source: Source = SOURCE) -> Mark | None:
     """The mark after a save of no windows with that reach."""
     none = np.zeros(0, np.int64)
-    store.save([Save(source, [], none, LAYOUT.blank(0, source), none, Reach(follows, last))])[0]
+    store.save([Save(source, [], none, LAYOUT.blank(0, source), none, ChunkRange(follows, last))])[0]
     return store.mark(source)
 
 
@@ -171,12 +171,13 @@ def test_a_mark_goes_on_from_where_it_stood_and_never_back(store: WindowStore) -
 def test_windows_that_need_their_mark_are_not_stored_without_it(store: WindowStore) -> None:
     after = grown(LAYOUT.blank(1, SOURCE), 3, 3)
     arguments = (SOURCE, ["a"], np.array([-1]), after, np.array([3]))
-    assert store.save([Save(*arguments, Reach(3, 5, only_with_mark=True))])[0].tolist() == [Saved.NO_MARK]
+    marked = ChunkRange(3, 5, only_with_mark=True)
+    assert store.save([Save(*arguments, marked)])[0].tolist() == [Saved.NO_MARK]
     store.put_mark(SOURCE, Mark(0, 2))
-    assert store.save([Save(*arguments, Reach(3, 5, only_with_mark=True))])[0].tolist() == [Saved.NO_MARK]
+    assert store.save([Save(*arguments, marked)])[0].tolist() == [Saved.NO_MARK]
     assert store.load([(SOURCE, ["a"])])[0] == [None]
     assert store.mark(SOURCE) == Mark(0, 2)
-    assert store.save([Save(*arguments, Reach(2, 5, only_with_mark=True))])[0].tolist() == [Saved.DONE]
+    assert store.save([Save(*arguments, ChunkRange(2, 5, only_with_mark=True))])[0].tolist() == [Saved.DONE]
     assert store.load([(SOURCE, ["a"])])[0] == [after.tobytes()]
     assert store.mark(SOURCE) == Mark(0, 5)
 
@@ -184,9 +185,9 @@ def test_windows_that_need_their_mark_are_not_stored_without_it(store: WindowSto
 def test_a_mark_goes_on_together_with_the_windows_of_the_chunk(store: WindowStore) -> None:
     store.put_mark(SOURCE, Mark(0, -1))
     after = grown(LAYOUT.blank(1, SOURCE), 3, 2)
-    store.save([Save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), Reach(-1, 4))])[0]
+    store.save([Save(SOURCE, ["a"], np.array([-1]), after, np.array([3]), ChunkRange(-1, 4))])[0]
     lost = grown(after, 1, 5)
-    store.save([Save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), Reach(4, 5))])[0]  # at the second go
+    store.save([Save(SOURCE, ["b"], np.array([2]), lost, np.array([1]), ChunkRange(4, 5))])[0]  # again
     assert store.mark(SOURCE) == Mark(0, 5)
     assert same_window(stored(store), after)
     assert same_window(store.load([(SOURCE, ["b"])])[0][0], lost)
@@ -210,9 +211,9 @@ def test_a_mark_does_not_go_on_before_all_windows_are_written(redis_url: str) ->
         windows.put_mark(SOURCE, Mark(0, 8))
         after = grown(grown(LAYOUT.blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
         with pytest.raises(WindowStoreUnavailable):
-            windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))])[0]
+            windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), ChunkRange(8, 9))])[0]
         assert windows.mark(SOURCE) == Mark(0, 8)
-        windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), Reach(8, 9))])[0]
+        windows.save([Save(SOURCE, ["a"], np.array([8]), after, np.array([1]), ChunkRange(8, 9))])[0]
         assert windows.mark(SOURCE) == Mark(0, 9)
 
 

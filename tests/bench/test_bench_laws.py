@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bench import reload_figures as figures
-from bench.kill_laws import Told, broken_laws
+from bench.kill_laws import Read, broken_laws
 from bench.kill_schedules import Kill, draw
-from bench.reload_figures import Reign, Span, Verdicts
+from bench.reload_figures import Span, Tenure, Verdicts
 from streams.codec.models import ModelRef, ModelState, ModelStatus
 
 FIRST = "1" * 64
@@ -26,7 +26,7 @@ def decision(revision: int, version: str, command_id: str, outcome: str = "promo
     )  # fmt: skip
 
 
-SOUND = Told(
+SOUND = Read(
     states=(state(1, "2", "a"), state(2, "1", "b")),
     decisions=(decision(1, "2", "a"), decision(1, "9", "x", "refused"), decision(2, "1", "b")),
     judged={("d", 1): FIRST, ("d", 2): "2" * 64},
@@ -72,7 +72,7 @@ def test_a_schedule_is_the_same_whenever_it_is_drawn_and_four_in_turn_have_every
         assert incident.during.version not in ("", incident.before[-1].version)
 
 
-REIGNS = (Reign("a", 0, 0), Reign("b", 1000, 2000), Reign("a", 5000, 6000))
+REIGNS = (Tenure("a", 0, 0), Tenure("b", 1000, 2000), Tenure("a", 5000, 6000))
 
 
 def verdicts(*rows: tuple[int, int, str]) -> Verdicts:

@@ -6,7 +6,7 @@ import pytest
 
 from bench.faults.figures import summary
 from bench.faults.run import run_all
-from bench.faults.schedules import Fault, Kind, Manner, Schedule
+from bench.faults.schedules import Cut, Fault, Kind, Schedule
 from streams.embedded.kafka import ApacheKafka, Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -20,7 +20,7 @@ SCHEDULES = {
     ),
     "a zombie, and Redis behind a proxy that stalls": (
         Fault(Kind.ZOMBIE, 0.5, 11.5),
-        Fault(Kind.REDIS_CUT, 1.0, 2.0, manner=Manner.STALL),
+        Fault(Kind.REDIS_CUT, 1.0, 2.0, manner=Cut.STALL),
     ),
     "the broker killed, and Redis with its data lost": (
         Fault(Kind.BROKER, 1.0, 0.5),
@@ -32,7 +32,7 @@ SCHEDULES = {
     ),
     "a worker told to end, and Kafka behind a proxy that resets": (
         Fault(Kind.TERM, 0.5, 0.0),
-        Fault(Kind.KAFKA_CUT, 1.0, 2.0, manner=Manner.RESET),
+        Fault(Kind.KAFKA_CUT, 1.0, 2.0, manner=Cut.RESET),
     ),
     "a leader of three nodes killed, and another model promoted": (
         Fault(Kind.PROMOTE, 0.5),

@@ -7,15 +7,15 @@ from typing import Any, cast
 
 from bench.faults.course import Strikes
 from bench.faults.schedules import Fault, Kind
-from bench.faults.strikes import Diary, Stage
+from bench.faults.strikes import FaultLog, Stage
 
 HOUR_S = 3600.0
 
 
 def test_a_fault_that_has_not_struck_is_called_off_when_its_owner_leaves() -> None:
-    stage = Stage(*cast(Any, (None, None, None)), Diary())
+    stage = Stage(*cast(Any, (None, None, None)), FaultLog())
     before = threading.active_count()
     with Strikes(stage) as strikes:
         strikes.begin((Fault(Kind.BROKER, at_s=HOUR_S), Fault(Kind.KILL, at_s=HOUR_S)))
     assert threading.active_count() == before
-    assert stage.diary == Diary()
+    assert stage.diary == FaultLog()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.faults.case import Case, Heard, Law, Letter, Stored
+from bench.faults.case import Case, Law, Letter, Polled, Stored
 from bench.faults.feed import Poison, Record
 from bench.faults.figures import longest_stall_s, recovery_s
 from bench.faults.flow import SERIAL, Place
@@ -37,7 +37,7 @@ def said(number: int, fill: int) -> Said:
     return Said(verdict, verdict, (0.25, 0.75), number + fill / 100, fill)
 
 
-def heard(case: Case, number: int, fill: int | None = None, **changed: Any) -> Heard:
+def heard(case: Case, number: int, fill: int | None = None, **changed: Any) -> Polled:
     event = case.events[number]
     fill = event.full if fill is None else fill
     told = said(number, fill)
@@ -60,10 +60,10 @@ def heard(case: Case, number: int, fill: int | None = None, **changed: Any) -> H
         model_version="1",
         model_digest=FIRST,
     )
-    return Heard("ids.classified", 0, number, alert.detected_at_us, replace(alert, **changed))
+    return Polled("ids.classified", 0, number, alert.detected_at_us, replace(alert, **changed))
 
 
-def alerted(one: Heard) -> Heard:
+def alerted(one: Polled) -> Polled:
     return replace(one, topic=f"ids.alerts.{one.alert.verdict}")
 
 
@@ -105,7 +105,7 @@ def sound() -> Case:
 def changed_verdict(case: Case, number: int, **changed: Any) -> Case:
     """The case with one verdict (and its alert) said otherwise."""
 
-    def swap(all_heard: Sequence[Heard]) -> list[Heard]:
+    def swap(all_heard: Sequence[Polled]) -> list[Polled]:
         event = case.events[number].place
         return [
             replace(one, alert=replace(one.alert, **changed))

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from bench.faults.proxy import Proxy
-from bench.faults.schedules import Manner
+from bench.faults.schedules import Cut
 
 _DEADLINE_S = 10.0
 
@@ -75,7 +75,7 @@ def test_what_was_sent_while_it_stalls_arrives_afterwards(proxy: Proxy) -> None:
     with connect(proxy) as connection:
         connection.sendall(b"a")
         assert exactly(connection, 1) == b"a"
-        proxy.cut(Manner.STALL)
+        proxy.cut(Cut.STALL)
         connection.sendall(b"b")
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
@@ -89,7 +89,7 @@ def test_a_reset_ends_old_connections_and_new_ones_until_it_is_over(proxy: Proxy
     with connect(proxy) as connection:
         connection.sendall(b"a")
         exactly(connection, 1)
-        proxy.cut(Manner.RESET)
+        proxy.cut(Cut.RESET)
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
     assert not answers(proxy)
@@ -101,7 +101,7 @@ def test_a_reset_ends_old_connections_and_new_ones_until_it_is_over(proxy: Proxy
 
 def test_it_is_slow_in_both_directions(proxy: Proxy) -> None:
     with connect(proxy) as connection:
-        proxy.cut(Manner.SLOW)
+        proxy.cut(Cut.SLOW)
         begun_s = time.monotonic()
         connection.sendall(b"a")
         assert exactly(connection, 1) == b"a"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.faults.schedules import FLOW_S, Kind, Manner, draw, kinds_named
+from bench.faults.schedules import FLOW_S, Cut, Kind, draw, kinds_named
 from bench.faults.strikes import STRIKES
 from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
 from streams.errors import SettingsError
@@ -15,8 +15,8 @@ FIFTY = [draw(1, number) for number in range(1, 51)]
 def test_every_kind_and_every_manner_of_a_cut_occur_in_fifty_schedules_and_can_be_struck() -> None:
     faults = [fault for schedule in FIFTY for fault in schedule.faults]
     assert {fault.kind for fault in faults} == set(Kind) == set(STRIKES)
-    assert {fault.manner for fault in faults if fault.kind is Kind.KAFKA_CUT} == set(Manner)
-    assert {fault.manner for fault in faults if fault.kind is Kind.REDIS_CUT} == set(Manner)
+    assert {fault.manner for fault in faults if fault.kind is Kind.KAFKA_CUT} == set(Cut)
+    assert {fault.manner for fault in faults if fault.kind is Kind.REDIS_CUT} == set(Cut)
     assert {schedule.nodes for schedule in FIFTY} == {1, 3}
     assert {schedule.workers for schedule in FIFTY} == {2, 3, 4}
 

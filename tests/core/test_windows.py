@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streams.core.events import NO_TOPIC_ID, Events, Source
 from streams.core.kdd99 import KDD99
-from streams.core.windows import WIDTH, WindowLayout, Windows, advance, in_order, of_this_life
+from streams.core.windows import WIDTH, WindowLayout, Windows, advance, in_order, of_this_topic
 from tests.toy_table import TOY, rows_of, tables
 
 LAYOUT = WindowLayout(KDD99)
@@ -142,7 +142,7 @@ def test_a_window_of_another_life_of_the_topic_is_told_apart(
 ) -> None:
     windows = LAYOUT.blank(1, stored)
     windows["head"]["offset"] = 9
-    assert of_this_life(windows, read, end_offset).tolist() == [same]
+    assert of_this_topic(windows, read, end_offset).tolist() == [same]
 
 
 def test_a_window_of_kdd99_is_packed_as_those_that_are_stored() -> None:

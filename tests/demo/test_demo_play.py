@@ -15,7 +15,7 @@ from streams.adapters.store.models import open_store
 from streams.core.alerts import Alert
 from streams.core.kdd99 import KDD99
 from streams.demo.change import Versions, versions
-from streams.demo.play import LAST_VERDICT_S, Heard, Played, play
+from streams.demo.play import LAST_VERDICT_S, Played, Polled, play
 from streams.demo.view import View
 from streams.errors import Unavailable
 from streams.model.detector import Detector
@@ -49,14 +49,14 @@ class FakePath:
                 self._due.append((self.now_s + self._delay_s, device, time_us))
             self.sent.append((self.now_s, device, time_us))
 
-    def poll(self, wait_s: float) -> Heard:
+    def poll(self, wait_s: float) -> Polled:
         self.now_s += wait_s
         if self.now_s > self.interrupted_at_s:
             raise KeyboardInterrupt
         ready = [each for each in self._due if each[0] <= self.now_s]
         self._due = [each for each in self._due if each[0] > self.now_s]
         alerts = [self._alert(device, time_us) for _, device, time_us in ready]
-        return Heard(tuple(alerts), tuple(each for each in alerts if each.verdict != "normal"), 0)
+        return Polled(tuple(alerts), tuple(each for each in alerts if each.verdict != "normal"), 0)
 
     def begin(self) -> None:
         self.asked_s.append(self.now_s)

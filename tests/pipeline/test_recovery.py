@@ -157,7 +157,7 @@ def undisturbed(records: Sequence[Record]) -> Workshop:
     return shop
 
 
-class Course:
+class ReloadRun:
     """What befalls a partition: workers one after the other, some asleep; losses; crashes in any call."""
 
     def __init__(self, shop: Workshop, data: st.DataObject, size: int) -> None:
@@ -239,7 +239,7 @@ def test_with_enough_records_a_loss_changes_no_verdict(
 ) -> None:
     records = telemetry(devices)
     shop = Workshop(records)
-    Course(shop, data, size).all(workers)
+    ReloadRun(shop, data, size).all(workers)
     assert shop.world.verdicts() == undisturbed(records).world.verdicts()
 
 
@@ -251,7 +251,7 @@ def test_with_few_records_windows_are_shorter_and_never_wrong(
     """`Workshop.check` looks at every window's rows. A window read again may be told with another fill."""
     records = telemetry(devices)
     shop = Workshop(records, most)
-    Course(shop, data, size).all(workers)
+    ReloadRun(shop, data, size).all(workers)
     full = undisturbed(records).fills()
     told = decoded(shop)
     assert {offset for offset, _ in told} == full.keys()

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from streams.adapters.kafka.fleet import Told
+from streams.adapters.kafka.fleet import Statuses
 from streams.adapters.kafka.model_topics import _challenger_since
 from streams.codec.avro import framing, schemas
 from streams.codec.models import ModelState, ModelStatus, Outcome, encode_status
@@ -39,10 +39,10 @@ class Parts:
         ports = FollowerPorts(self.store.load, self.told.append, lambda: 9)
         self.follower = Follower("here", self.admission, ports, challenge=self.challenge)
 
-    def bring_about(self, state: ModelState) -> bool:
+    def apply_state(self, state: ModelState) -> bool:
         """As the follower's thread does."""
         self.follower.offer(state)
-        return self.follower.bring_about(state) and self.follower.bring_challenger(state)
+        return self.follower.apply_state(state) and self.follower.apply_challenger(state)
 
 
 def agreed(revision: int, champion: str, challenger: str | None, share: float = 0.0) -> ModelState:
@@ -58,19 +58,19 @@ def agreed(revision: int, champion: str, challenger: str | None, share: float = 
 
 def test_a_dismissed_canary_ends_even_where_the_agreed_champion_cannot_be_loaded() -> None:
     parts = Parts()
-    assert parts.bring_about(agreed(1, "1", "2", 0.5))
+    assert parts.apply_state(agreed(1, "1", "2", 0.5))
     parts.store.broken = {"3": ModelRejected("cut short")}
-    assert not parts.bring_about(agreed(2, "3", "2", 0.5))
+    assert not parts.apply_state(agreed(2, "3", "2", 0.5))
     assert parts.challenge.canary() is not None
-    assert not parts.bring_about(agreed(3, "3", None))
+    assert not parts.apply_state(agreed(3, "3", None))
     assert parts.challenge.canary() is None
 
 
 def test_a_challenger_that_cannot_be_loaded_calls_no_switch_off() -> None:
     parts = Parts()
     parts.store.broken = {"2": ModelRejected("cut short")}
-    parts.bring_about(dataclasses.replace(agreed(4, "1", "2"), preparing=ref_of(detector("3"))))
-    told = Told(4)
+    parts.apply_state(dataclasses.replace(agreed(4, "1", "2"), preparing=ref_of(detector("3"))))
+    told = Statuses(4)
     for status in parts.told:
         told.take(encode_status(status))
     assert (told.prepared, told.failed) == ({"here"}, {})

@@ -374,7 +374,7 @@ class Followed:
         self.follower = Follower("here", self.admission, ports, challenge=self.challenge)
 
     def bring(self, state: ModelState) -> bool:
-        return self.follower.bring_about(state) and self.follower.bring_challenger(state)
+        return self.follower.apply_state(state) and self.follower.apply_challenger(state)
 
 
 def challenged(revision: int, version: str | None, share: float = 0.0) -> ModelState:
@@ -410,5 +410,5 @@ def test_a_challenger_that_cannot_be_loaded_is_told_and_touches_nothing_else() -
     assert [status.outcome for status in parts.told] == ["serving", "load_failed"]
     assert "the challenger: m/2" in (parts.follower.problem or "")
     parts.store.broken.clear()
-    assert parts.follower.bring_challenger(challenged(1, "2"))
+    assert parts.follower.apply_challenger(challenged(1, "2"))
     assert parts.follower.problem is None

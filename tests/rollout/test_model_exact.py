@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.kafka.fleet import Ends, Readiness, Told
+from streams.adapters.kafka.fleet import Ends, Readiness, Statuses
 from streams.adapters.kafka.model_topics import Agreed
 from streams.codec.models import ModelCommand, ModelState, ModelStatus, Switch, encode_command, encode_status
 from streams.core.patience import BackOff
@@ -189,7 +189,7 @@ def test_whatever_fails_a_command_is_answered_once_and_revisions_count_up(
 
 def test_of_what_workers_tell_only_that_revision_counts() -> None:
     status = ModelStatus("worker", "a", "c", 3, "m", "2", "", "prepared", "", 0.0, 1)
-    told = Told(3)
+    told = Statuses(3)
     for one in (
         status,
         dataclasses.replace(status, worker="b", revision=2),

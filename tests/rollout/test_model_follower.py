@@ -170,7 +170,7 @@ def test_a_model_that_no_longer_serves_is_freed() -> None:
         for revision in range(1, 6):
             judging = admission.serving
             gone += [weakref.ref(judging), weakref.ref(judging.network.classifier.output.weight)]
-            assert follower.bring_about(state(revision, str(revision + 1)))
+            assert follower.apply_state(state(revision, str(revision + 1)))
             assert gone[-1]() is not None
             del judging
             assert all(one() is None for one in gone)
@@ -184,5 +184,5 @@ def test_a_status_that_cannot_be_told_stops_nothing() -> None:
 
     admission, store = Admission(detector("1")), Store()
     follower = Follower("here", admission, FollowerPorts(store.load, away, lambda: 9))
-    assert follower.bring_about(state(1, "2"))
+    assert follower.apply_state(state(1, "2"))
     assert admission.ref.version == "2"

@@ -54,7 +54,7 @@ class Parts:
     def prepared(self) -> None:
         """This worker is prepared for version 2, and waits for the others."""
         self.follower.offer(preparing(1, "2"))
-        assert self.follower.bring_about(preparing(1, "2"))
+        assert self.follower.apply_state(preparing(1, "2"))
 
     def why_held(self, chunk: Chunk) -> str | None:
         """None where something of the chunk begins."""
@@ -73,7 +73,7 @@ def test_a_prepared_model_is_loaded_beside_the_champion_then_events_are_held_the
     follower = Follower("here", parts.admission, FollowerPorts(parts.store.load, report, lambda: 9))
     follower.offer(preparing(1, "2"))
     assert parts.admission.reason is None, "the old model serves while the new one is loaded"
-    assert follower.bring_about(preparing(1, "2"))
+    assert follower.apply_state(preparing(1, "2"))
     assert held_when_told == [True]
     assert parts.admission.reason == "holding for m/2: waiting for the other workers"
     assert (parts.admission.ref.version, parts.store.loaded) == ("1", ["2"])
@@ -108,7 +108,7 @@ def test_a_state_superseded_while_it_was_loaded_holds_nothing_back() -> None:
     parts = Parts()
     parts.follower.offer(preparing(1, "2"))
     parts.follower.offer(state(2, "1"))
-    parts.follower.bring_about(preparing(1, "2"))
+    parts.follower.apply_state(preparing(1, "2"))
     assert parts.why_held(chunk([5])) is None
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_prepared_is_told_and_nothing_is_held() -> None:
     parts = Parts()
     parts.store.broken = {"2": ModelRejected("cut short")}
     parts.follower.offer(preparing(1, "2"))
-    assert not parts.follower.bring_about(preparing(1, "2"))
+    assert not parts.follower.apply_state(preparing(1, "2"))
     assert (parts.told, parts.why_held(chunk([5]))) == ([("load_failed", 1, "2")], None)
 
 
@@ -127,7 +127,7 @@ def test_the_same_failure_is_told_again_for_another_revision() -> None:
     for revision in (1, 3):
         parts.follower.offer(preparing(revision, "2"))
         for _ in range(2):
-            assert not parts.follower.bring_about(preparing(revision, "2"))
+            assert not parts.follower.apply_state(preparing(revision, "2"))
     assert parts.told == [("load_failed", 1, "2"), ("load_failed", 3, "2")]
 
 

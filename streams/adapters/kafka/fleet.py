@@ -24,7 +24,7 @@ _DRAIN_S: Final = 0.05
 
 
 @dataclass(slots=True)
-class Told:
+class Statuses:
     """What workers have told of one revision: those that are prepared, and why others cannot be."""
 
     revision: int
@@ -82,7 +82,7 @@ class KafkaFleet:
     @contextmanager
     def watch(self, revision: int) -> Iterator[Callable[[], Readiness]]:
         """A look, to be repeated. Both raise BrokerUnavailable."""
-        told, group = Told(revision), GroupWatch(self.settings)
+        told, group = Statuses(revision), GroupWatch(self.settings)
 
         def look() -> Readiness:
             while messages := reader.take(wait_s=_DRAIN_S):

@@ -27,7 +27,7 @@ async def seek_to_committed(
     committed: dict[TP, Committable | None] = dict.fromkeys(places)  # of the others nothing is told
     found = await consumer._coordinator.fetch_committed_offsets(places)
     for tp, at in found.items():
-        committed[tp] = committed_in_life(at.offset, at.metadata, topic_ids[tp.topic])
+        committed[tp] = committed_for(at.offset, at.metadata, topic_ids[tp.topic])
     for tp in committed.keys() & consumer.assignment():
         position = committed[tp]
         consumer.seek(tp, 0 if position is None else position.offset)  # else `earliest` helps
@@ -40,7 +40,7 @@ def commit_metadata(done: Committable) -> str:
     return of if done.watermark_ms is None else f"{of} {done.watermark_ms}"
 
 
-def committed_in_life(offset: int, metadata: str | None, topic_id: uuid.UUID) -> Committable | None:
+def committed_for(offset: int, metadata: str | None, topic_id: uuid.UUID) -> Committable | None:
     """A commit as far as it is of this life of the topic: None where it is another's, or none at all.
 
     Without metadata it is believed: whoever wrote it did not say.

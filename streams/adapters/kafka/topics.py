@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from streams.adapters.kafka.client import LOG, Refusals, client_config, where
 from streams.core.events import NO_TOPIC_ID
-from streams.core.patience import Patience
+from streams.core.patience import Retry
 from streams.core.topics import Topics
 from streams.errors import AccessDenied, AutodeepError, BrokerUnavailable, SettingsError
 from streams.settings import Settings
@@ -123,7 +123,7 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
     }
 
 
-def wait_for_broker(settings: Settings, patience: Patience, needed: Iterable[str] | None = None) -> None:
+def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
     Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused.

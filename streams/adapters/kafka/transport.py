@@ -141,7 +141,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
         return with_metadata
 
-    async def commit_with_lives(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
+    async def commit_with_topic_ids(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
         """Commit, each offset with the id of the topic's life that it is of. Raises TimeoutError."""
 
         async def commit() -> bool:
@@ -182,7 +182,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
         self._note_offsets(fetched)
         if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
-            fetched = await self._of_present_lives(consumer, fetched)
+            fetched = await self._of_present_topics(consumer, fetched)
         return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()}
 
     def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[ConsumerRecord]) -> Chunk:
@@ -198,7 +198,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
                 self._in_doubt.add(tp.topic)
             self._next_offset[tp] = records[-1].offset + 1
 
-    async def _of_present_lives(
+    async def _of_present_topics(
         self, consumer: aiokafka.AIOKafkaConsumer, fetched: Mapping[TP, list[ConsumerRecord]]
     ) -> Mapping[TP, list[ConsumerRecord]]:
         """What was fetched, without that of topics which were made again: these are read anew.
@@ -382,7 +382,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         taken = {tp: self._taken.pop(tp) for tp in offsets if tp in self._taken}
         generation = self.app.consumer_generation_id
         try:
-            done: bool = await self._thread.commit_with_lives(
+            done: bool = await self._thread.commit_with_topic_ids(
                 offsets, {tp: commit_metadata(one) for tp, one in taken.items()}
             )
         except TimeoutError:
