@@ -19,6 +19,9 @@ def worker(
     import os
 
     from streams.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    os.environ.setdefault("POLARS_MAX_THREADS", str(settings.torch_threads))  # read when polars is imported
     from streams.worker.app import run_worker
 
-    run_worker(Settings.from_environment(os.environ), log_level.upper())
+    run_worker(settings, log_level.upper())

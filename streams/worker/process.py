@@ -40,7 +40,7 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
             app, loglevel=log_level, quiet=True, redirect_stdouts=False, logging_config=log_config(log_level)
         )
         self._health = health
-        self._begin_nothing_more = stop_intake
+        self._stop_intake = stop_intake
         self._deadline = threading.Timer(stop_timeout_s, _end_late, (stop_timeout_s,))
         self._deadline.daemon = True
 
@@ -55,7 +55,7 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
     def _stop_soon(self) -> None:
         if not self._health.stopping.is_set():
             self._health.stop_soon()
-            self._begin_nothing_more()
+            self._stop_intake()
             self._deadline.start()
 
 
