@@ -89,7 +89,7 @@ def named(settings: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def path(
-    servers: str, redis_url: str, folder: Path, partitions: int = 4, **settings: str
+    servers: str, redis_url: str, folder: Path, partitions: int = 4, /, **settings: str
 ) -> Iterator[TestedPath]:
     prefix = f"t{uuid4().hex[:8]}"
     environment = named(

@@ -8,7 +8,7 @@ from typing import Any
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
 
 from streams.adapters.kafka import faust_app
-from streams.adapters.kafka.tables import WaitingRecovery
+from streams.adapters.kafka.tables import Tables, WaitingRecovery
 from streams.settings import Settings
 
 
@@ -51,4 +51,4 @@ def test_another_rebalance_and_a_stop_end_the_waiting() -> None:
 
 
 def test_the_app_uses_it() -> None:
-    assert faust_app.app_settings(Settings())["TableManager"] is faust_app.Tables
+    assert faust_app.app_settings(Settings())["TableManager"] is Tables

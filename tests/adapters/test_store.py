@@ -53,7 +53,7 @@ def resign(folder: Path, change: Callable[[dict[str, Any]], None] = lambda manif
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def retensor(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+def retensor(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     tensors = load_tensors((folder / TENSORS).read_bytes())
     change(tensors)
     (folder / TENSORS).write_bytes(save_tensors(tensors))

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.adapters.kafka import transport
-from streams.adapters.kafka.deliveries import Committable
+from streams.adapters.kafka.deliveries import Committable, Deliveries
 from streams.adapters.kafka.positions import commit_metadata, committed_for
 from streams.adapters.kafka.transport import (
     ChunkedConsumer,
@@ -76,7 +76,7 @@ def bare_consumer() -> Any:
     """One without Kafka: only what tracking offsets needs."""
     made: Any = object.__new__(ChunkedConsumer)
     made.app = SimpleNamespace(consumer_generation_id=1)
-    made._deliveries, made._taken, made._room = transport.Deliveries(), {}, asyncio.Event()
+    made._deliveries, made._taken, made._room = Deliveries(), {}, asyncio.Event()
     made._unacked_messages, made._waiting_for_ack = WeakSet(), None
     made._read_offset, made._committed_offset = defaultdict(lambda: None), defaultdict(lambda: None)
     return made
@@ -233,9 +233,10 @@ class Broker:
         self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
         self.thread._held = frozenset()
         self.thread._watermark_ms = {}
-        self.thread._pacing = SimpleNamespace(
+        pacing: Any = SimpleNamespace(
             hold=lambda places: None, read=lambda count, most: self.reads.append(count)
         )
+        self.thread._pacing = pacing
         self.reads: list[int] = []
         self.wanted: list[set[TP]] = []
         self.records: list[Any] = []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -198,11 +197,11 @@ class CutOff(RedisWindows):
 
     calls = 0
 
-    def _write(self, *args: Any) -> npt.NDArray[np.uint8]:
+    def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         self.calls += 1
         if self.calls == 2:
             raise WindowStoreUnavailable("cut off")
-        return super()._write(*args)
+        return super()._write(saves)
 
 
 @pytest.mark.redis

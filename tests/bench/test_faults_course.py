@@ -13,7 +13,7 @@ HOUR_S = 3600.0
 
 
 def test_a_fault_that_has_not_struck_is_called_off_when_its_owner_leaves() -> None:
-    stage = Stage(*cast(Any, (None, None, None)), FaultLog())
+    stage = Stage(cast(Any, None), cast(Any, None), cast(Any, None), FaultLog())
     before = threading.active_count()
     with Strikes(stage) as strikes:
         strikes.begin((Fault(Kind.BROKER, at_s=HOUR_S), Fault(Kind.KILL, at_s=HOUR_S)))

@@ -129,7 +129,7 @@ def test_a_sound_case_breaks_no_law_and_repeats_are_counted() -> None:
     assert judge(case).repeats == 0
     again = [replace(one, offset=one.offset + 100) for one in case.classified[:3]]
     again[0] = replace(again[0], alert=replace(again[0].alert, detected_at_us=77 * T))
-    repeated = replace(case, classified=[*case.classified, *again], letters=case.letters * 2)
+    repeated = replace(case, classified=[*case.classified, *again], letters=[*case.letters, *case.letters])
     assert judge(repeated).broken == []
     assert judge(repeated).repeats == 4
 

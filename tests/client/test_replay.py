@@ -165,7 +165,7 @@ def run(*arguments: str) -> dict[str, object]:
     app.command()(replay)
     result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)  # type: ignore[no-any-return]
+    return json.loads(result.stdout)
 
 
 def test_replay_delivers_every_row_to_its_device_in_order(settings: Settings, file: Path) -> None:

@@ -56,7 +56,7 @@ def test_alerts_are_written_byte_for_byte_as_a_general_writer_does_and_read_back
 
 
 def test_the_order_of_scores_and_context_is_kept() -> None:
-    turned = dataclasses.replace(RICH, scores=dict(reversed(RICH.scores.items())))
+    turned = dataclasses.replace(RICH, scores=dict(reversed(list(RICH.scores.items()))))
     moved = dataclasses.replace(RICH, context={"z": "1", "a": "2"})
     for alert in (RICH, turned, moved):
         assert encode_alert(alert)[10:] == reference(alert)
@@ -65,7 +65,8 @@ def test_the_order_of_scores_and_context_is_kept() -> None:
 @pytest.mark.parametrize("field", ["event_time_us", "detected_at_us", "offset", "partition", "window_fill"])
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400])
 def test_an_integer_beyond_64_bits_is_refused_as_a_general_writer_does(field: str, value: int) -> None:
-    beyond = dataclasses.replace(ALERT, **{field: value})
+    changed: Any = {field: value}
+    beyond = dataclasses.replace(ALERT, **changed)
     with pytest.raises(OverflowError):
         reference(beyond)
     with pytest.raises(OverflowError):

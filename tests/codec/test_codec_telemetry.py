@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,8 @@ class AbsentRegistry:
 
 def patched(name: str, value: float) -> bytes:
     """The valid record with another number, written as the wire has it."""
-    return single(fields(**{name: value}))
+    changed: Any = {name: value}
+    return single(fields(**changed))
 
 
 def long(value: int) -> bytes:
@@ -349,8 +351,8 @@ def test_a_signalling_nan_in_the_bytes_themselves_is_not_finite() -> None:
 def test_the_guard_is_drawn_anew_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard that a sender knew could be forged into a datum."""
     drawn: list[bytes] = []
-    urandom = columns.os.urandom
-    monkeypatch.setattr(columns.os, "urandom", lambda size: drawn.append(urandom(size)) or drawn[-1])
+    urandom = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda size: drawn.append(urandom(size)) or drawn[-1])
     for _ in range(3):
         TelemetryDecoder(KDD99).decode(good(2))
     assert len(set(drawn)) == 3

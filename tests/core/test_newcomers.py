@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -53,7 +54,7 @@ def test_never_more_are_let_in_than_the_burst_and_what_the_time_earned(gaps: lis
     """In any stretch of records, not only from the first."""
     asked = in_time(gaps)
     _, admitted = admit(full(PER_S, 0), PER_S, asked, everybody())
-    entered = {}
+    entered: dict[Any, Any] = {}
     for place, (device, time_ms) in enumerate(asked):
         if admitted[place]:
             entered.setdefault(device, time_ms)

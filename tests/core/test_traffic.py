@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -143,11 +144,11 @@ def naive(history: list[Connection], spans: Spans) -> Traffic:
         values
     )
     return Traffic(
-        count, srv, *errors, same, diff, hosts, d_count, d_srv, d_same, d_diff, port, d_hosts, *d_errors
+        *(count, srv, *errors, same, diff, hosts, d_count, d_srv, d_same, d_diff, port, d_hosts, *d_errors)
     )
 
 
-def _naive_half(held: list[Connection], now: Connection) -> tuple:  # type: ignore[type-arg]
+def _naive_half(held: list[Connection], now: Connection) -> Any:
     host = [each for each in held if each.host == now.host]
     service = [each for each in held if each.service == now.service]
 

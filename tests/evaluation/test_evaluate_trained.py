@@ -26,7 +26,7 @@ def one_thread() -> None:
 def a_file(path: Path, count: int, kinds: tuple[str, ...], tail: str = "", seed: int = 0) -> None:
     """Lines whose numbers tell their kind, in random order; many repeat."""
     rng = np.random.default_rng(seed)
-    made = []
+    made: list[Any] = []
     for place in range(count):
         kind = kinds[place % len(kinds)] if place % 5 == 0 else str(rng.choice(kinds[:2]))
         values = dict.fromkeys(KDD99.file_columns, "0")

@@ -79,7 +79,7 @@ def test_rows_seen_in_training_and_repeats_are_those_that_a_plain_search_finds()
     assert seen is not None
     assert seen.tolist() == [value in trained for value, _ in numbers_of(test)]
     met: set[tuple[float, str]] = set()
-    first = [not (it in met or met.add(it)) for it in numbers_of(test)]  # type: ignore[func-returns-value]
+    first = [not (it in met or met.add(it)) for it in numbers_of(test)]
     assert splits.first_of_each(test).tolist() == first
     assert splits.seen_in_training(a_split(test)) is None
 

@@ -36,7 +36,9 @@ class Timed(Detector):
 
     def __init__(self, clock: Timeline, *times_s: float, of: Detector | None = None) -> None:
         found = of or Detector.random(KDD99, seed=1)
-        super().__init__(found.identity, found.parameters, found.network, found.golden_difference)
+        super().__init__(
+            found.identity, found.parameters, found.network, golden_difference=found.golden_difference
+        )
         self._clock, self._times_s = clock, list(times_s)
 
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_its_card_names_every_figure_that_its_users_need(champion: Detector) -> 
 
 @pytest.mark.parametrize("repeated", [1, 16])
 def test_a_flood_of_half_open_connections_is_dos(champion: Detector, repeated: int) -> None:
-    rates = {
+    rates: Any = {
         "serror_rate": 1.0,
         "srv_serror_rate": 1.0,
         "dst_host_serror_rate": 1.0,

@@ -138,7 +138,7 @@ class Belt:
 
 
 @asynccontextmanager
-async def running(most_records: int = 100, ends: Ends | None = None, **takes_s: float) -> AsyncIterator[Belt]:
+async def running(most_records: int = 100, ends: Ends | None = None, **takes_s: Any) -> AsyncIterator[Belt]:
     clock_s = asyncio.get_running_loop().time
     told, steps, threads = Acknowledged(), Steps(clock_s), Taking(**takes_s)
     ended: list[BaseException] = []
@@ -453,7 +453,7 @@ async def test_what_is_revoked_is_forgotten_in_the_thread_that_computes() -> Non
     async with running(compute_s=1.0) as belt:
         forgotten: list[tuple[float, frozenset[Partition]]] = []
         loop = asyncio.get_running_loop()
-        belt.steps.revoked = lambda places: forgotten.append((loop.time(), places))  # type: ignore[method-assign]
+        belt.steps.revoked = lambda partitions: forgotten.append((loop.time(), partitions))  # type: ignore[method-assign]
         await belt.conveyor.revoked(frozenset({("t", 0)}))
         assert forgotten == [(pytest.approx(1.0), frozenset({("t", 0)}))]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -229,7 +230,7 @@ def test_a_crash_anywhere_loses_nothing_and_applies_nothing_twice(
 
         chunks = fetched(partitions, size, acknowledged)
         try:
-            told = conveyed(world.worker(dying), chunks, most, lambda rounds=rounds: rounds)
+            told = conveyed(world.worker(dying), chunks, most, partial(int, rounds))
         except Died as died:
             told = died.told
         acknowledged.update(told.through)
@@ -305,7 +306,7 @@ def test_alerts_are_on_the_broker_before_windows_are_in_the_store() -> None:
     order: list[str] = []
     world.publisher.publish = lambda messages: order.append("publish")  # type: ignore[method-assign]
     save = world.store.save
-    world.store.save = lambda *args: order.append("save") or save(*args)  # type: ignore[method-assign,func-returns-value]
+    world.store.save = lambda *args: order.append("save") or save(*args)  # type: ignore[method-assign]
     feed(world.worker(), telemetry([0, 1]), 2)
     assert order == ["publish", "save"]
 

@@ -125,7 +125,7 @@ def test_the_figures_are_told_less_often_as_they_age_and_not_without_news() -> N
 
 def decided(revision: int, outcome: Outcome, version: str) -> ModelStatus:
     ref = ref_of(detector(version))
-    return ModelStatus("decision", "a", "c", revision, *dataclasses.astuple(ref), outcome, "", 0.0, 1)
+    return ModelStatus("decision", "a", "c", revision, ref.name, ref.version, ref.digest, outcome, "", 0.0, 1)
 
 
 @pytest.mark.parametrize(

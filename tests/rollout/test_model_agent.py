@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.kafka.fleet import Ends, Readiness
-from streams.adapters.kafka.model_topics import Agreed
-from streams.codec.models import ModelCommand, ModelRef, ModelState, ModelStatus, encode_command
+from streams.codec.models import Agreed, ModelCommand, ModelRef, ModelState, ModelStatus, encode_command
+from streams.core.fleet import Ends, Readiness
 from streams.core.patience import BackOff
 from streams.errors import BrokerUnavailable, Unavailable
 from streams.rollout.agent import ModelAgent

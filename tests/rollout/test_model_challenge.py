@@ -20,6 +20,7 @@ from streams.codec.models import (
     encode_status,
 )
 from streams.codec.output.alerts import AlertOutput
+from streams.core.alerts import Alert
 from streams.core.events import Chunk, Source
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WindowLayout
@@ -97,10 +98,10 @@ def test_with_a_canary_each_event_has_the_verdict_that_its_judge_alone_gives(
             assert found == dataclasses.replace(expected, model_role=role)
 
 
-def in_one_go_by(judge: Detector, records: Sequence[object]) -> dict[int, object]:
+def in_one_go_by(judge: Detector, records: Sequence[object]) -> dict[int, Alert]:
     world = World(detector=judge)
     feed(world.worker(), records, max(len(records), 1))  # type: ignore[arg-type]
-    return {alert.offset: alert for alert in world.verdicts().values()}  # type: ignore[return-value]
+    return {alert.offset: alert for alert in world.verdicts().values()}
 
 
 def test_the_windows_do_not_depend_on_who_judges() -> None:
@@ -161,7 +162,7 @@ def test_the_challenger_is_compared_on_every_event_by_what_it_would_have_said_it
         watched.shadow.watch(observed)
         watched.shadow.compare(observed)
     champion, challenger = (in_one_go_by(judge, records) for judge in (CHAMPION, CHALLENGER))
-    pairs = [(champion[i].verdict, challenger[i].verdict) for i in range(200)]  # type: ignore[attr-defined]
+    pairs = [(champion[i].verdict, challenger[i].verdict) for i in range(200)]
     assert watched.comparison.confusion == Counter(pairs)
     assert (watched.comparison.seen, watched.comparison.scored) == (200, 200)
     differing = {i for i, (a, b) in enumerate(pairs) if a != b}
@@ -171,7 +172,7 @@ def test_the_challenger_is_compared_on_every_event_by_what_it_would_have_said_it
     assert len(told) + watched.comparison.unpublished == len(differing)
     for one in watched.disagreements:
         assert (one.champion.verdict, one.challenger.verdict) == pairs[one.offset]
-        assert one.alert_id == champion[one.offset].alert_id  # type: ignore[attr-defined]
+        assert one.alert_id == champion[one.offset].alert_id
         assert one.challenger.digest == CHALLENGER.identity.digest
 
 

@@ -160,7 +160,7 @@ def test_a_worker_that_starts_beside_a_running_challenge_takes_part_in_it(
         second = tested.worker()
         second.wait_ready()
         deadline_s = time.monotonic() + DEADLINE_S
-        while (model(second)["challenger"] or {}).get("version") != "2":  # type: ignore[union-attr, attr-defined]
+        while (model(second)["challenger"] or {}).get("version") != "2":  # type: ignore[attr-defined]
             assert time.monotonic() < deadline_s, tested.logs()
             time.sleep(0.05)
         assert model(second)["version"] == "1"

@@ -9,9 +9,17 @@ from contextlib import contextmanager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.kafka.fleet import Ends, Readiness, Statuses
-from streams.adapters.kafka.model_topics import Agreed
-from streams.codec.models import ModelCommand, ModelState, ModelStatus, Switch, encode_command, encode_status
+from streams.adapters.kafka.fleet import Statuses
+from streams.codec.models import (
+    Agreed,
+    ModelCommand,
+    ModelState,
+    ModelStatus,
+    Switch,
+    encode_command,
+    encode_status,
+)
+from streams.core.fleet import Ends, Readiness
 from streams.core.patience import BackOff
 from streams.errors import BrokerUnavailable
 from streams.rollout.agent import ModelAgent

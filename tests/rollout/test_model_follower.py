@@ -164,7 +164,7 @@ def test_a_model_that_no_longer_serves_is_freed() -> None:
 
     admission = Admission(Fresh().load(state(1, "1").champion))
     follower = Follower("here", admission, FollowerPorts(Fresh().load, lambda _: None, lambda: 9))
-    gone = []
+    gone: list[Callable[[], object]] = []
     gc.disable()
     try:
         for revision in range(1, 6):

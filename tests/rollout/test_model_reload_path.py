@@ -11,7 +11,6 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +18,13 @@ import numpy as np
 import pytest
 from confluent_kafka import Message
 
-from streams.adapters.kafka.model_topics import Agreed, DecisionLog, newest_state
+from streams.adapters.kafka.model_topics import DecisionLog, newest_state
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.adapters.store.models import open_store
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import (
+    Agreed,
     ModelCommand,
     ModelRef,
     ModelState,
@@ -240,7 +240,9 @@ def test_an_agent_that_was_cut_off_can_write_no_decision_any_more(
 
     def decided(command_id: str, revision: int) -> tuple[ModelState, ModelStatus]:
         ref = ModelRef("kdd99", command_id, "0" * 64)
-        status = ModelStatus("decision", "x", command_id, revision, *astuple(ref), "promoted", "", 0.0, 1)
+        status = ModelStatus(
+            "decision", "x", command_id, revision, ref.name, ref.version, ref.digest, "promoted", "", 0.0, 1
+        )
         return ModelState(revision, ref, 1, command_id=command_id), status
 
     with path(kafka.bootstrap_servers, redis_url, tmp_path) as tested:
@@ -286,7 +288,17 @@ def decide(tested: TestedPath, state: ModelState) -> None:
     log.write(
         state,
         ModelStatus(
-            "decision", "test", state.command_id, state.revision, *astuple(ref), "promoted", "", 0.0, 1
+            "decision",
+            "test",
+            state.command_id,
+            state.revision,
+            ref.name,
+            ref.version,
+            ref.digest,
+            "promoted",
+            "",
+            0.0,
+            1,
         ),
     )
 

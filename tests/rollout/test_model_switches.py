@@ -62,6 +62,7 @@ def judged(admission: Admission, whole: Chunk) -> list[tuple[int, str]]:
         admitted = admission.admit([rest])
         assert admitted.chunks or admitted.held, "neither begun nor held"
         for part, judge in zip(admitted.chunks, admitted.judges, strict=True):
+            assert rest is not None
             assert part.records == rest.records[: len(part.records)]
             found += [(record.offset, ref_of(judge).version) for record in part.records]
             rest = rest.cut(len(part.records))[1]
@@ -147,7 +148,7 @@ def test_a_partition_added_later_and_a_topic_made_anew_have_the_newest_of_their_
 def test_a_new_list_begins_with_the_champion_before_and_the_newest_are_kept() -> None:
     first = appended((), ref("1"), Switch(ref("2"), {"0": 5}, "t"))
     assert first == (Switch(ref("1"), {}, ""), Switch(ref("2"), {"0": 5}, "t"))
-    longest = first
+    longest: tuple[Switch, ...] = first
     for offset in range(20):
         longest = appended(longest, ref("9"), Switch(ref("3"), {"0": 10 + offset}, "t"))
     assert len(longest) == KEPT

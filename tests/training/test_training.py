@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from streams.adapters.store.models import open_store
@@ -24,7 +25,6 @@ from streams.core.tables import Rows
 from streams.errors import AutodeepError, DataError, ModelRejected
 from streams.model.detector import Detector
 from streams.training import log as run_log
-from streams.training import phases
 from streams.training.binning import bin_edges, table
 from streams.training.calibrate import (
     Scored,
@@ -301,15 +301,15 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
-    original = phases.F.cross_entropy
+    original = functional.cross_entropy
 
-    def poisoned(*args: torch.Tensor, **options: float) -> torch.Tensor:
+    def poisoned(*args: Any, **options: Any) -> torch.Tensor:
         nonlocal calls
         of_classifier = "label_smoothing" in options
         calls += of_classifier
         return original(*args, **options) * (float("nan") if of_classifier and calls == 16 else 1.0)
 
-    monkeypatch.setattr(phases.F, "cross_entropy", poisoned)
+    monkeypatch.setattr(functional, "cross_entropy", poisoned)
     with pytest.raises(AutodeepError, match="the loss is nan at step 15 of the classifier"):
         fit(run_of(data, QUICK, tmp_path))
     resumed = fit(run_of(data, QUICK, tmp_path), resume=True)

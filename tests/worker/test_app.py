@@ -25,6 +25,8 @@ CHUNK = Chunk(SOURCE, RECORDS, 9)
 
 
 class Processor:
+    keeps_time = False
+
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.assigned_to: frozenset[Partition] = frozenset()
