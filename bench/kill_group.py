@@ -12,7 +12,7 @@ from typing import Final
 
 from bench import kill_laws
 from bench.kill_schedules import ABSENT, Order, Schedule
-from bench.model_orders import Orders, promote, rollback
+from bench.model_orders import NAME, Orders, promote, rollback
 from bench.parts import Parts
 from streams.adapters.kafka.model_topics import newest_state
 from streams.codec.models import ModelStatus
@@ -122,7 +122,7 @@ class Group:
         served = [worker.figures().get("model", {}) for worker in workers]
         if len({(one.get("revision"), one.get("digest"), one.get("problem")) for one in served}) != 1:
             return False
-        state = newest_state(self.parts.settings)
+        state = newest_state(self.parts.settings, NAME)
         wanted = 0 if state is None else state.revision
         return served[0].get("revision") == wanted and served[0].get("problem") is None
 

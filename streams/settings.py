@@ -97,7 +97,9 @@ class Settings:
     shadow_cpu_share: float = _setting(
         0.2, "Most of one core that a challenger takes in the background of a worker", _at_least(0, float)
     )
-    model: str = _setting("kdd99@champion", "Model to serve: name@alias or name/version")
+    model: str = _setting(
+        "kdd99@champion", "Model to start with, of the family served: name@alias or name/version"
+    )
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )

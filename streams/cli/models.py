@@ -1,9 +1,10 @@
-"""`autodeep models`: what a model store holds, and what goes in. promote, shadow, release: models_*.py."""
+"""`autodeep models`: what a model store holds, and what goes in. Others, as promote, are in models_*.py."""
 
 from __future__ import annotations
 
 import typer
 
+from streams.cli.models_active import active
 from streams.cli.models_challenge import canary, dismiss, report, shadow
 from streams.cli.models_orders import promote, rollback
 from streams.cli.models_release import release
@@ -21,7 +22,7 @@ _TRUST_KEY = typer.Option(
 )
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 
-for _command in (promote, rollback, shadow, canary, dismiss, report, release):
+for _command in (active, promote, rollback, shadow, canary, dismiss, report, release):
     app.command()(_command)
 
 
@@ -262,14 +263,15 @@ def retire(
     import json
 
     from streams.adapters.store.models import open_store
-    from streams.cli.models_orders import active_model
+    from streams.cli.models_orders import active_states
     from streams.errors import ModelRejected
 
     opened = open_store(store)
     name, version = opened.resolve(ref)
-    asked, champion = active_model()
-    if champion is not None and (champion.name, champion.version) == (name, version):
+    states = active_states()
+    serving = None if states is None else states.get(name)
+    if serving is not None and serving.champion.version == version:
         raise ModelRejected(f"{name}/{version}: serves now; promote another first")
     opened.retire(name, version)
-    said = {"retired": f"{name}/{version}", "kafka_asked": asked}
+    said = {"retired": f"{name}/{version}", "kafka_asked": states is not None}
     typer.echo(json.dumps(said) if as_json else f"retired {name}/{version}: it will not be promoted any more")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from streams.cli.models_orders import JSON, STORE, TRUST_KEY, WAIT, carry_out, command, named
+from streams.cli.models_orders import FAMILY, JSON, STORE, TRUST_KEY, WAIT, carry_out, command, named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from streams.codec.models import ModelState
+    from streams.codec.models import ModelRef, ModelState
     from streams.model.comparison import Comparison, Finding
 
 _REF = typer.Argument(help="name/version or name@alias")
@@ -71,39 +71,42 @@ def canary(  # options are arguments
     carry_out(ordered, wait_s, as_json)
 
 
-def dismiss(wait_s: float = WAIT, as_json: bool = JSON) -> None:
-    """End the challenge, whichever it is. Example:
+def dismiss(family: str = FAMILY, *, wait_s: float = WAIT, as_json: bool = JSON) -> None:
+    """End the family's challenge, whichever it is. Example:
 
         autodeep models dismiss
 
     Exit codes: 0 done, 3 there is no challenger, 69 Kafka did not answer or nobody decided.
     """
-    carry_out(command("dismiss"), wait_s, as_json)
+    carry_out(command("dismiss", family), wait_s, as_json)
 
 
-def report(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
+def report(
+    family: str = typer.Argument(
+        "", help="The models' name. Needed where several families have challengers."
+    ),
+    *,
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
     """How the challenger compares with the champion so far: promote it or not? Example:
 
         autodeep models report
 
     Workers tell their figures every five seconds. The last line is advice, by the values asked for in the
     table.
-    Exit codes: 0 there is a challenger, 3 there is none, 69 Kafka did not answer.
+    Exit codes: 0 there is a challenger, 2 there are several, 3 there is none, 69 Kafka did not answer.
     """
     import dataclasses
     import json
     import os
 
-    from streams.adapters.kafka.model_topics import challenge_statuses, newest_state
-    from streams.errors import ModelRejected
+    from streams.adapters.kafka.model_topics import challenge_statuses, newest_states
     from streams.model.comparison import advice, findings, total
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    state = newest_state(settings)
-    if state is None or state.challenger is None:
-        raise ModelRejected("there is no challenger; `autodeep models shadow` or `canary` makes one")
-    statuses = challenge_statuses(settings, state.challenger)
+    state, challenger = _challenged(newest_states(settings).by_family().values(), family)
+    statuses = challenge_statuses(settings, challenger)
     told = [one.figures for one in statuses if one.figures.get("champion") == state.champion.digest]
     whole = total(told)
     lines = findings(whole)
@@ -112,7 +115,7 @@ def report(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
         return
     found = {
         "champion": dataclasses.asdict(state.champion),
-        "challenger": dataclasses.asdict(state.challenger),
+        "challenger": dataclasses.asdict(challenger),
         "role": state.challenger_role,
         "canary_share": state.canary_share,
         "workers": len(told),
@@ -121,6 +124,21 @@ def report(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
         "promote": advice(lines),
     }
     typer.echo(json.dumps(found))
+
+
+def _challenged(states: Iterable[ModelState], family: str) -> tuple[ModelState, ModelRef]:
+    """The one state with a challenger, which is given too. Raises ModelRejected, SettingsError."""
+    from streams.errors import ModelRejected, SettingsError
+
+    found = [
+        (one, one.challenger) for one in states if one.challenger is not None and family in ("", one.family)
+    ]
+    if not found:
+        raise ModelRejected("there is no challenger; `autodeep models shadow` or `canary` makes one")
+    if len(found) > 1:
+        names = ", ".join(sorted(state.family for state, _ in found))
+        raise SettingsError(f"several families have challengers; name one of {names}")
+    return found[0]
 
 
 def _show(state: ModelState, whole: Comparison, lines: Sequence[Finding], said: str) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from streams.codec.models import ModelCommand, ModelRef
+    from streams.codec.models import ModelCommand, ModelState
 
 _WAIT_S = 30.0
 WAIT = typer.Option(_WAIT_S, "--wait", min=0, help="Seconds to wait for the decision.")
 _WAIT_EXACT_S = 90.0
 """All workers get ready first, for which they have AUTODEEP_MODEL_SWITCH_TIMEOUT_S."""
+FAMILY = typer.Argument(
+    "", help="The models' name, as kdd99 of kdd99/2. Empty: the family that the workers serve."
+)
 JSON = typer.Option(False, "--json", help="Print the decision as one JSON object.")
 STORE = typer.Option(
     "", "--store", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL; empty: the shipped models."
@@ -72,35 +75,34 @@ def promote(
     carry_out(ordered, wait_s, as_json)
 
 
-def rollback(wait_s: float = WAIT, as_json: bool = JSON) -> None:
-    """Go back to the champion before, and wait for the model agent's decision. Example:
+def rollback(family: str = FAMILY, *, wait_s: float = WAIT, as_json: bool = JSON) -> None:
+    """Go back to the family's champion before, and wait for the model agent's decision. Example:
 
-        autodeep models rollback --json
+        autodeep models rollback kdd99 --json
 
     Exit codes: 0 rolled back, 3 refused, 69 Kafka did not answer or nobody decided.
     """
-    carry_out(command("rollback"), wait_s, as_json)
+    carry_out(command("rollback", family), wait_s, as_json)
 
 
-def active_model() -> tuple[bool, ModelRef | None]:
-    """Whether Kafka answered, and the champion that it told of. Says on stderr where it did not answer."""
+def active_states() -> dict[str, ModelState] | None:
+    """By family; None, with a line on stderr, where Kafka did not answer."""
     import dataclasses
     import os
     import sys
 
-    from streams.adapters.kafka.model_topics import newest_state
+    from streams.adapters.kafka.model_topics import newest_states
     from streams.errors import Unavailable
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     try:
-        state = newest_state(
+        return newest_states(
             dataclasses.replace(settings, network_timeout_s=min(settings.network_timeout_s, _ASK_S))
-        )
+        ).by_family()
     except Unavailable as exc:
         print(f"autodeep: not known which model serves: {exc}", file=sys.stderr)
-        return False, None
-    return True, None if state is None else state.champion
+        return None
 
 
 def named(action: str, ref: str, store: str, trust_key: str) -> ModelCommand:

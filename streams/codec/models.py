@@ -23,8 +23,8 @@ from streams.errors import DataError
 MODEL_COMMAND: Final = "ModelCommand"
 MODEL_STATE: Final = "ModelState"
 DISAGREEMENT: Final = "Disagreement"
-ACTIVE_KEY: Final = b"active"
-"""The one key of the compacted topic of active models."""
+KEY_BEFORE_FAMILIES: Final = b"active"
+"""The one key of the compacted topic of active models, until states were kept by family."""
 
 StatusKind = Literal["decision", "worker", "challenge"]
 Outcome = Literal[
@@ -50,6 +50,7 @@ class ModelRef:
 class ModelCommand:
     """A wish, not a decision: schemas/ModelCommand.avsc.
 
+    It is about the family `name`; without a name (a rollback, a dismiss) about the one that is served.
     `action` is text, so that an older agent can refuse a newer action by its name. `at_offsets` empty means:
     at the ends that the telemetry partitions have when every worker is ready.
     """
@@ -80,7 +81,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What every worker serves: schemas/ModelState.avsc. Each decision adds one to `revision`.
+    """What every worker serves of one family: schemas/ModelState.avsc. Each decision adds one to `revision`.
 
     `previous` is the champion before, which a rollback goes back to. While `preparing` names the next one,
     no worker that has loaded it begins a chunk. `switches`, oldest first, say which model classifies which
@@ -98,10 +99,15 @@ class ModelState:
     preparing: ModelRef | None = None
     switches: tuple[Switch, ...] = ()
 
+    @property
+    def family(self) -> str:
+        """The name of its models, and the key of the state."""
+        return self.champion.name
+
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What the topics say: the newest state, None before the first, and the commands decided so far."""
+    """A family's newest state, None before the first, and the commands decided so far, as the topics say."""
 
     state: ModelState | None = None
     decided: frozenset[str] = frozenset()

@@ -42,7 +42,7 @@ class Decisions(Protocol):
 
 
 class ModelAgent:
-    """Carries out commands one at a time, in the thread that calls.
+    """Carries out commands about one family one at a time, in the thread that calls; refuses others.
 
     `examine` loads and examines a version beside the champion; `serving` is the champion of this worker.
     """

@@ -1,4 +1,4 @@
-"""Decides which model serves and which challenges: pure rules over the agreed state and a command."""
+"""Decides which model serves and which challenges: pure rules over a family's agreed state and a command."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class Standing:
 
     state: ModelState | None
     champion: ModelRef
+
+    @property
+    def family(self) -> str:
+        return self.champion.name
 
     @property
     def revision(self) -> int:
@@ -58,7 +62,7 @@ class Moment:
 
 def wanted(standing: Standing, command: ModelCommand) -> Wanted | str:
     """What there is to examine, or why the command is refused unexamined."""
-    problem = _unfit(command)
+    problem = _unfit(standing, command)
     if problem:
         return problem
     if command.action in _NAMES_A_MODEL:
@@ -69,16 +73,21 @@ def wanted(standing: Standing, command: ModelCommand) -> Wanted | str:
     previous = standing.state.previous if standing.state is not None else None
     if previous is None:
         return "there is no champion before this one to go back to"
+    if previous.name != standing.family:  # promoted before there were families
+        return f"the champion before, {previous.name}/{previous.version}, is of another family of models"
     return Wanted(previous, is_rollback=True, allow_narrower=True)
 
 
-def _unfit(command: ModelCommand) -> str:
+def _unfit(standing: Standing, command: ModelCommand) -> str:
     if not command.command_id:
         return "the command has no id"
     if command.action not in _OUTCOME:
         return (
             f"action {command.action[:_LONGEST_NAME]!r} is none that this agent knows ({', '.join(_OUTCOME)})"
         )
+    if command.name not in ("", standing.family):
+        other = command.name[:_LONGEST_NAME]
+        return f"the family {other} is not served here: AUTODEEP_MODEL is of {standing.family}"
     if command.action in _NAMES_A_MODEL and not (command.name and command.version):
         return f"a {command.action} names a model and a version"
     if command.action == "canary" and not 0 < command.canary_share <= 1:
@@ -112,7 +121,7 @@ def decide(
 
     `examined` is None where `wanted` refused or the version is served already.
     """
-    if command.action == "dismiss" and not _unfit(command) and _challenger(standing) is not None:
+    if command.action == "dismiss" and not _unfit(standing, command) and _challenger(standing) is not None:
         return _dismissed(standing, command, moment)
     target = wanted(standing, command)
     if isinstance(target, str):

@@ -1,8 +1,8 @@
 """Follows the agreed state: loads what it names while the old model serves, then swaps.
 
-The newest state counts; a version that cannot be loaded leaves the old model serving and is tried again.
-Where the state prepares a switch at exact offsets, the candidate is loaded beside the champion, chunks are
-held back, and only then is it told that this worker is prepared.
+The newest state of the family counts; a version that cannot be loaded leaves the old model serving and is
+tried again. Where the state prepares a switch at exact offsets, the candidate is loaded beside the champion,
+chunks are held back, and only then is it told that this worker is prepared.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Follower:
         self._worker = worker
         self._challenge = challenge or Challenge()
         self._admission = admission
+        self._family = admission.ref.name
         self._ports = ports
         self._changed = threading.Condition()
         self._newest: ModelState | None = None
@@ -61,12 +62,14 @@ class Follower:
         self._told = (0, "")  # the revision and the problem told last
 
     def offer(self, state: ModelState, *, before_a_chunk: bool = False) -> None:
-        """A state from the topic; older ones, and those that are served, are passed over.
+        """A state from the topic; another family's, older ones, and those that are served are passed over.
 
         Its switches count at once, before any model is loaded. While it prepares one, nothing is held back
         until that is loaded, for the sake of those who wait; except by a worker that reads it
         `before_a_chunk` of a new assignment: nobody waits for what it has promised before.
         """
+        if state.family != self._family:
+            return
         with self._changed:
             known = self.revision if self._newest is None else self._newest.revision
             if state.revision > known:

@@ -23,8 +23,8 @@ _NAMED: Final = 8
 class Fleet(Protocol):
     """`kafka.fleet.KafkaFleet`, or the tests'. All raise Unavailable."""
 
-    def watch(self, revision: int) -> AbstractContextManager[Callable[[], Readiness]]:
-        """A look at the workers that are to prepare this revision's model, to be repeated."""
+    def watch(self, family: str, revision: int) -> AbstractContextManager[Callable[[], Readiness]]:
+        """A look at the workers that are to prepare the model of a family's revision, to be repeated."""
         ...
 
     def ends(self) -> Ends: ...
@@ -108,7 +108,9 @@ class ExactSwitch:
 
     def _problem(self, state: ModelState) -> str:
         """Empty once every owner of telemetry is prepared."""
-        with self.fleet.watch(state.revision) as look:
+        if state.preparing is not None and state.preparing.name != state.family:
+            return f"{state.preparing.name} is another family of models"  # begun before there were families
+        with self.fleet.watch(state.family, state.revision) as look:
             while True:
                 found = look()
                 if found.failed:

@@ -65,8 +65,8 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
             processors.append(Commands(commands, models.agent, lambda: admission.pause(0)))
         app, stop_intake = create_app(settings, health, admission, processors)
         if models is not None:
-            follower = models.follower
-            app.task(lambda: follow_states(settings, follower.offer))
+            offer, since = models.follower.offer, models.since
+            app.task(lambda: follow_states(settings, offer, since))
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)

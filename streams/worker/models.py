@@ -14,8 +14,10 @@ from streams.adapters.kafka.client import WORKER
 from streams.adapters.kafka.fleet import KafkaFleet
 from streams.adapters.kafka.model_topics import (
     DecisionLog,
+    States,
     missing_model_topics,
     newest_state,
+    newest_states,
     status_message,
 )
 from streams.adapters.kafka.publisher import KafkaPublisher
@@ -25,6 +27,7 @@ from streams.core.events import Message
 from streams.core.patience import BackOff, Retry
 from streams.core.tables import FeatureTable
 from streams.core.topics import Topics
+from streams.errors import SettingsError
 from streams.model.gate import Limits
 from streams.rollout.admission import Admission, Load
 from streams.rollout.agent import ModelAgent
@@ -46,6 +49,8 @@ _JOIN_S: Final = 5.0
 class WorkerModels:
     follower: Follower
     agent: ModelAgent
+    since: int
+    """The revision of what was agreed on before there were families: older ones are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,12 @@ def assemble(
     waiting: Waiting,
     parts: ExitStack,
 ) -> WorkerModels | None:
-    """Let the agreed model serve, and follow it from now on; `parts` ends that.
+    """Let the agreed model of the settings' model's family serve, and follow it; `parts` ends that.
 
     None, with a line in the log, where the cluster lacks the topics of models: the model of the settings
-    stays. Raises ModelRejected where the agreed model cannot be served: nothing else was agreed on.
+    stays. Raises ModelRejected where the agreed model cannot be served: nothing else was agreed on;
+    SettingsError where the settings' model is of another family than what was agreed on before there were
+    families.
     """
     missing = waiting.at_start(lambda: missing_model_topics(settings))
     if missing:
@@ -77,8 +84,12 @@ def assemble(
         )
         return None
     loader = store_loader(settings, store, admission.serving.table)
-    state = waiting.at_start(lambda: newest_state(settings))
-    if state is not None:
+    family = admission.ref.name
+    states = waiting.at_start(lambda: newest_states(settings))
+    state = states.by_family().get(family)
+    if state is None:
+        _nothing_left_behind(settings, states)
+    else:
         _serve(state, loader, admission, waiting.at_start)
     patience = BackOff(waiting.wait, log_unavailable)
     publisher = parts.enter_context(KafkaPublisher(settings))
@@ -94,7 +105,7 @@ def assemble(
     _run(follower.follow, follower.stop, "models", parts)
 
     def learn() -> None:
-        newest = newest_state(settings)
+        newest = newest_state(settings, family)
         if newest is not None:
             follower.offer(newest, before_a_chunk=True)
 
@@ -104,10 +115,10 @@ def assemble(
     )
     timeout_s = settings.model_switch_timeout_s
     exactly = ExactSwitch(KafkaFleet(settings), admission.pause, timeout_s, _now_us)
-    agent = ModelAgent(
-        WORKER, DecisionLog(settings), examiner, lambda: admission.ref, patience, _now_us, exactly=exactly
-    )
-    return WorkerModels(follower, agent)
+    decisions = DecisionLog(settings, family)
+    agent = ModelAgent(WORKER, decisions, examiner, lambda: admission.ref, patience, _now_us, exactly=exactly)
+    old = states.before_families
+    return WorkerModels(follower, agent, since=0 if old is None else old.revision)
 
 
 def challenged(settings: Settings, parts: ExitStack) -> tuple[Challenge, Shadow]:
@@ -129,6 +140,20 @@ def challenged(settings: Settings, parts: ExitStack) -> tuple[Challenge, Shadow]
 
 def _told(topics: Topics, disagreement: Disagreement) -> Message:
     return Message(topics.disagreements, disagreement.device_id.encode(), encode_disagreement(disagreement))
+
+
+def _nothing_left_behind(settings: Settings, states: States) -> None:
+    """A name was no family once, so that a champion of another name than the settings' may serve.
+
+    Once a decision was made about its family, it is known that families are meant.
+    """
+    old = states.before_families
+    if old is not None and states.by_family()[old.family] is old:
+        serves = f"{old.champion.name}/{old.champion.version}"
+        raise SettingsError(
+            f"AUTODEEP_MODEL={settings.model}: {serves} was agreed on, of another family of models; set "
+            f"AUTODEEP_MODEL={old.family}@champion, or any other model of {old.family} (docs/models.md)"
+        )
 
 
 def _done(state: ModelState | None) -> int:

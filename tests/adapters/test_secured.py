@@ -96,7 +96,7 @@ def least_rights(tested: TestedPath) -> list[AclBinding]:
         allowed(ResourceType.TOPIC, topics.model_status, read),
         allowed(ResourceType.TOPIC, topics.model_status, write),
         allowed(ResourceType.GROUP, tested.settings.group, read),
-        allowed(ResourceType.TRANSACTIONAL_ID, f"{prefix}.models", write),
+        allowed(ResourceType.TRANSACTIONAL_ID, f"{prefix}.models", write, ResourcePatternType.PREFIXED),
     ]
 
 
@@ -104,10 +104,13 @@ def written(topics: Topics) -> tuple[str, ...]:
     return (*topics.all_alerts(), topics.dead_letters, topics.classified, topics.disagreements)
 
 
-def allowed(kind: ResourceType, name: str, operation: AclOperation) -> AclBinding:
-    return AclBinding(
-        kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW
-    )
+def allowed(
+    kind: ResourceType,
+    name: str,
+    operation: AclOperation,
+    pattern: ResourcePatternType = ResourcePatternType.LITERAL,
+) -> AclBinding:
+    return AclBinding(kind, name, pattern, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import uuid
@@ -120,20 +121,63 @@ def test_what_serves_by_kafka_is_not_retired(root: str, settings: Settings) -> N
     assert open_store(root).retired("toy") == frozenset()
 
 
+def test_active_shows_each_family_with_its_champion_and_challenger(settings: Settings) -> None:
+    agree(settings, toy_and_flows())
+    families = json.loads(run("active", "--json").stdout)["families"]
+    assert [(one["family"], one["revision"], one["champion"]["version"]) for one in families] == [
+        ("flows", 7, "4"),
+        ("toy", 2, "2"),
+    ]
+    lines = run("active").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["family", "revision", "champion", "before", "challenger", "preparing"],
+        ["flows", "7", "flows/4", "flows/5", "(shadow)"],
+        ["toy", "2", "toy/2", "toy/1", "toy/3", "(canary)"],
+    ]
+
+
+def test_a_report_with_several_challengers_asks_which_family_is_meant(settings: Settings) -> None:
+    agree(settings, toy_and_flows())
+    result = run("report")
+    assert isinstance(result.exception, SettingsError)
+    assert "name one of flows, toy" in str(result.exception)
+    assert json.loads(run("report", "flows", "--json").stdout)["challenger"]["name"] == "flows"
+    assert isinstance(run("report", "another").exception, ModelRejected)
+
+
+def toy_and_flows() -> list[ModelState]:
+    """Both with a challenger."""
+    toy = dataclasses.replace(
+        state(2, "2"), previous=ModelRef("toy", "1", ""), challenger=ModelRef("toy", "3", "cd"),
+        challenger_role="canary", canary_share=0.1,
+    )  # fmt: skip
+    flows = ModelState(7, ModelRef("flows", "4", "ef"), 1)
+    return [
+        toy,
+        dataclasses.replace(flows, challenger=ModelRef("flows", "5", "01"), challenger_role="shadow"),
+    ]
+
+
+def agree(settings: Settings, states: list[ModelState]) -> None:
+    topic = Topics(settings.topic_prefix).model_active
+    with KafkaPublisher(settings) as publisher:
+        publisher.publish([Message(topic, one.family.encode(), models.encode_state(one)) for one in states])
+
+
 def state(revision: int, version: str) -> ModelState:
     return ModelState(revision, ModelRef("toy", version, "ab"), 1)
 
 
 def publish(settings: Settings, topic: str, *values: bytes) -> None:
     with KafkaPublisher(settings) as publisher:
-        publisher.publish([Message(topic, models.ACTIVE_KEY, value) for value in values])
+        publisher.publish([Message(topic, models.KEY_BEFORE_FAMILIES, value) for value in values])
 
 
 def test_the_highest_revision_serves_whatever_comes_after_it(settings: Settings) -> None:
     topic = Topics(settings.topic_prefix).model_active
-    assert newest_state(settings) is None
+    assert newest_state(settings, "toy") is None
     publish(settings, topic, models.encode_state(state(2, "2")), models.encode_state(state(1, "1")), b"noise")
-    found = newest_state(settings)
+    found = newest_state(settings, "toy")
     assert found is not None
     assert (found.revision, found.champion.version) == (2, "2")
 
@@ -240,9 +284,12 @@ def test_a_refusal_is_printed_and_ends_with_exit_code_3(root: str, settings: Set
 def test_rollback_names_the_version_that_serves_again(settings: Settings) -> None:
     with agent(settings, lambda command: [decision(command, "rolled_back")]) as seen:
         result = run("rollback", "--wait", str(DEADLINE_S))
+        assert run("dismiss", "toy", "--wait", str(DEADLINE_S)).exit_code == 0
+        assert run("rollback", "toy", "--wait", str(DEADLINE_S)).exit_code == 0
     assert result.exit_code == 0, result.exception
     assert result.stdout.startswith("rolled back to toy/1 (revision 3")
-    assert [command.action for command in seen] == ["rollback"]
+    found = [(command.action, command.name) for command in seen]
+    assert found == [("rollback", ""), ("dismiss", "toy"), ("rollback", "toy")]
 
 
 def test_where_nobody_decides_the_command_says_that_no_agent_runs(settings: Settings) -> None:

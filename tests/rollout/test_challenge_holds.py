@@ -70,7 +70,7 @@ def test_a_challenger_that_cannot_be_loaded_calls_no_switch_off() -> None:
     parts = Parts()
     parts.store.broken = {"2": ModelRejected("cut short")}
     parts.apply_state(dataclasses.replace(agreed(4, "1", "2"), preparing=ref_of(detector("3"))))
-    told = Statuses(4)
+    told = Statuses("m", 4)
     for status in parts.told:
         told.take(encode_status(status))
     assert (told.prepared, told.failed) == ({"here"}, {})
@@ -128,6 +128,10 @@ def decided(revision: int, outcome: Outcome, version: str) -> ModelStatus:
     return ModelStatus("decision", "a", "c", revision, ref.name, ref.version, ref.digest, outcome, "", 0.0, 1)
 
 
+def another_familys(outcome: Outcome) -> ModelStatus:
+    return dataclasses.replace(decided(7, outcome, "2"), name="another", digest="ab")
+
+
 @pytest.mark.parametrize(
     ("decisions", "since"),
     [
@@ -139,6 +143,7 @@ def decided(revision: int, outcome: Outcome, version: str) -> ModelStatus:
         ([decided(1, "shadowing", "2"), decided(2, "promoted", "2"), decided(3, "rolled_back", "1")], None),
         ([decided(1, "shadowing", "2"), decided(2, "promoted", "4")], 1),
         ([decided(1, "shadowing", "2"), decided(1, "refused", "2")], 1),
+        ([decided(1, "shadowing", "2"), another_familys("dismissed"), another_familys("canarying")], 1),
     ],
 )
 def test_figures_count_from_where_the_model_became_challenger(

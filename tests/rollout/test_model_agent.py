@@ -77,7 +77,7 @@ def never_exactly() -> ExactSwitch:
 
 
 class NoFleet:
-    def watch(self, revision: int) -> AbstractContextManager[Callable[[], Readiness]]:
+    def watch(self, family: str, revision: int) -> AbstractContextManager[Callable[[], Readiness]]:
         raise AssertionError("nobody is to be asked")
 
     def ends(self) -> Ends:

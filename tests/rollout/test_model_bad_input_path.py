@@ -276,7 +276,7 @@ def test_two_promotes_at_once_are_both_decided_in_order_and_one_version_is_agree
         (ids[1], "promoted", revision + 2),
     ]
     better = open_store(str(served.folder)).identify("kdd99/better").digest
-    state = newest_state(served.tested.settings)
+    state = newest_state(served.tested.settings, "kdd99")
     assert state is not None
     assert (state.revision, state.champion.digest) == (revision + 2, better)
     deadline_s = time.monotonic() + DEADLINE_S

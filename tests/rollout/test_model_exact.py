@@ -13,6 +13,7 @@ from streams.adapters.kafka.fleet import Statuses
 from streams.codec.models import (
     Agreed,
     ModelCommand,
+    ModelRef,
     ModelState,
     ModelStatus,
     Switch,
@@ -49,11 +50,11 @@ class Fleet:
     def __init__(self, *looks: Readiness | Exception, ends: Ends = ENDS) -> None:
         self.looks = list(looks)
         self._ends = ends
-        self.watched: list[int] = []
+        self.watched: list[tuple[str, int]] = []
 
     @contextmanager
-    def watch(self, revision: int) -> Iterator[Callable[[], Readiness]]:
-        self.watched.append(revision)
+    def watch(self, family: str, revision: int) -> Iterator[Callable[[], Readiness]]:
+        self.watched.append((family, revision))
         yield self._look
 
     def ends(self) -> Ends:
@@ -90,8 +91,8 @@ def agent(log: Log, fleet: Fleet, gate: Gate | None = None, clock: Clock | None 
     return ModelAgent("here", log, gate or Gate(), lambda: FIRST, patience, clock.us, exactly=exactly)
 
 
-def exact(version: str, command_id: str = "c") -> ModelCommand:
-    return promote(version, command_id, at_offsets={})
+def exact(version: str, command_id: str = "c", **fields: object) -> ModelCommand:
+    return promote(version, command_id, at_offsets={}, **fields)
 
 
 def carry_out(one: ModelAgent, command: ModelCommand) -> bool:
@@ -107,7 +108,7 @@ def test_first_all_are_prepared_then_the_ends_are_where_the_model_changes() -> N
     assert second.switches == (Switch(FIRST, {}, ""), Switch(ref("2"), ENDS.offsets, "the topic"))
     told = [(status.outcome, status.revision, status.detail) for status in log.statuses]
     assert told == [("preparing", 1, ""), ("promoted", 2, "from offsets 0:7 2:3 10:1")]
-    assert fleet.watched == [1]
+    assert fleet.watched == [("kdd99", 1)]
 
 
 def test_a_second_switch_is_appended_and_a_plain_promote_or_rollback_begins_anew() -> None:
@@ -146,7 +147,7 @@ def test_what_one_agent_left_in_the_middle_the_next_one_ends_without_a_new_gate(
     fleet = Fleet(READY)
     assert carry_out(agent(log, fleet, gate), exact("2"))
     assert [(s.revision, s.preparing) for s in log.states] == [(1, ref("2")), (2, None)]
-    assert (fleet.watched, len(gate.asked)) == ([1], 1)
+    assert (fleet.watched, len(gate.asked)) == ([("kdd99", 1)], 1)
     assert carry_out(agent(log, Fleet(READY), gate), exact("2"))
     assert len(log.statuses) == 2, "read once more, it is answered"
 
@@ -195,12 +196,23 @@ def test_whatever_fails_a_command_is_answered_once_and_revisions_count_up(
     assert (log.states[1].champion, log.states[1].preparing) == (ref("2"), None)
 
 
-def test_of_what_workers_tell_only_that_revision_counts() -> None:
+def test_a_switch_to_another_family_that_was_begun_before_there_were_families_is_called_off() -> None:
+    log, fleet = Log(), Fleet(READY)
+    log.states = [ModelState(1, FIRST, 17, command_id="c", preparing=ModelRef("other", "1", "ab"))]
+    assert carry_out(agent(log, fleet), exact("1", name="other"))
+    assert (log.states[-1].revision, log.states[-1].champion, log.states[-1].preparing) == (2, FIRST, None)
+    assert log.statuses[-1].detail == "other is another family of models"
+    assert fleet.watched == []
+
+
+def test_of_what_workers_tell_only_that_family_and_revision_count() -> None:
     status = ModelStatus("worker", "a", "c", 3, "m", "2", "", "prepared", "", 0.0, 1)
-    told = Statuses(3)
+    told = Statuses("m", 3)
     for one in (
         status,
         dataclasses.replace(status, worker="b", revision=2),
+        dataclasses.replace(status, worker="f", name="another family"),
+        dataclasses.replace(status, worker="g", name="another family", outcome="load_failed", detail="cut"),
         dataclasses.replace(status, worker="c", kind="decision"),
         dataclasses.replace(status, worker="d", outcome="serving"),
         dataclasses.replace(status, worker="e", outcome="load_failed", detail="cut short"),

@@ -227,7 +227,7 @@ def test_promote_and_roll_back_while_events_flow(
         assert set(digests) == {old, new}
         assert set(digests[switched:until]) == {new}
         assert set(digests[back:]) == {old}
-        state = newest_state(tested.settings)
+        state = newest_state(tested.settings, "kdd99")
         assert state is not None
         assert (state.revision, state.champion.digest) == (2, old)
         assert (workers[0].exit_code, late.exit_code) == (None, None)
@@ -246,7 +246,7 @@ def test_an_agent_that_was_cut_off_can_write_no_decision_any_more(
         return ModelState(revision, ref, 1, command_id=command_id), status
 
     with path(kafka.bootstrap_servers, redis_url, tmp_path) as tested:
-        before, after = DecisionLog(tested.settings), DecisionLog(tested.settings)
+        before, after = (DecisionLog(tested.settings, "kdd99") for _ in range(2))
         assert before.agreed() == Agreed()
         assert after.agreed() == Agreed()
         after.write(*decided("b", 1))
@@ -256,7 +256,7 @@ def test_an_agent_that_was_cut_off_can_write_no_decision_any_more(
         assert now.state is not None
         assert (now.state.revision, now.state.champion.version, now.decided) == (1, "b", {"b"})
         before.write(*decided("a", 2))
-        assert newest_state(tested.settings) == decided("a", 2)[0]
+        assert newest_state(tested.settings, "kdd99") == decided("a", 2)[0]
 
 
 def test_a_worker_that_cannot_load_the_agreed_model_keeps_the_old_one_says_so_and_tries_again(
@@ -283,7 +283,7 @@ def test_a_worker_that_cannot_load_the_agreed_model_keeps_the_old_one_says_so_an
 def decide(tested: TestedPath, state: ModelState) -> None:
     """Agree on a state, whatever an agent would say."""
     ref = state.champion
-    log = DecisionLog(tested.settings)
+    log = DecisionLog(tested.settings, "kdd99")
     log.agreed()
     log.write(
         state,

@@ -25,8 +25,9 @@ _DRAIN_S: Final = 0.05
 
 @dataclass(slots=True)
 class Statuses:
-    """What workers have told of one revision: those that are prepared, and why others cannot be."""
+    """What workers have told of a family's revision: those that are prepared, and why others cannot be."""
 
+    family: str
     revision: int
     prepared: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Statuses:
             status = models.decode_status(value)
         except ModelMessageUnreadable:
             return
-        if status.kind != "worker" or status.revision != self.revision:
+        if (status.kind, status.name, status.revision) != ("worker", self.family, self.revision):
             return
         if status.outcome == "prepared":
             self.prepared.add(status.worker)
@@ -80,9 +81,9 @@ class KafkaFleet:
     settings: Settings
 
     @contextmanager
-    def watch(self, revision: int) -> Iterator[Callable[[], Readiness]]:
+    def watch(self, family: str, revision: int) -> Iterator[Callable[[], Readiness]]:
         """A look, to be repeated. Both raise BrokerUnavailable."""
-        told, group = Statuses(revision), GroupWatch(self.settings)
+        told, group = Statuses(family, revision), GroupWatch(self.settings)
 
         def look() -> Readiness:
             while messages := reader.take(wait_s=_DRAIN_S):

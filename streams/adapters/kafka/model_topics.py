@@ -1,4 +1,4 @@
-"""The topics of models: read to their end, followed for ever, and decided on by one agent at a time."""
+"""The topics of models: read to their end, followed for ever, and decided on by one agent a family."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
 import aiokafka
@@ -41,12 +40,43 @@ def missing_model_topics(settings: Settings) -> tuple[str, ...]:
     return tuple(topic for topic in wanted if topic not in known)
 
 
-def newest_state(settings: Settings) -> ModelState | None:
-    """The state of the highest revision; None where nothing was decided yet. Raises BrokerUnavailable."""
-    best: ModelState | None = None
+class States:
+    """The agreed states of all families, as far as they were taken in.
+
+    Of each key the highest revision counts, and of each family the highest of those. States of before there
+    were families are under one key, whatever they are of; the newest of these is its champion's family's.
+    """
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes | None, ModelState] = {}
+
+    def take(self, key: bytes | None, value: bytes | None) -> None:
+        state = readable(value)
+        known = self._by_key.get(key)
+        if state is not None and (known is None or state.revision > known.revision):
+            self._by_key[key] = state
+
+    def by_family(self) -> dict[str, ModelState]:
+        in_order = sorted(self._by_key.values(), key=lambda state: state.revision)
+        return {state.family: state for state in in_order}
+
+    @property
+    def before_families(self) -> ModelState | None:
+        """What was agreed on before there were families."""
+        return self._by_key.get(models.KEY_BEFORE_FAMILIES)
+
+
+def newest_states(settings: Settings) -> States:
+    """Raises BrokerUnavailable."""
+    states = States()
     for message in _to_the_end(settings, [Topics(settings.topic_prefix).model_active]):
-        best = newer(best, message.value())
-    return best
+        states.take(message.key(), message.value())
+    return states
+
+
+def newest_state(settings: Settings, family: str) -> ModelState | None:
+    """None where nothing was decided about the family yet. Raises BrokerUnavailable."""
+    return newest_states(settings).by_family().get(family)
 
 
 def challenge_statuses(settings: Settings, challenger: ModelRef) -> list[ModelStatus]:
@@ -70,6 +100,8 @@ def challenge_statuses(settings: Settings, challenger: ModelRef) -> list[ModelSt
 
 def _challenger_since(since: int | None, decision: ModelStatus, challenger: ModelRef) -> int | None:
     """The revision with which the model became challenger, None while it is none, after one more decision."""
+    if decision.name != challenger.name:
+        return since  # another family's
     is_it = decision.digest == challenger.digest
     if decision.outcome in ("shadowing", "canarying"):
         return (decision.revision if since is None else since) if is_it else None
@@ -77,16 +109,15 @@ def _challenger_since(since: int | None, decision: ModelStatus, challenger: Mode
     return None if ends else since
 
 
-def newer(best: ModelState | None, value: bytes | None) -> ModelState | None:
-    """The newer of the best so far and one more record; what cannot be read is said and passed over."""
+def readable(value: bytes | None) -> ModelState | None:
+    """The state; None of a tombstone, and of what cannot be read, which is said."""
     if value is None:
-        return best
+        return None
     try:
-        state = models.decode_state(value)
+        return models.decode_state(value)
     except ModelMessageUnreadable as exc:
         log.warning("a state of the active model is passed over: %s", exc)
-        return best
-    return state if best is None or state.revision > best.revision else best
+        return None
 
 
 def status_message(topics: Topics, status: ModelStatus) -> Message:
@@ -95,15 +126,17 @@ def status_message(topics: Topics, status: ModelStatus) -> Message:
 
 
 class DecisionLog:
-    """What has been decided, and the only way to decide more. For one thread.
+    """What has been decided about a family, and the only way to decide more. For one thread.
 
-    A state and its status are written in one transaction under one transactional id. Whoever takes over is
-    told everything that was written before, and the broker refuses what a former agent, stopped or cut off in
-    the middle of a decision, still wants to write: no revision is given twice.
+    A state and its status are written in one transaction under the family's transactional id. Whoever takes
+    over is told everything that was written before, and the broker refuses what a former agent, stopped or
+    cut off in the middle of a decision, still wants to write: no revision is given twice. The agents of other
+    families write on.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, family: str) -> None:
         self._settings = settings
+        self._family = family
         self._topics = Topics(settings.topic_prefix)
         self._producer: Producer | None = None
         self._agreed = Agreed()
@@ -112,8 +145,9 @@ class DecisionLog:
         """What counts now, or has counted until another agent took over. Raises BrokerUnavailable."""
         if self._producer is None:
             with self._translated("taking over the decisions about models"):
-                producer = Producer(_transactional(self._settings), logger=LOG)
-                producer.init_transactions(self._settings.network_timeout_s)
+                base = f"{self._settings.topic_prefix}.models"
+                self._fencing(base)  # agents of before there were families
+                producer = self._fencing(f"{base}.{self._family}")
             self._agreed = self._read()  # after the line above: nobody else can write any more
             self._producer = producer
         return self._agreed
@@ -129,7 +163,7 @@ class DecisionLog:
         with self._translated("publishing a decision about a model"):
             producer.begin_transaction()
             if state is not None:
-                producer.produce(self._topics.model_active, models.encode_state(state), models.ACTIVE_KEY)
+                producer.produce(self._topics.model_active, models.encode_state(state), state.family.encode())
             told = status_message(self._topics, status)
             producer.produce(told.topic, told.value, told.key)
             producer.commit_transaction(self._settings.network_timeout_s)
@@ -137,19 +171,24 @@ class DecisionLog:
         decided = self._agreed.decided | ({status.command_id} if status.is_final else set())
         self._agreed = Agreed(state or self._agreed.state, decided)
 
+    def _fencing(self, transactional_id: str) -> Producer:
+        producer = Producer(_transactional(self._settings, transactional_id), logger=LOG)
+        producer.init_transactions(self._settings.network_timeout_s)
+        return producer
+
     def _read(self) -> Agreed:
-        agreed = Agreed()
+        states, decided = States(), set[str]()
         for message in _to_the_end(self._settings, [self._topics.model_active, self._topics.model_status]):
             if message.topic() == self._topics.model_active:
-                agreed = replace(agreed, state=newer(agreed.state, message.value()))
+                states.take(message.key(), message.value())
                 continue
             try:
                 status = models.decode_status(message.value())
             except ModelMessageUnreadable:
                 continue
             if status.is_final:
-                agreed = replace(agreed, decided=agreed.decided | {status.command_id})
-        return agreed
+                decided.add(status.command_id)
+        return Agreed(states.by_family().get(self._family), frozenset(decided))
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -161,8 +200,12 @@ class DecisionLog:
             ) from exc
 
 
-async def follow_states(settings: Settings, take: Callable[[ModelState], None]) -> None:
-    """Hand on every state, from the first that the topic keeps to those to come, for ever."""
+async def follow_states(settings: Settings, take: Callable[[ModelState], None], since: int = 0) -> None:
+    """Hand on every state of every family, from the first that the topic keeps to those to come, for ever.
+
+    Of before there were families, those below revision `since` are passed over: later ones, perhaps of
+    another family, took their place.
+    """
     topic = Topics(settings.topic_prefix).model_active
     pause_s = FIRST_PAUSE_S
     while True:
@@ -180,8 +223,9 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None]) 
         try:
             await consumer.start()
             async for record in consumer:
-                state = newer(None, record.value)
-                if state is not None:
+                state = readable(record.value)
+                old = record.key == models.KEY_BEFORE_FAMILIES
+                if state is not None and not (old and state.revision < since):
                     take(state)
         except FollowingError as exc:
             log.warning("following %s: %s; trying again", topic, exc or type(exc).__name__)
@@ -193,12 +237,12 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None]) 
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-def _transactional(settings: Settings) -> dict[str, str | int | float | bool]:
+def _transactional(settings: Settings, transactional_id: str) -> dict[str, str | int | float | bool]:
     config = producer_config(settings)
     longest_ms = max(2 * int(config["delivery.timeout.ms"]), int(_LEAST_TRANSACTION_S * 1000))
     return {
         **config,
-        "transactional.id": f"{settings.topic_prefix}.models",
+        "transactional.id": transactional_id,
         "transaction.timeout.ms": longest_ms,
     }
 
