@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -54,8 +53,20 @@ def agree(log: DecisionLog, state: ModelState) -> None:
 
 
 def status(state: ModelState) -> ModelStatus:
-    ref, command_id = astuple(state.champion), str(uuid.uuid4())
-    return ModelStatus("decision", "test", command_id, state.revision, *ref, "promoted", "", 0.0, 1)
+    ref, command_id = state.champion, str(uuid.uuid4())
+    return ModelStatus(
+        "decision",
+        "test",
+        command_id,
+        state.revision,
+        ref.name,
+        ref.version,
+        ref.digest,
+        "promoted",
+        "",
+        0.0,
+        1,
+    )
 
 
 def ask(tested: TestedPath, action: str, name: str, version: str = "") -> ModelStatus:
