@@ -147,7 +147,8 @@ class ModelStore:
                 raise ModelRejected(f"{self.url}: holds no model {name!r}")
             return {}
         found = _json(data, f"{self.url}/{name}/{ALIASES}")
-        if not isinstance(found, dict) or not all(isinstance(v, str) and _plain(v) for v in found.values()):
+        named = [*found, *found.values()] if isinstance(found, dict) else []
+        if not isinstance(found, dict) or not all(isinstance(one, str) and _plain(one) for one in named):
             raise ModelRejected(f"{self.url}/{name}/{ALIASES}: must map aliases to versions")
         return found
 
