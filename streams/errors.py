@@ -32,7 +32,12 @@ class DataError(AutodeepError):
 
 
 class ModelRejected(AutodeepError):
+    """One line of printable text, whatever names the model's files quote to a terminal, a log or a topic."""
+
     exit_code = 3
+
+    def __init__(self, says: str) -> None:
+        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in says))
 
 
 class TopicsDiffer(AutodeepError):

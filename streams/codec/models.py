@@ -213,7 +213,8 @@ def decode_state(value: bytes | None) -> ModelState:
 
 def encode_status(status: ModelStatus) -> bytes:
     fields = {**dataclasses.asdict(status), "detail": " ".join(status.detail.split())}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="replace")  # a detail may quote a manifest, and that half of a surrogate pair
 
 
 def decode_status(value: bytes | None) -> ModelStatus:

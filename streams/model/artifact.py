@@ -36,6 +36,10 @@ FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
 """Between kinds of CPU the last bits differ; a wrong tensor or table moves scores by far more."""
 _LARGEST_SIZE: Final = 4096
+_MOST_GOLDEN: Final = 1 << 16
+"""Events in all golden windows together; ours have a few hundred."""
+UNFIT: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What our code, numpy and torch raise at numbers, names and shapes that a stranger wrote."""
 _FLAGS: Final = ("repetition", "weighed")
 """Of the architecture: true or false."""
 
@@ -95,17 +99,18 @@ def unpack(files: Mapping[str, bytes], where: str, tables: Mapping[str, FeatureT
     table = _table(manifest, tables, where)
     try:
         parameters = _parameters(manifest, table)
-    except (KeyError, TypeError, ValueError) as exc:
+    except UNFIT as exc:
         _reject(where, MANIFEST, str(exc) if type(exc) is ValueError else f"{type(exc).__name__}: {exc}")
+    tensors = _checked_tensors(files[TENSORS], parameters.shape, where)
     network = Network.random(parameters.shape, 0)
-    network.load_state_dict(_checked_tensors(files[TENSORS], network, where))
+    network.load_state_dict(tensors)
     identity = Identity(
         str(manifest["name"]), str(manifest["version"]), hashlib.sha256(files[MANIFEST]).hexdigest()
     )
-    detector = Detector(identity, parameters, network)
     try:
+        detector = Detector(identity, parameters, network)
         difference = _golden_difference(detector, manifest["golden"])
-    except (KeyError, TypeError, ValueError, IndexError) as exc:
+    except UNFIT as exc:
         _reject(where, MANIFEST, f"its golden vectors cannot be used ({type(exc).__name__}: {exc})")
     if not difference <= GOLDEN_TOLERANCE:
         _reject(
@@ -246,12 +251,14 @@ def _numbers(values: list[Any]) -> tuple[float, ...]:
     return numbers
 
 
-def _checked_tensors(data: bytes, network: Network, where: str) -> dict[str, torch.Tensor]:
+def _checked_tensors(data: bytes, shape: Architecture, where: str) -> dict[str, torch.Tensor]:
+    """The tensors that the architecture asks for. A file that lacks them costs no memory of their size."""
     try:
         tensors: dict[str, torch.Tensor] = load_tensors(data)
     except (SafetensorError, ValueError) as exc:
         _reject(where, TENSORS, f"is no safetensors file ({exc})")
-    wanted = network.state_dict()
+    with torch.device("meta"):  # shapes without memory
+        wanted = Network(shape).state_dict()
     if tensors.keys() != wanted.keys():
         difference = ", ".join(sorted(tensors.keys() ^ wanted.keys())[:3])
         _reject(where, TENSORS, f"tensors differ from the architecture's: {difference}")
@@ -300,6 +307,8 @@ def _golden_result(
 def _golden_difference(detector: Detector, golden: Mapping[str, Any]) -> float:
     numbers, codes = np.array(golden["numbers"], np.float32), np.array(golden["codes"], np.uint8)
     rows = detector.table.pack(numbers, codes)
+    if len(golden["index"]) * detector.width > _MOST_GOLDEN:
+        raise ValueError(f"windows of more than {_MOST_GOLDEN} events in all")
     index, history = np.array(golden["index"], np.int64), np.array(golden["history"], np.int64)
     if index.shape != (len(rows), detector.width) or not 0 <= index.min() <= index.max() < len(rows):
         raise ValueError("windows of another shape")

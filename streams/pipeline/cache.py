@@ -1,7 +1,8 @@
 """The windows a worker has touched, in one arena of bounded memory, least recently used out first.
 
 Windows are plain copies of what the store holds, so dropping one costs a load and never a fact. Beside each
-window stand the latents of its rows, computed by one model: another model's are not read.
+window stand the latents of its rows, computed by one model: another model's are not read. For a model with
+wider latents the same memory holds fewer windows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from streams.model.inference import Latents
 _BOOKKEEPING_BYTES: Final = 320
 """About what a device costs beside its arrays: its id as a string, a dictionary's entry, an owner's tuple."""
 
+_MOVED_AT_ONCE: Final = 256
+
 
 @dataclass(frozen=True, slots=True)
 class CacheFigures:
@@ -34,12 +37,15 @@ class CacheFigures:
 class WindowCache:
     """An arena of `capacity` windows. Not for use by several threads at once: one worker thread owns it."""
 
-    def __init__(self, layout: WindowLayout, budget_bytes: int, latent_size: int) -> None:
+    def __init__(self, layout: WindowLayout, budget_bytes: int, latent_size: int, least: int = 1) -> None:
+        """`least` windows it must go on holding, as many as a turn may need, however wide the latents."""
         self.layout = layout
-        slot_bytes = layout.dtype.itemsize + layout.width * latent_size * 4 + 16 + _BOOKKEEPING_BYTES
-        self.capacity = budget_bytes // slot_bytes
+        self._budget_bytes = budget_bytes
+        self._least = least
+        self.capacity = self._room_for(latent_size)
         self._windows: Windows = np.zeros(self.capacity, layout.dtype)
-        self._latents: Latents = np.zeros((self.capacity, layout.width, latent_size), np.float32)
+        self._floats = np.zeros(self.capacity * layout.width * latent_size, np.float32)
+        self._latents: Latents = self._floats.reshape(self.capacity, layout.width, latent_size)
         self._model = np.zeros(self.capacity, np.int64)  # whose latents stand in the slot; 0: nobody's
         self._used = np.zeros(self.capacity, np.int64)  # the tick of the last use; 0: free
         self._owner: list[tuple[Partition, str] | None] = [None] * self.capacity
@@ -55,6 +61,36 @@ class WindowCache:
     @property
     def figures(self) -> CacheFigures:
         return CacheFigures(len(self), self.capacity, self.hits, self.misses)
+
+    @property
+    def nbytes(self) -> int:
+        """What its arrays take."""
+        return self._windows.nbytes + self._floats.nbytes + self._model.nbytes + self._used.nbytes
+
+    def widen(self, size: int) -> None:
+        """Make room for latents of this size, between turns: slots that were handed out are void.
+
+        The windows used longest ago go, as far as the memory for the wider latents takes; all others stay,
+        with their latents. Where less than the least would be left, such latents are not kept at all.
+        """
+        capacity = self._room_for(size)
+        if size <= self._latents.shape[2] or capacity < self._least:
+            return
+        self._evict(len(self) - capacity)
+        self._move_below(capacity)
+        narrow = self._latents.shape[2]
+        del self._latents
+        self._windows.resize(capacity, refcheck=False)
+        for array in (self._model, self._used):
+            array.resize(capacity, refcheck=False)
+        # In place, from the last row on: two copies at once would be twice the memory.
+        self._floats.resize(capacity * self.layout.width * size, refcheck=False)
+        old = self._floats[: capacity * self.layout.width * narrow].reshape(capacity, -1, narrow)
+        self._latents = self._floats.reshape(capacity, -1, size)
+        for end in range(capacity, 0, -_MOVED_AT_ONCE):
+            rows = slice(max(end - _MOVED_AT_ONCE, 0), end)
+            self._latents[rows, :, :narrow] = old[rows].copy()
+        self.capacity = capacity
 
     def find(self, wanted: Sequence[tuple[Partition, Sequence[str]]]) -> Index:
         """The slots of a turn's devices, partition after partition (D,), -1 where a device is not here.
@@ -97,17 +133,21 @@ class WindowCache:
 
     def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
         """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
-        if size != self._latents.shape[2]:
+        if size > self._latents.shape[2]:
             return np.zeros((len(slots), self.layout.width, size), np.float32), np.zeros(len(slots), bool)
-        return self._latents[slots], np.asarray(self._model[slots] == model)
+        return self._latents[slots, :, :size], np.asarray(self._model[slots] == model)
 
     def put(self, slots: Index, windows: Windows, latents: Latents, model: int) -> None:
-        """Replace what stands in these slots: windows (D,), latents (D, W, L) of this model."""
-        if latents.shape[2] != self._latents.shape[2]:  # a model with wider or narrower latents took over
-            self._latents = np.zeros((self.capacity, self.layout.width, latents.shape[2]), np.float32)
-            self._model[:] = 0
+        """Replace what stands in these slots: windows (D,), latents (D, W, L) of this model.
+
+        Latents that are wider than there is room for are not remembered.
+        """
+        size = latents.shape[2]
+        if size > self._latents.shape[2]:
+            self.put_windows(slots, windows)
+            return
         self._windows[slots] = windows
-        self._latents[slots] = latents
+        self._latents[slots, :, :size] = latents
         self._model[slots] = model
 
     def put_windows(self, slots: Index, windows: Windows) -> None:
@@ -122,6 +162,24 @@ class WindowCache:
 
     def drop_partition(self, partition: Partition) -> None:
         self._release(list(self._slot.pop(partition, {}).values()))
+
+    def _room_for(self, latent_size: int) -> int:
+        row_bytes = self.layout.width * latent_size * 4
+        return self._budget_bytes // (self.layout.dtype.itemsize + row_bytes + 16 + _BOOKKEEPING_BYTES)
+
+    def _move_below(self, capacity: int) -> None:
+        """Keep to the first slots, of which enough are free."""
+        high = [slot for slot in range(capacity, self.capacity) if self._owner[slot] is not None]
+        free = sorted(slot for slot in self._free if slot < capacity)
+        low = free[: len(high)]
+        for array in (self._windows, self._latents, self._model, self._used):
+            array[low] = array[high]
+        for source, target in zip(high, low, strict=True):
+            owner = self._owner[target] = self._owner[source]
+            if owner is not None:
+                self._slot[owner[0]][owner[1]] = target
+        del self._owner[capacity:]
+        self._free = free[len(high) :][::-1]
 
     def _evict(self, n: int) -> None:
         if n <= 0:

@@ -185,6 +185,7 @@ class Detection:
         canary = self._watchers.canary()
         decoded = self._ports.patience(lambda: self._ports.decoder.decode(turn.records))
         watch.lap("decode")
+        self._cache.widen(max(judge.latent_size for judge in turn.judges))
         recovery = self._ports.recovery
         reaches = [None if recovery is None else recovery.take_up(chunk) for chunk in turn.chunks]
         loaded = self._loading(turn, decoded.events)

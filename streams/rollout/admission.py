@@ -36,20 +36,24 @@ Load = Callable[[ModelRef], Detector]
 """Raises ModelRejected or Unavailable."""
 
 
+def _nothing(ref: ModelRef) -> Detector:
+    raise ModelRejected(f"{ref.name}/{ref.version}: no store is at hand")
+
+
 class Admission:
     """For all threads. `admit` is the computing thread's, and the only one that may wait for Kafka."""
 
     def __init__(
         self,
         detector: Detector,
-        load: Load | None = None,
+        load: Load = _nothing,
         background: Callable[[Callable[[], None]], object] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.learn: Callable[[], None] = lambda: None
         """Reads the agreed state anew and brings it about, after an assignment. Raises Unavailable."""
         self._detector = detector
-        self._load = load
+        self.load = load
         self._background = background or ThreadPoolExecutor(1, thread_name_prefix="load").submit
         self._clock_s = clock_s
         self._plan: tuple[int, tuple[Switch, ...]] = (0, ())  # the revision that said so, and its switches
@@ -197,7 +201,7 @@ class Admission:
         """Why its chunks wait; it is loaded in the background, again with back-off where that fails."""
         name = f"{ref.name}/{ref.version}"
         loading = self._loading.setdefault(ref, _Retry())
-        if self._load is None:
+        if self.load is _nothing:
             return f"{name} judges these offsets, and no store is at hand"
         if loading.unforeseen is not None:
             raise loading.unforeseen
@@ -208,8 +212,7 @@ class Admission:
 
     def _fetch(self, ref: ModelRef, loading: _Retry) -> None:
         try:
-            if self._load is not None:
-                self.keep(self._load(ref))
+            self.keep(self.load(ref))
             self._loading.pop(ref, None)
         except (ModelRejected, Unavailable) as exc:
             loading.failed(str(exc), self._clock_s())

@@ -11,9 +11,9 @@ from streams.errors import ModelRejected, Unavailable
 from streams.model import gate
 from streams.model.detector import Detector
 from streams.model.gate import Limits
-from streams.rollout.admission import Admission
+from streams.rollout.admission import Admission, Load
 from streams.rollout.decisions import Examined, Wanted
-from streams.rollout.loading import UNRUNNABLE, ModelStore, load, ref_of
+from streams.rollout.loading import UNRUNNABLE, ModelStore, ref_of
 
 RESTS: Final = 3.0
 """Times its own length for which each piece of the gate's measuring is followed by nothing: a quarter of a
@@ -25,12 +25,12 @@ class Examiner:
     store: ModelStore
     admission: Admission
     limits: Limits
-    operating_point: str = ""
+    load: Load
 
     def __call__(self, target: Wanted, champion: ModelRef) -> Examined:
         """Takes as long as loading and some tens of micro-batches. Nothing is raised for a bad model."""
         try:
-            candidate = load(self.store, target.ref, self.admission.serving.table, self.operating_point)
+            candidate = self.load(target.ref)
             if target.ref.version in self.store.retired(target.ref.name):
                 return Examined(target.ref, "the version is retired, and not to be promoted")
             problem = self._gate(candidate, target, champion)
@@ -53,7 +53,7 @@ class Examiner:
         if ref_of(serving) == champion:
             return serving
         try:
-            return load(self.store, champion, serving.table, self.operating_point)
+            return self.load(champion)
         except (ModelRejected, Unavailable):
             return serving
 

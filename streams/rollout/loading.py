@@ -9,13 +9,14 @@ import numpy as np
 
 from streams.codec.models import ModelRef
 from streams.core.tables import FeatureTable
-from streams.core.windows import WIDTH
+from streams.core.windows import WindowLayout
 from streams.errors import ModelRejected, SettingsError
+from streams.model.artifact import UNFIT
 from streams.model.detector import Detector
 from streams.model.gate import standard_rows
 
 WARM_ROWS: Final = 128
-UNRUNNABLE: Final = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+UNRUNNABLE: Final = (*UNFIT, MemoryError, OSError)
 """What running a model that nobody has run before may raise: numpy's and torch's errors are among these."""
 
 
@@ -36,24 +37,34 @@ def ref_of(detector: Detector) -> ModelRef:
     return ModelRef(identity.name, identity.version, identity.digest)
 
 
-def load(store: ModelStore, wanted: ModelRef, table: FeatureTable, operating_point: str = "") -> Detector:
-    """The version at that point, whole, verified and warm, of this table's events.
-
-    Its golden vectors have been run.
+def load(store: ModelStore, wanted: ModelRef, layout: WindowLayout, operating_point: str = "") -> Detector:
+    """The version at that point, whole, verified and warm, of events and windows of this layout.
 
     An empty digest is not checked; an empty point is the model's own. Raises ModelRejected, and Unavailable
     where the store does not answer.
     """
     name = f"{wanted.name}/{wanted.version}"
     try:
-        detector = of_table(store.load(name), table).at(operating_point)
-        _fitting(detector, wanted)
+        detector = fitting(store.load(name), layout).at(operating_point)
+        found = detector.identity.digest
+        if wanted.digest and found != wanted.digest:
+            raise ModelRejected(
+                f"{name}: its manifest has sha256 {found[:16]}…, not {wanted.digest[:16]}… as asked for"
+            )
         _warm(detector)
     except SettingsError as exc:  # the point
         raise ModelRejected(str(exc)) from exc
     except UNRUNNABLE as exc:
         raise ModelRejected(f"{name}: cannot be run: {type(exc).__name__}: {exc}") from exc
     return detector
+
+
+def fitting(detector: Detector, layout: WindowLayout) -> Detector:
+    """The same. Raises ModelRejected where it looks at more events than windows keep, or of another table."""
+    if detector.width > layout.width:
+        name = f"{detector.identity.name}/{detector.identity.version}"
+        raise ModelRejected(f"{name}: looks at {detector.width} events; windows keep {layout.width}")
+    return of_table(detector, layout.table)
 
 
 def of_table(detector: Detector, table: FeatureTable) -> Detector:
@@ -64,16 +75,6 @@ def of_table(detector: Detector, table: FeatureTable) -> Detector:
             f"{name}: judges events of the feature table {detector.table.name}; {table.name} is served here"
         )
     return detector
-
-
-def _fitting(detector: Detector, wanted: ModelRef) -> None:
-    name, found = f"{wanted.name}/{wanted.version}", detector.identity.digest
-    if wanted.digest and found != wanted.digest:
-        raise ModelRejected(
-            f"{name}: its manifest has sha256 {found[:16]}…, not {wanted.digest[:16]}… as asked for"
-        )
-    if detector.width > WIDTH:
-        raise ModelRejected(f"{name}: looks at {detector.width} events; windows keep {WIDTH}")
 
 
 def _warm(detector: Detector) -> None:

@@ -28,7 +28,7 @@ from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
 from streams.pipeline.detection import Watchers
 from streams.rollout.admission import Admission
 from streams.rollout.commands import Commands
-from streams.rollout.loading import of_table
+from streams.rollout.loading import fitting
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
@@ -47,8 +47,8 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     logging.config.dictConfig(log_config(log_level))
     torch.set_num_threads(settings.torch_threads)
     store = open_store(settings.model_store, settings.model_trust_key)
-    detector = of_table(store.load(settings.model), LAYOUT.table).at(settings.operating_point)
-    admission = Admission(detector, store_loader(settings, store, LAYOUT.table))
+    detector = fitting(store.load(settings.model), LAYOUT).at(settings.operating_point)
+    admission = Admission(detector, store_loader(settings, store, LAYOUT))
     health = Health()
     with ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,8 +24,8 @@ from streams.adapters.store.models import ModelStore
 from streams.codec.models import Disagreement, ModelState, ModelStatus, encode_disagreement
 from streams.core.events import Message
 from streams.core.patience import BackOff, Retry
-from streams.core.tables import FeatureTable
 from streams.core.topics import Topics
+from streams.core.windows import WindowLayout
 from streams.errors import SettingsError
 from streams.model.gate import Limits
 from streams.rollout.admission import Admission, Load
@@ -39,6 +38,7 @@ from streams.rollout.shadow import Shadow, ShadowPorts
 from streams.rollout.switching import ExactSwitch
 from streams.settings import Settings
 from streams.worker.path import log_unavailable
+from streams.worker.process import start_thread
 
 log: Final = logging.getLogger("autodeep.models")
 
@@ -83,7 +83,7 @@ def assemble(
             ", ".join(missing),
         )
         return None
-    loader = store_loader(settings, store, admission.serving.table)
+    loader = admission.load
     family = admission.ref.name
     states = waiting.at_start(lambda: newest_states(settings))
     state = states.by_family().get(family)
@@ -110,9 +110,7 @@ def assemble(
             follower.offer(newest, before_a_chunk=True)
 
     admission.learn = learn
-    examiner = Examiner(
-        store, admission, Limits(latency_ratio=settings.model_latency_ratio), settings.operating_point
-    )
+    examiner = Examiner(store, admission, Limits(latency_ratio=settings.model_latency_ratio), loader)
     timeout_s = settings.model_switch_timeout_s
     exactly = ExactSwitch(KafkaFleet(settings), admission.pause, timeout_s, _now_us)
     decisions = DecisionLog(settings, family)
@@ -164,9 +162,9 @@ def _done(state: ModelState | None) -> int:
     return state.revision if alone else state.revision - 1
 
 
-def store_loader(settings: Settings, store: ModelStore, table: FeatureTable) -> Load:
-    """Of models that judge events of this table."""
-    return lambda ref: load(store, ref, table, settings.operating_point)
+def store_loader(settings: Settings, store: ModelStore, layout: WindowLayout) -> Load:
+    """Of models that judge events of the layout's table by its windows."""
+    return lambda ref: load(store, ref, layout, settings.operating_point)
 
 
 def _serve(state: ModelState, load: Load, admission: Admission, patience: Retry) -> None:
@@ -181,14 +179,13 @@ def _serve(state: ModelState, load: Load, admission: Admission, patience: Retry)
 
 
 def _run(body: Callable[[], None], end: Callable[[], None], name: str, parts: ExitStack) -> None:
-    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread = start_thread(name, body)
 
     def stop() -> None:
         end()
         thread.join(_JOIN_S)
 
     parts.callback(stop)
-    thread.start()
 
 
 def _now_us() -> int:

@@ -112,7 +112,8 @@ def waiting(health: Health) -> BackOff:
 
 
 def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> WindowCache:
-    cache = WindowCache(layout, settings.window_cache_mib << 20, latent_size)
+    least = settings.chunk_max_records
+    cache = WindowCache(layout, settings.window_cache_mib << 20, latent_size, least)
     if cache.capacity < settings.chunk_max_records:
         raise SettingsError(
             f"AUTODEEP_WINDOW_CACHE_MIB={settings.window_cache_mib} holds {cache.capacity} devices, fewer "

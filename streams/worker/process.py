@@ -87,8 +87,25 @@ def start_watch(health: Health, settings: Settings, look_s: float = LOOK_S) -> N
             f"(AUTODEEP_NETWORK_TIMEOUT_S={settings.network_timeout_s:g}): "
             f"take {least_s:g} or more, or 0 for never"
         )
-    watch = (health, timeout_s, _end_stuck, look_s)
-    threading.Thread(target=watch_progress, args=watch, name="watch", daemon=True).start()
+    start_thread("watch", lambda: watch_progress(health, timeout_s, _end_stuck, look_s))
+
+
+def start_thread(name: str, body: Callable[[], None]) -> threading.Thread:
+    """A thread that the worker must not go on without: an error in its body ends the process."""
+
+    def run() -> None:
+        try:
+            body()
+        except BaseException:
+            log.exception(
+                "unexpected in the thread %r: this worker ends, and what is not finished will be read again",
+                name,
+            )
+            _end(EX_SOFTWARE)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _end_stuck(health: Health) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import socket
@@ -13,9 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from streams.adapters.registry import UNKNOWN_FOR_S, CachedRegistry, confluent_registry
+from streams.adapters.registry import UNKNOWN_FOR_S, WAITED_FOR_S, CachedRegistry, confluent_registry
+from streams.codec.avro.datum import Unreadable
+from streams.codec.avro.framing import confluent_header
+from streams.codec.ingest.telemetry import TelemetryDecoder
+from streams.core.events import Reason
+from streams.core.kdd99 import KDD99
 from streams.errors import RegistryUnavailable, SettingsError
-from tests.codec_samples import CURRENT
+from tests.codec_samples import CURRENT, Raw, datum, fields
 
 TEXT = json.dumps(CURRENT.source)
 
@@ -27,9 +33,16 @@ class Bench:
     known: dict[int, str] = field(default_factory=dict)
     now_s: float = 0.0
     asked: list[int] = field(default_factory=list)
+    refused: dict[int, int] = field(default_factory=dict)  # how many times more
+    away: bool = False
+    takes_s: float = 0.0
 
     def fetch(self, schema_id: int) -> str | None:
         self.asked.append(schema_id)
+        self.now_s += self.takes_s
+        if self.away or self.refused.get(schema_id):
+            self.refused[schema_id] = self.refused.get(schema_id, 1) - 1
+            raise RegistryUnavailable("refused: forbidden")
         return self.known.get(schema_id)
 
     def registry(self, max_entries: int = 1024) -> CachedRegistry:
@@ -67,6 +80,101 @@ def test_the_cache_is_bounded_and_forgets_the_least_used() -> None:
     assert bench.asked == [0, 1, 2, 1]
 
 
+def test_an_id_that_is_refused_while_another_is_given_costs_its_own_records_alone() -> None:
+    bench = Bench({7: TEXT}, refused={13: 99})
+    registry = bench.registry()
+    registry.schema(7)
+    for _ in range(3):
+        with pytest.raises(Unreadable, match=r"schema id 13 cannot be had, though another can: .*forbidden"):
+            registry.schema(13)
+        assert registry.schema(7) is not None
+    assert bench.asked == [7, 13, 7, 13]
+    bench.now_s, bench.refused, bench.known[13] = UNKNOWN_FOR_S, {}, TEXT
+    assert registry.schema(13) is not None
+
+
+def test_an_id_that_is_refused_once_is_asked_for_once_more() -> None:
+    bench = Bench({7: TEXT, 13: TEXT}, refused={13: 1})
+    registry = bench.registry()
+    registry.schema(7)
+    assert registry.schema(13) is not None
+
+
+def test_a_registry_that_gives_nothing_any_more_is_away_and_known_ids_need_it_no_longer() -> None:
+    bench = Bench({7: TEXT, 13: TEXT})
+    registry = bench.registry()
+    registry.schema(7)
+    bench.away = True
+    for _ in range(2):
+        with pytest.raises(RegistryUnavailable):
+            registry.schema(13)
+    assert registry.schema(7) is not None
+    bench.away, bench.refused = False, {}
+    assert registry.schema(13) is not None
+
+
+def test_before_any_id_of_telemetry_was_given_a_refused_one_is_waited_for_a_while() -> None:
+    """Whoever may read the schema of alerts may lack the right to that of telemetry."""
+    bench = Bench({12: TEXT}, refused={7: 99})
+    registry = bench.registry()
+    registry._own = 12  # as if registered
+    for bench.now_s in (0.0, WAITED_FOR_S - 1):
+        with pytest.raises(RegistryUnavailable):
+            registry.schema(7)
+    bench.now_s = WAITED_FOR_S
+    with pytest.raises(Unreadable, match="id 7 cannot be had"):
+        registry.schema(7)
+
+
+def test_made_up_ids_cost_a_bounded_number_of_questions_and_drive_no_good_one_out() -> None:
+    bench = Bench({7: TEXT, 8: TEXT})
+    registry = bench.registry()
+    registry.schema(7)
+    flood(registry, 4096)
+    assert len(bench.asked) < 40
+    flood(registry, 4096)
+    assert len(bench.asked) < 40
+    with pytest.raises(Unreadable, match="id 8 was not asked for"):
+        registry.schema(8)
+    asked = len(bench.asked)
+    assert registry.schema(7) is not None
+    assert len(bench.asked) == asked
+    bench.now_s = 10.0
+    assert registry.schema(8) is not None
+    flood(registry, 4096)
+    assert len(bench.asked) < asked + 20
+
+
+def flood(registry: CachedRegistry, count: int) -> None:
+    for made_up in range(1_000_000, 1_000_000 + count):
+        with contextlib.suppress(Unreadable):
+            assert registry.schema(made_up) is None
+
+
+def test_useless_ids_whose_answers_take_long_are_asked_for_the_more_seldom() -> None:
+    bench = Bench(takes_s=10.0)
+    registry = bench.registry()
+    while bench.now_s < 1000.0:
+        flood(registry, 100)
+        bench.now_s += 1.0
+    assert 15 < len(bench.asked) < 30
+
+
+def test_of_a_turn_the_ids_of_the_most_records_are_asked_for_first() -> None:
+    """So that somebody who makes ids up hides no good one, though the worker knows none yet."""
+    bench = Bench({70_000: TEXT})
+    decoder = TelemetryDecoder(KDD99, registry=bench.registry())
+    value = datum(fields("d0"))
+    made_up = [Raw(at, b"d0", confluent_header(1_000 + at) + value) for at in range(200)]
+    good = [Raw(at, b"d0", confluent_header(70_000) + value) for at in (200, 201)]
+    decoded = decoder.decode([*made_up, *good])
+    assert decoded.events.offset.tolist() == [200, 201]
+    assert bench.asked[0] == 70_000
+    assert len(bench.asked) < 40
+    assert {bad.reason for bad in decoded.rejected} == {Reason.UNKNOWN_SCHEMA}
+    assert len(decoded.rejected) == 200
+
+
 def test_a_text_that_is_no_record_schema_is_as_good_as_none() -> None:
     assert Bench({1: '"string"'}).registry().schema(1) is None
 
@@ -91,11 +199,19 @@ def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.
 
 
 class Answers(BaseHTTPRequestHandler):
+    away = False
+
     def do_GET(self) -> None:
+        if self.away:
+            self._answer(403, {"error_code": 40301, "message": "forbidden"})
+            return
         status, body = {
             "/schemas/ids/7": (200, {"schema": TEXT}),
             "/schemas/ids/8": (200, {"schema": "message M {}", "schemaType": "PROTOBUF"}),
             "/schemas/ids/9": (500, {"error_code": 50001, "message": "out of order"}),
+            "/schemas/ids/10": (200, ["no", "object"]),
+            "/schemas/ids/11": (200, {"schema": 5}),
+            "/schemas/ids/13": (200, {"schema": TEXT, "references": 3}),
         }.get(self.path.split("?")[0], (404, {"error_code": 40403, "message": "Schema not found"}))
         self._answer(status, body)
 
@@ -139,13 +255,30 @@ needs_extra = pytest.mark.skipif(
 @pytest.mark.filterwarnings("ignore")  # of the client's own libraries
 def test_the_client_of_the_extra_asks_over_http(url: str) -> None:
     registry = confluent_registry(url, timeout_s=5)
+    with pytest.raises(RegistryUnavailable, match="out of order"):
+        registry.schema(9)
     found = registry.schema(7)
     assert found is not None
     assert found.fingerprint == CURRENT.fingerprint
     assert registry.schema(8) is None
     assert registry.schema(404) is None
-    with pytest.raises(RegistryUnavailable, match="out of order"):
-        registry.schema(9)
+    assert registry.schema(11) is None
+    for refused, says in ((9, "out of order"), (10, "TypeError"), (13, "TypeError")):
+        with pytest.raises(Unreadable, match=rf"id {refused} cannot be had, though another can: .*{says}"):
+            registry.schema(refused)
+
+
+@needs_extra
+@pytest.mark.filterwarnings("ignore")
+def test_whether_another_id_is_given_is_asked_of_the_registry_and_not_of_the_clients_cache(url: str) -> None:
+    registry = confluent_registry(url, timeout_s=5)
+    assert registry.schema(7) is not None
+    Answers.away = True
+    try:
+        with pytest.raises(RegistryUnavailable):
+            registry.schema(9)
+    finally:
+        Answers.away = False
 
 
 @needs_extra

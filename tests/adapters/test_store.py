@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streams.adapters.store.models import ModelStore, open_store
+from streams.codec.models import ModelRef
 from streams.core.kdd99 import KDD99
+from streams.core.windows import WIDTH, WindowLayout
 from streams.errors import ModelRejected, SettingsError
 from streams.model.artifact import CARD, MANIFEST, TENSORS
 from streams.model.detector import Detector, Identity
 from streams.model.network import Network
+from streams.rollout.loading import load
 
 DETECTOR = Detector.random(KDD99, seed=3)
 USUAL: dict[str, Any] = {
@@ -180,6 +184,38 @@ def test_other_weights_of_the_right_shape_fail_the_golden_vectors(store: ModelSt
         store.load("toy/1")
 
 
+def test_sizes_that_the_tensors_do_not_have_cost_no_memory(store: ModelStore, folder: Path) -> None:
+    """Of these sizes a network has 535 MiB."""
+
+    def enlarge(manifest: dict[str, Any]) -> None:
+        manifest["architecture"] |= {"vae_hidden": 4096, "embedding_hidden": 4096, "gru_hidden": 4096}
+
+    resign(folder, enlarge)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelRejected, match=rf"{TENSORS}: .* the architecture says float32 "):
+        store.load("toy/1")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 * 1024
+
+
+def test_more_golden_events_than_a_model_needs_are_refused(store: ModelStore, folder: Path) -> None:
+    resign(folder, set_path("golden", "index", value=[[0] * DETECTOR.width] * 70_000))
+    with pytest.raises(ModelRejected, match=r"golden vectors .* more than 65536 events"):
+        store.load("toy/1")
+
+
+def test_a_model_serves_where_windows_are_as_wide_as_it_looks(store: ModelStore) -> None:
+    ref, width = ModelRef("toy", "1", ""), DETECTOR.width
+    assert load(store, ref, WindowLayout(KDD99, width)).width == width
+    with pytest.raises(ModelRejected, match=f"looks at {width} events; windows keep {width - 1}"):
+        load(store, ref, WindowLayout(KDD99, width - 1))
+    wide = dataclasses.replace(DETECTOR.parameters.shape, window=2 * WIDTH)
+    parameters = dataclasses.replace(DETECTOR.parameters, shape=wide)
+    store.save(Detector(DETECTOR.identity, parameters, Network.random(wide, 1)), "toy", "2", NOTES, "")
+    with pytest.raises(ModelRejected, match=f"windows keep {WIDTH}"):
+        load(store, ModelRef("toy", "2", ""), WindowLayout(KDD99))
+    assert load(store, ModelRef("toy", "2", ""), WindowLayout(KDD99, 2 * WIDTH)).width == 2 * WIDTH
+
+
 def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
     def change(manifest: dict[str, Any]) -> None:
         inner = manifest
@@ -206,6 +242,9 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("scaling", "low", value=[0.0]), "min-max"),
         (set_path("scaling", "low", value=[float("nan")] * 38), "no JSON number|NaN"),
         (set_path("vocabulary", "flag", value=["NO"]), "flag of this version has no NO"),
+        (set_path("architecture", "window", value=10**400), "manifest.json"),
+        (set_path("scaling", "low", value=[10**400] * 38), "OverflowError"),
+        (set_path("operating_points", value=[1]), "AttributeError"),
         (set_path("vocabulary", value=None), "manifest.json"),
         (set_path("novelty", "threshold", value=0), "threshold"),
         (set_path("novelty", value={}), "floor"),
@@ -216,6 +255,7 @@ def set_path(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:
         (set_path("usual", value={"martian": USUAL}), "a class that the model does not have"),
         (set_path("golden", value={}), "golden"),
         (set_path("golden", "index", value=[[99]]), "golden"),
+        (set_path("golden", "codes", value=[[256, -1, 0]] * 12), "golden"),
         (set_path("files", value={}), "does not list"),
         (set_path("files", "../../secret", value={"sha256": ""}), "no file of a model"),
         (set_path("name", value="other"), "is other/1, not toy/1"),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
+import shutil
 import socket
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 from streams.adapters.store.models import ModelStore, open_store
 from streams.core.kdd99 import KDD99
@@ -308,6 +311,79 @@ def test_a_web_server_in_trouble_is_unavailable_and_does_not_pass_for_an_empty_s
             with pytest.raises(Unavailable, match=url) as failed:
                 ask(open_store(url))
             assert "\n" not in str(failed.value)
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Sends a file without end, and says nothing of its size."""
+
+    sent = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        piece = b"[" * 65_536
+        with contextlib.suppress(OSError):  # the reader hangs up
+            while Endless.sent < 400 * 2**20:
+                self.wfile.write(piece)
+                Endless.sent += len(piece)
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+def test_no_more_is_read_of_a_file_than_it_may_have_though_its_size_is_not_said() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(ModelRejected, match=r"aliases.json: is larger than 8388608 bytes"):
+                open_store(f"http://127.0.0.1:{serving.server_address[1]}").aliases("toy")
+        finally:
+            serving.shutdown()
+            thread.join()
+    assert Endless.sent < 64 * 2**20
+
+
+class Odd(AbstractFileSystem):  # type: ignore[misc, unused-ignore]
+    """Somebody's file system; what its client raises is of no kind that anybody here has heard of."""
+
+    protocol = "odd"
+
+    class ClientFault(Exception):
+        pass
+
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        raise self.ClientFault("429 slow\ndown")
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[dict[str, Any]]:
+        return [{"no name": path}]
+
+
+def test_whatever_a_file_system_raises_is_a_store_that_is_away() -> None:
+    fsspec.register_implementation("odd", Odd, clobber=True)
+    store = open_store("odd://models")
+    with pytest.raises(Unavailable, match=r"model store odd://models: .*ClientFault: 429 slow down"):
+        store.load("toy/1")
+    with pytest.raises(Unavailable, match="KeyError"):
+        store.entries()
+
+
+def test_an_archive_that_is_none_is_a_store_that_is_away(tmp_path: Path) -> None:
+    """This file system reads as soon as it is made."""
+    (tmp_path / "models.zip").write_bytes(b"PK no archive")
+    with pytest.raises(Unavailable, match=r"models.zip: .*BadZipFile"):
+        open_store(f"zip::file://{tmp_path}/models.zip")
+
+
+def test_a_damaged_file_in_an_archive_is_a_store_that_is_away(source: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "models"), "zip", source.parents[1])
+    whole = Path(archive).read_bytes()
+    at = whole.index(b"toy/1/manifest.json") + 200
+    Path(archive).write_bytes(whole[:at] + bytes(64) + whole[at + 64 :])
+    with pytest.raises(Unavailable, match=r"manifest.json cannot be read"):
+        open_store(f"zip::file://{archive}").load("toy/1")
 
 
 def test_a_missing_file_is_missing_though_its_file_system_gives_a_cause(

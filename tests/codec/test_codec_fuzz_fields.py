@@ -18,12 +18,15 @@ import pytest
 
 from streams.codec import models
 from streams.codec.avro import framing, schemas
+from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.models import Disagreement, ModelCommand, ModelState, ModelStatus, Switch
 from streams.codec.output.alerts import encode_alert
+from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec.test_codec_alerts import RICH
 from tests.codec.test_codec_fuzz import HOSTILE_LENGTHS, MESSAGES, OPINION, REF, little
 from tests.codec.test_codec_property import claimed
+from tests.codec_samples import CURRENT, Raw, datum, fields
 
 WHOLE: dict[str, Any] = {
     "alert": RICH,
@@ -139,3 +142,39 @@ def test_a_json_message_with_any_one_of_its_fields_hostile_is_refused_or_can_be_
             assert is_refused_or_can_be_written_again(kind, json.dumps(fields).encode()), key
             container.update({key: kept}) if isinstance(container, dict) else container.insert(key, kept)
         assert json.loads(json.dumps(fields)) == json.loads(whole)
+
+
+HOSTILE_SCHEMAS: list[Any] = [
+    *HOSTILE_JSON[:6], 10**400, "", "\ud800", "long", "autodeep.ids.ConnectionRecord", [], {}, [[]], ["null"],
+    ["null", "long"], {"type": "array", "items": "null"}, {"type": "enum", "name": "e", "symbols": [1]},
+    {"type": "fixed", "name": "f", "size": -1}, {"type": "fixed", "name": "f", "size": 2**62},
+    {"type": "record", "name": "q", "fields": [{"name": "a", "type": "q"}]},
+]  # fmt: skip
+
+
+class OneSchema:
+    def __init__(self, schema: schemas.Schema) -> None:
+        self._schema = schema
+
+    def schema(self, schema_id: int) -> schemas.Schema:
+        return self._schema
+
+
+def test_a_writers_schema_with_any_one_of_its_values_hostile_ends_no_decoder() -> None:
+    """As a registry or a producers' folder may hold it."""
+    source = json.loads(json.dumps(CURRENT.source))
+    source["fields"] = [*source["fields"][:4], source["fields"][-1]]
+    value = framing.confluent_header(7) + datum(fields("d0"))
+    records = [Raw(at, b"d0", one) for at, one in enumerate((value, value[:20], value[:5] + bytes(300)))]
+    with little(seconds=30):
+        for container, key in list(places_of(source)):
+            kept = container[key]
+            for hostile in HOSTILE_SCHEMAS:
+                container[key] = hostile
+                try:
+                    schema = schemas.parse(json.dumps(source), "a test")
+                except DataError:
+                    continue
+                decoded = TelemetryDecoder(KDD99, registry=OneSchema(schema)).decode(records)
+                assert len(decoded.events) + len(decoded.rejected) == len(records)
+            container[key] = kept

@@ -71,6 +71,11 @@ def test_a_status_comes_back_as_it_was_and_is_one_line_of_json() -> None:
     assert models.decode_status(broken).detail == "two lines"
 
 
+def test_a_detail_that_quotes_half_of_a_surrogate_pair_is_told_all_the_same() -> None:
+    status = dataclasses.replace(STATUS, detail="the class \ud83d is none")
+    assert models.decode_status(models.encode_status(status)).detail == "the class ? is none"
+
+
 def test_fields_that_a_newer_writer_adds_to_a_status_are_passed_over() -> None:
     value = json.loads(models.encode_status(STATUS)) | {"mood": "sunny"}
     assert models.decode_status(json.dumps(value).encode()) == STATUS

@@ -140,3 +140,9 @@ def test_any_record_is_packed_as_the_plain_way_does(drawn: list[dict[str, Any]],
 
 def test_such_a_writer_is_read_in_whole_batches() -> None:
     assert columns.resolve(NULLABLE, READER).container_start is not None
+
+
+def test_a_reader_that_lets_columns_be_null_reads_the_same() -> None:
+    decoder = TelemetryDecoder(TOY, (READER, LEAN), reader=NULLABLE)
+    records = [record(READER), record(NULLABLE, 1, share=None, vlan=None), record(NULLABLE, 2)]
+    assert decoder.decode(records).events.rows.tobytes() == DECODER.decode(records).events.rows.tobytes()

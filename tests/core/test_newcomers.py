@@ -109,7 +109,7 @@ def worker(world: World, per_s: int, cache_bytes: int = 1 << 18) -> Worker:
     ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
     outputs = [AlertOutput(TOPICS, publish_classified=True)]
     rules = Rules(TOPICS, 10**9, outputs, publish_classified=True, new_devices_per_s=per_s)
-    return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), Always(DETECTOR))
+    return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, DETECTOR.latent_size), Always(DETECTOR))
 
 
 def flood(known: int, made_up: int) -> list[Record]:
@@ -149,7 +149,7 @@ def test_a_flood_beyond_the_limit_becomes_dead_letters_and_known_devices_are_jud
 def test_the_cache_stays_bounded_in_a_flood_and_refused_ids_drive_nobody_out() -> None:
     records = flood(known=10, made_up=400)
     for per_s in (0, 2):
-        pipeline = worker(World(), per_s, cache_bytes=120_000)
+        pipeline = worker(World(), per_s, cache_bytes=200_000)
         capacity = pipeline.cache_figures.capacity
         assert 32 <= capacity < 50
         for chunk in chunks_of(records, 32):

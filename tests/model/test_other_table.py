@@ -179,9 +179,9 @@ def test_another_tables_digest_is_refused(store: ModelStore, tmp_path: Path) -> 
 
 def test_it_does_not_serve_where_another_table_is_served(store: ModelStore) -> None:
     ref = ModelRef("toy", "1", "")
-    assert load(store, ref, TOY).table == TOY
+    assert load(store, ref, WindowLayout(TOY)).table == TOY
     with pytest.raises(ModelRejected, match="toy/1: judges events of the feature table toy; kdd99 is served"):
-        load(store, ref, KDD99)
+        load(store, ref, WindowLayout(KDD99))
     assert of_table(DETECTOR, TOY) is DETECTOR
 
 

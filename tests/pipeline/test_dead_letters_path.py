@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +24,7 @@ from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from streams.training.evaluate import evaluate_rows
-from tests.codec_samples import fields, single
+from tests.codec_samples import CURRENT, fields, single
 from tests.path import DEADLINE_S, path
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -154,3 +159,65 @@ def test_what_a_sender_compressed_away_costs_nothing_but_itself(
     assert [header(letter, "offset") for letter in (bomb, large)] == ["1", "2"]
     assert (bomb.key(), len(bomb.value()) < 10_000) == (None, True)
     assert (large.key(), large.value()) == (b"large", bytes(65_536))
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Gives one id and refuses another; what else it is asked for it does not have."""
+
+    asked: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        schema_id = int(self.path.split("?")[0].rsplit("/", 1)[-1])
+        self.asked.append(schema_id)
+        match schema_id:
+            case 7:
+                self.answer(200, {"schema": json.dumps(CURRENT.source)})
+            case 13:
+                self.answer(403, {"error_code": 40301, "message": "User is denied operation Read"})
+            case _:
+                self.answer(404, {"error_code": 40403, "message": "Schema not found"})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, {"id": 12})
+
+    def answer(self, status: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.mark.skipif(importlib.util.find_spec("authlib") is None, reason="the extra registry is not installed")
+def test_ids_that_a_sender_makes_up_or_may_not_name_cost_their_own_records_alone(
+    kafka: Broker, redis_url: str, tmp_path: Path
+) -> None:
+    def framed(schema_id: int) -> Sent:
+        return DEVICE, framing.confluent_header(schema_id) + GOOD[10:]
+
+    made_up = [framed(1_000_000 + i) for i in range(1000)]
+    records = [framed(13), *made_up, framed(7), framed(13), *made_up, framed(7)]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            with path(kafka.bootstrap_servers, redis_url, tmp_path, schema_registry_url=url) as tested:
+                tested.send(records)
+                worker = tested.worker()
+                verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= 2)
+                letters = tested.read([tested.topics.dead_letters], lambda found: len(found) >= 2002)
+                assert worker.exit_code is None, worker.log_tail()
+                assert len(tested.logs().splitlines()) < 40
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(verdicts) == 2
+    assert {header(letter, "reason") for letter in letters} == {Reason.UNKNOWN_SCHEMA}
+    details = {int(header(letter, "offset")): header(letter, "detail") for letter in letters}
+    assert "denied operation Read" in details[0]
+    assert "was not asked for" in details[500]
+    assert len(Registry.asked) < 100

@@ -23,8 +23,9 @@ from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
-from streams.model.detector import Detector
+from streams.model.detector import Detector, Identity
 from streams.model.drivers import explanations
+from streams.model.network import Network
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.detection import Detection, Ports, Report, Watchers
@@ -267,6 +268,31 @@ def test_a_switch_of_models_within_a_turn_gives_each_partition_its_own() -> None
     expected = [alert for alert in by_first.verdicts().values() if alert.partition == 0]
     expected += [alert for alert in by_second.verdicts().values() if alert.partition == 1]
     assert {alert.alert_id: alert for alert in expected} == world.verdicts()
+
+
+def test_a_model_with_wider_latents_takes_over_and_judges_as_if_it_were_alone() -> None:
+    """In a cache that must let windows go for it; the former model judges some partitions still."""
+    shape = replace(DETECTOR.parameters.shape, latent=64)
+    wide = Detector(
+        Identity("wide", "1", "aa"), replace(DETECTOR.parameters, shape=shape), Network.random(shape, 3)
+    )
+    records = telemetry([i * 7 % 12 for i in range(60)])
+    world, alone, narrow = World(), World(detector=wide), World()
+    worker = world.worker(cache_bytes=150_000)
+    before = worker.cache_figures.capacity
+    for start in range(0, 60, 10):
+        by_wide = start % 20 == 10
+        world.detector = wide if by_wide else DETECTOR
+        worker.process(Chunk(SOURCE, records[start : start + 10], 60))
+    assert 10 <= worker.cache_figures.capacity < before
+    for plain in (alone, narrow):
+        feed(plain.worker(), records, 10)
+    expected = {
+        key: (alone if alert.offset // 10 % 2 else narrow).verdicts()[key]
+        for key, alert in world.verdicts().items()
+    }
+    assert world.verdicts() == expected
+    assert len(expected) == 60
 
 
 def test_a_small_cache_changes_nothing() -> None:

@@ -236,3 +236,58 @@ def test_a_process_that_hangs_ends_with_one_line_even_if_what_hangs_holds_the_lo
     if "acquire" not in hang:
         [line] = done.stderr.splitlines()
         assert "no progress for 301 s (AUTODEEP_STUCK_TIMEOUT_S), turns under way: 1;" in line
+
+
+DYING = """
+import logging.config, time
+from contextlib import ExitStack
+from streams.worker.process import log_config
+
+def unforeseen(self):
+    raise KeyError("of no list")
+
+logging.config.dictConfig(log_config("INFO"))
+parts = ExitStack()
+{start}
+time.sleep(60)
+"""
+
+SHADOW = """
+from streams.rollout.shadow import Shadow
+from streams.settings import Settings
+from streams.worker.models import challenged
+Shadow.tell = unforeseen
+challenged(Settings(), parts)[1].stop()
+"""
+
+FOLLOWER = """
+from streams.worker.models import _run
+from tests.rollout.test_model_follower import Parts, state
+following = Parts()
+following.store.broken["2"] = KeyError("of no list")
+_run(following.follower.follow, following.follower.stop, "models", parts)
+following.follower.offer(state(1, "2"))
+"""
+
+WATCH = """
+from streams.settings import Settings
+from streams.worker.health import Health
+from streams.worker.process import start_watch
+Health.standstill_s = property(unforeseen)
+start_watch(Health(), Settings(), look_s=0.01)
+"""
+
+
+@pytest.mark.parametrize(("name", "start"), [("shadow", SHADOW), ("models", FOLLOWER), ("watch", WATCH)])
+def test_a_thread_that_meets_what_nobody_foresaw_ends_the_process_and_is_named(name: str, start: str) -> None:
+    """Exit code 70: the worker would go on without what the thread is there for."""
+    done = subprocess.run(
+        [sys.executable, "-c", DYING.format(start=start)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 70, done.stderr
+    assert f"unexpected in the thread '{name}': this worker ends" in done.stderr
+    assert "KeyError: 'of no list'" in done.stderr

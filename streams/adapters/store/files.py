@@ -14,13 +14,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from streams.errors import ModelRejected, Unavailable
 
 log: Final = logging.getLogger("autodeep.store")
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
+LARGEST_TEXT_BYTES: Final = 8 * 2**20
+"""Of a manifest, and of a list of aliases or retired versions: JSON takes many times its size in memory."""
+_PIECE_BYTES: Final = 2**20
 _GONE: Final = (404, 410)
 """HTTP statuses of what is not there."""
 
@@ -42,62 +45,78 @@ class StoreFiles:
         """Not fsspec's own `exists`, which takes a store that does not answer for an empty one."""
         return self._ask(path, self._fs.info) is not None
 
-    def find(self, path: str) -> bytes | None:
-        """The file's bytes; None where there is no such file. Raises ModelRejected for one too large."""
+    def find(self, path: str, most_bytes: int = LARGEST_FILE_BYTES) -> bytes | None:
+        """The file's bytes; None where there is no such file. Raises ModelRejected for one too large.
+
+        No more is read than may be: a web server need not say a size, and need not keep to what it said.
+        """
         size = self._ask(path, lambda whole: self._fs.info(whole).get("size") or 0)
         if size is None:
             return None
-        if size > LARGEST_FILE_BYTES:
-            raise ModelRejected(
-                f"{self.url}/{path}: has {size} bytes; a model's file has {LARGEST_FILE_BYTES} at most"
-            )
-        data: bytes | None = self._ask(path, self._fs.cat_file)
+        data: bytes | None = None
+        if size <= most_bytes:
+            data = self._ask(path, lambda whole: self._bytes(whole, size, most_bytes + 1))
+            size = len(data or b"")
+        if size > most_bytes:
+            raise ModelRejected(f"{self.url}/{path}: is larger than {most_bytes} bytes, the most it may have")
         return data
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int = LARGEST_FILE_BYTES) -> bytes:
         """Raises ModelRejected where the file is missing."""
-        data = self.find(path)
+        data = self.find(path, most_bytes)
         if data is None:
             raise ModelRejected(f"{self.url}/{path}: is missing")
         return data
 
     def folders(self, path: str = "") -> list[str]:
         """Names of the folders in a folder, sorted; none where it does not exist."""
-        found = self._ask(path, lambda whole: self._fs.ls(whole, detail=True)) or ()
-        names = [
-            str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory"
-        ]
-        return sorted(names)
+
+        def names(whole: str) -> list[str]:
+            found = self._fs.ls(whole, detail=True)
+            return [
+                str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory"
+            ]
+
+        return sorted(self._ask(path, names) or ())
 
     def forget_listings(self) -> None:
         """Some file systems remember listings as long as the process lives; a new version is not in them."""
         self._fs.invalidate_cache()
 
+    def _bytes(self, whole: str, size: int, most_bytes: int) -> bytes:
+        """The file's first bytes, at most so many."""
+        if size and "http" not in self._fs.protocol:
+            return bytes(self._fs.cat_file(whole, 0, most_bytes))
+        # Asked for a range, fsspec's http takes whatever is sent; with no block size it reads piece by piece.
+        streamed = {"block_size": 0, "size": size or None} if "http" in self._fs.protocol else {}
+        data = bytearray()
+        with self._fs.open(whole, "rb", **streamed) as file:
+            while part := file.read(min(_PIECE_BYTES, most_bytes - len(data))):
+                data += part
+        return bytes(data)
+
     def _ask(self, path: str, question: Callable[[str], Any]) -> Any:
-        """The file system's answer, None where there is no such path. Raises Unavailable."""
+        """The file system's answer, None where there is no such path. Raises Unavailable.
+
+        A file system is somebody's plug-in, over a client of somebody else's. Their errors have no root in
+        common but Exception, and whatever is raised here is one of theirs.
+        """
         try:
             return question(f"{self._root}/{path}".rstrip("/"))
         except (FileNotFoundError, NotADirectoryError) as exc:
-            if _hides_trouble(exc.__cause__):
-                self._unavailable(path, exc.__cause__ or exc)
-            return None
-        except _client_errors() as exc:
-            self._unavailable(path, exc)
-
-    def _unavailable(self, path: str, exc: BaseException) -> NoReturn:
-        says = " ".join(str(getattr(exc, "strerror", None) or exc or type(exc).__name__).split())
-        raise Unavailable(f"model store {self.url}: {path} cannot be read: {says}") from exc
+            if not _hides_trouble(exc.__cause__):
+                return None
+            raise unavailable(self.url, path, exc.__cause__ or exc) from exc
+        except Exception as exc:
+            raise unavailable(self.url, path, exc) from exc
 
 
-def _client_errors() -> tuple[type[BaseException], ...]:
-    """OSError, and what the clients of remote file systems raise beside it; of those that are in use."""
-    named = (
-        ("aiohttp", "ClientError"),
-        ("botocore.exceptions", "BotoCoreError"),
-        ("botocore.exceptions", "ClientError"),
-        ("gcsfs.retry", "HttpError"),
-    )
-    return (OSError, *(kind for module, name in named for kind in _loaded(module, name)))
+def unavailable(url: str, path: str, exc: BaseException) -> Unavailable:
+    """What a file system raised, as one line."""
+    says = " ".join(str(getattr(exc, "strerror", None) or exc)[:300].split()) or type(exc).__name__
+    if not isinstance(exc, OSError):
+        says = f"{type(exc).__name__}: {says}"
+    return Unavailable(f"model store {url}: {path or 'it'} cannot be read: {says}")
 
 
 def _loaded(module: str, name: str) -> tuple[type[BaseException], ...]:

@@ -17,7 +17,15 @@ import fsspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from streams.adapters.store import signatures
-from streams.adapters.store.files import LARGEST_FILE_BYTES, StoreFiles, cached, write_file, write_folder
+from streams.adapters.store.files import (
+    LARGEST_FILE_BYTES,
+    LARGEST_TEXT_BYTES,
+    StoreFiles,
+    cached,
+    unavailable,
+    write_file,
+    write_folder,
+)
 from streams.adapters.store.signatures import SIGNATURE
 from streams.core.known_tables import TABLES
 from streams.core.tables import FeatureTable
@@ -55,7 +63,8 @@ def open_store(url: str = "", trust_key: str = "", tables: Mapping[str, FeatureT
 
     With `trust_key`, the path of a PEM file with an Ed25519 public key, only models signed by it are loaded.
     `tables` (by name) are those whose models can be.
-    Raises SettingsError where fsspec does not know such URLs or lacks their package, or the key is none.
+    Raises SettingsError where fsspec does not know such URLs or lacks their package, or the key is none, and
+    Unavailable where it cannot be opened: some file systems read as soon as they are made.
     """
     root = url or shipped()
     key = signatures.read_public_key(trust_key) if trust_key else None
@@ -63,6 +72,8 @@ def open_store(url: str = "", trust_key: str = "", tables: Mapping[str, FeatureT
         filesystem, path = fsspec.core.url_to_fs(root)
     except (ImportError, ValueError) as exc:
         raise SettingsError(f"model store {root}: {exc}") from exc
+    except Exception as exc:  # of a plug-in, as in StoreFiles
+        raise unavailable(root, "", exc) from exc
     path = path.rstrip("/")
     return ModelStore(StoreFiles(root, filesystem, path), Path(path), tables, key)
 
@@ -109,8 +120,8 @@ class ModelStore:
     def describe(self, ref: str) -> tuple[dict[str, Any], str]:
         """The manifest and the model card, without loading the model."""
         name, version = self.resolve(ref)
-        card = self._files.read(f"{name}/{version}/{artifact.CARD}").decode(errors="replace")
-        return self._manifest(name, version)[1], card
+        card = self._files.read(f"{name}/{version}/{artifact.CARD}", LARGEST_TEXT_BYTES)
+        return self._manifest(name, version)[1], card.decode(errors="replace")
 
     def resolve(self, ref: str) -> tuple[str, str]:
         """Name and version that a reference stands for."""
@@ -130,19 +141,20 @@ class ModelStore:
 
     def aliases(self, name: str) -> dict[str, str]:
         """Alias to version of one model; none where there is no such file."""
-        data = self._files.find(f"{name}/{ALIASES}")
+        data = self._files.find(f"{name}/{ALIASES}", LARGEST_TEXT_BYTES)
         if data is None:
             if not self._files.exists(name):
                 raise ModelRejected(f"{self.url}: holds no model {name!r}")
             return {}
         found = _json(data, f"{self.url}/{name}/{ALIASES}")
-        if not isinstance(found, dict) or not all(isinstance(v, str) and _plain(v) for v in found.values()):
+        named = [*found, *found.values()] if isinstance(found, dict) else []
+        if not isinstance(found, dict) or not all(isinstance(one, str) and _plain(one) for one in named):
             raise ModelRejected(f"{self.url}/{name}/{ALIASES}: must map aliases to versions")
         return found
 
     def retired(self, name: str) -> frozenset[str]:
         """Versions of one model that are not to be promoted any more."""
-        data = self._files.find(f"{name}/{RETIRED}")
+        data = self._files.find(f"{name}/{RETIRED}", LARGEST_TEXT_BYTES)
         found = [] if data is None else _json(data, f"{self.url}/{name}/{RETIRED}")
         if not isinstance(found, list) or not all(isinstance(version, str) for version in found):
             raise ModelRejected(f"{self.url}/{name}/{RETIRED}: must be a list of versions")
@@ -229,9 +241,9 @@ class ModelStore:
     def _manifest(self, name: str, version: str) -> tuple[bytes, dict[str, Any]]:
         """A manifest's bytes and what they say. The signature is checked first: it covers the bytes."""
         where = f"{self.url}/{name}/{version}"
-        data = self._files.read(f"{name}/{version}/{artifact.MANIFEST}")
+        data = self._files.read(f"{name}/{version}/{artifact.MANIFEST}", LARGEST_TEXT_BYTES)
         if self._trust_key is not None:
-            signature = self._files.find(f"{name}/{version}/{SIGNATURE}")
+            signature = self._files.find(f"{name}/{version}/{SIGNATURE}", LARGEST_TEXT_BYTES)
             signatures.check(data, signature, self._trust_key, where)
         return data, artifact.read_manifest(data, where)
 
@@ -288,11 +300,13 @@ def _listed(manifest: Mapping[str, Any], where: str) -> dict[str, str]:
 def _local_file(folder: Path, file: str) -> bytes:
     path = folder / file
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise ModelRejected(f"{path}: a model's file has {LARGEST_FILE_BYTES} bytes at most")
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            data = opened.read(LARGEST_FILE_BYTES + 1)
     except OSError as exc:
         raise ModelRejected(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    if len(data) > LARGEST_FILE_BYTES:
+        raise ModelRejected(f"{path}: a model's file has {LARGEST_FILE_BYTES} bytes at most")
+    return data
 
 
 def _json(data: bytes, where: str) -> Any:

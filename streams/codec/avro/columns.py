@@ -75,7 +75,7 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
         raise datum.Unreadable(
             Reason.SCHEMA_MISMATCH, f"the writer's record is {writer.name}; only {reader.name} is read here"
         )
-    wanted = {field["name"]: field["type"] for field in reader.source["fields"]}
+    wanted = {field["name"]: _beside_null(field["type"]) for field in reader.source["fields"]}
     fields = [
         {"name": field["name"], "type": _as_text(field["type"], wanted.get(field["name"]))}
         for field in writer.canonical["fields"]
@@ -88,12 +88,19 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
         name, place = field["name"], places.get(field["name"])
         if place is not None:
             written = fields[place]["type"]
-            columns.append(Column(name, place, _dtype(name, written, field["type"])))
+            columns.append(Column(name, place, _dtype(name, written, wanted[name])))
             if isinstance(written, list):
-                readers[place] = (name, _read_branches(written, field["type"]))
+                readers[place] = (name, _read_branches(written, wanted[name]))
         elif "default" not in field:
             raise datum.Unreadable(Reason.SCHEMA_MISMATCH, f"the writer's schema has no column {name}")
     return Plan(tuple(columns), datum.read_fields(readers), _container_start(fields))
+
+
+def _beside_null(wanted: Any) -> Any:
+    """What a column that may be null has where it is not; every column read here may hold nulls."""
+    if not isinstance(wanted, list):
+        return wanted
+    return next((branch for branch in wanted if branch != "null"), "null")
 
 
 def _as_text(written: Any, wanted: str | None) -> Any:

@@ -85,16 +85,14 @@ def parse(text: str, origin: str) -> Schema:
         # fastavro's canonical form, because avro 1.12 keeps {"type": "string"} as it stands, and schemas
         # written by Java carry such types (avro.java.string).
         canonical = fastavro.schema.to_parsing_canonical_form(source)
+        fingerprint = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
     except (
-        ValueError,
-        RecursionError,
-        avro.errors.AvroException,
-        fastavro.schema.SchemaParseException,
+        *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+        *(avro.errors.AvroException, fastavro.schema.SchemaParseException),
     ) as exc:
         raise DataError(f"{origin} is no Avro schema: {exc}") from exc
     if not isinstance(source, dict) or source.get("type") != "record":
         raise DataError(f"{origin} is an Avro schema, but not of a record")
-    fingerprint = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
     full_name = json.loads(canonical)["name"]
     return Schema(full_name.rpartition(".")[2], source, json.loads(canonical), fingerprint)
 

@@ -6,7 +6,7 @@ A record's result depends on its own key and bytes alone, never on its neighbour
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,7 +24,10 @@ _MAX_PLANS: Final = 256
 
 class SchemaRegistry(Protocol):
     def schema(self, schema_id: int) -> Schema | None:
-        """The writer's schema of an id, None for an unknown one. Raises RegistryUnavailable."""
+        """The writer's schema of an id, None for an unknown one.
+
+        Raises Unreadable where that id cannot be had, RegistryUnavailable where none can.
+        """
         ...
 
 
@@ -34,7 +37,7 @@ class _Group:
 
     plan: Plan | Unreadable
     header_size: int
-    positions: list[int] = field(default_factory=list)
+    positions: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class TelemetryDecoder:
         )
 
     def _group(self, records: Sequence[RawRecord], wrong: list[Rejected]) -> list[_Group]:
-        groups: dict[bytes, _Group] = {}
+        positions: dict[bytes, list[int]] = {}
         single = framing.SINGLE_OBJECT_MAGIC[0]
         for position, record in enumerate(records):
             value = record.value
@@ -101,11 +104,11 @@ class TelemetryDecoder:
                 continue
             size = framing.SINGLE_OBJECT_SIZE if value[0] == single else framing.CONFLUENT_SIZE
             header = value[:size]
-            group = groups.get(header)
-            if group is None:
-                group = groups[header] = _Group(self._plan(header), len(header))
-            group.positions.append(position)
-        return list(groups.values())
+            positions.setdefault(header, []).append(position)
+        # The registry is not asked for every id that somebody makes up: first for those of the most records,
+        # then for the least ids, since registries count up.
+        by_weight = sorted(positions.items(), key=lambda one: (-len(one[1]), one[0]))
+        return [_Group(self._plan(header), len(header), places) for header, places in by_weight]
 
     def _plan(self, header: bytes) -> Plan | Unreadable:
         try:
