@@ -159,7 +159,7 @@ class RedisCluster:
         with self._stack:
             own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *_SYNCED_AT_ONCE)
             for _ in range(self._count):
-                server = RedisServer((*own, *self._arguments), port=_port_with_bus())
+                server = RedisServer((*own, *self._arguments), port=port_with_bus())
                 self.servers.append(self._stack.enter_context(server))
             self._join()
             self._stack = self._stack.pop_all()
@@ -281,7 +281,7 @@ def _wait(what: str, true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _port_with_bus() -> int:
+def port_with_bus() -> int:
     """A free port whose cluster bus, 10,000 above, is free too."""
     while True:
         port = free_port()
