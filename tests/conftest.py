@@ -17,7 +17,8 @@ import pytest
 
 from streams.embedded.kafka import ApacheKafka, Broker, MockKafka
 from streams.embedded.redis import RedisServer
-from streams.embedded.redis_sets import RedisCluster, RedisSentinel
+from streams.embedded.redis_cluster import RedisCluster
+from streams.embedded.redis_sentinel import RedisSentinel
 from streams.errors import Unavailable
 
 NO_KAFKA: Final = "no Apache Kafka: "

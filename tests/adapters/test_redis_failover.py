@@ -23,7 +23,8 @@ from streams.core.kdd99 import KDD99
 from streams.core.patience import BackOff
 from streams.core.windows import WindowLayout, Windows
 from streams.embedded.redis import RedisServer
-from streams.embedded.redis_sets import RedisCluster, RedisSentinel
+from streams.embedded.redis_cluster import RedisCluster
+from streams.embedded.redis_sentinel import RedisSentinel
 from streams.errors import SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Save, Saved
 
@@ -154,6 +155,24 @@ def test_a_slot_that_is_half_moved_is_waited_for(redis_cluster: RedisCluster) ->
                 save(store, 2)
         assert offsets(store) == {1}
         assert save(store, 2) == [Saved.DONE]
+
+
+def test_a_node_of_a_cluster_that_dies_or_is_demoted_is_left_for_its_replica(redis_url: str) -> None:
+    """`redis_url` only says that one can be started."""
+    with RedisCluster(replicas=True) as cluster, windows_at(cluster.url) as store:
+        save(store, 1)
+        slot = key_slot(store.mark_key(SOURCE).encode())
+        former = cluster.owner(slot)
+        which = cluster.servers.index(former)
+        cluster.fail_over(which)
+        assert patiently(lambda: offsets(store)) == {1}
+        assert patiently(lambda: save(store, 2)) == [Saved.DONE]
+        with redis.Redis(port=cluster.owner(slot).port) as client:
+            assert client.wait(1, 5000) == 1  # replicas are written later
+        cluster.servers[which + 3].kill()
+        assert patiently(lambda: offsets(store)) == {2}
+        assert patiently(lambda: save(store, 3)) == [Saved.DONE]
+        assert cluster.owner(slot) is former
 
 
 def test_partitions_of_several_nodes_are_one_load_and_one_save(redis_cluster: RedisCluster) -> None:

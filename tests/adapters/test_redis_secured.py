@@ -17,7 +17,7 @@ from streams.core.kdd99 import KDD99
 from streams.core.windows import WindowLayout
 from streams.embedded.process import ServerProcess
 from streams.embedded.redis import RedisServer, find_redis
-from streams.embedded.redis_sets import port_with_bus
+from streams.embedded.redis_cluster import port_with_bus
 from streams.embedded.workers import free_port
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from tests.adapters.test_secured import LEAST_REDIS

@@ -15,7 +15,8 @@ from streams.adapters.store.models import open_store
 from streams.codec.ingest.connections import encode_connections
 from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import Broker
-from streams.embedded.redis_sets import RedisCluster, RedisSentinel
+from streams.embedded.redis_cluster import RedisCluster
+from streams.embedded.redis_sentinel import RedisSentinel
 from streams.training.evaluate import evaluate_rows
 from tests.path import DEADLINE_S, TestedPath, path
 from tests.pipeline.test_dead_letters_path import good_rows
