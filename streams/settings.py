@@ -75,7 +75,9 @@ class Settings:
     topic_prefix: str = _setting("ids", "First part of every topic's name")
     group: str = _setting("autodeep-id", "Consumer group of the workers")
     redis_url: str = _setting(
-        "redis://localhost:6379/0", "Where the windows are kept; redis:// or rediss://", secret=True
+        "redis://localhost:6379/0",
+        "Where the windows are kept: redis://, redis+sentinel:// or redis+cluster://, rediss for TLS",
+        secret=True,
     )
     redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
     schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")

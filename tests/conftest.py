@@ -17,6 +17,8 @@ import pytest
 
 from streams.embedded.kafka import ApacheKafka, Broker, MockKafka
 from streams.embedded.redis import RedisServer
+from streams.embedded.redis_cluster import RedisCluster
+from streams.embedded.redis_sentinel import RedisSentinel
 from streams.errors import Unavailable
 
 NO_KAFKA: Final = "no Apache Kafka: "
@@ -71,6 +73,36 @@ def redis_url() -> Iterator[str]:
         except Unavailable as exc:
             absent(f"{NO_REDIS}{exc}")
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[RedisSentinel]:
+    """A primary that sentinels watch; tests may fail it over."""
+    with ExitStack() as stack:
+        try:
+            servers = stack.enter_context(RedisSentinel())
+        except Unavailable as exc:
+            absent(f"{NO_REDIS}{exc}")
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Three primaries; tests may move slots between them."""
+    with ExitStack() as stack:
+        try:
+            servers = stack.enter_context(RedisCluster())
+        except Unavailable as exc:
+            absent(f"{NO_REDIS}{exc}")
+        yield servers
+
+
+@pytest.fixture(params=["single", "sentinel", "cluster"])
+def any_redis_url(request: pytest.FixtureRequest) -> str:
+    """Of each way in which Redis is deployed."""
+    if request.param == "single":
+        return str(request.getfixturevalue("redis_url"))
+    return str(request.getfixturevalue(f"redis_{request.param}").url)
 
 
 @pytest.fixture

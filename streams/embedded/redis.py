@@ -24,14 +24,15 @@ class RedisServer:
     """Redis on a free port of localhost, without persistence unless `arguments` ask for some.
 
     `arguments` are redis-server's own, e.g. ("--maxmemory", "100mb"). Raises WindowStoreUnavailable.
+    `port` 0: a free one.
     """
 
-    def __init__(self, arguments: Sequence[str] = (), executable: str | None = None) -> None:
+    def __init__(self, arguments: Sequence[str] = (), executable: str | None = None, port: int = 0) -> None:
         self._arguments = arguments
         self._executable = executable
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: ServerProcess | None = None
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -40,7 +41,7 @@ class RedisServer:
     def __enter__(self) -> Self:
         self._executable = self._executable or find_redis()
         self._folder = tempfile.TemporaryDirectory(prefix="autodeep-redis-")
-        self.port = free_port()
+        self.port = self.port or free_port()
         try:
             self.start()
         except BaseException:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from streams.adapters.redis.evictions import Evictions
 from streams.core.events import Chunk, Partition
 from streams.errors import Unavailable
 from streams.worker.figures import Totals
@@ -39,6 +40,8 @@ class Health:
         self.lag: dict[Partition, int] = {}
         """Records of each partition beyond what was read last."""
         self.away: str | None = None
+        self.evictions: Evictions | None = None
+        """What Redis last said of them."""
         self.is_set_up = False
         self.stopping = threading.Event()
         self.why_held: Callable[[], str | None] = lambda: None

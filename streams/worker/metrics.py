@@ -67,6 +67,7 @@ class _WorkerCollector(Collector):
         yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
         yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
+        yield from _evictions(health)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events are being classified here.", health.unready is None)
         model = self._model()
@@ -80,6 +81,17 @@ def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) 
     registry.register(_WorkerCollector(health, windows, model))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _evictions(health: Health) -> Iterator[Metric]:
+    """None where Redis does not say."""
+    seen = health.evictions
+    if seen is None:
+        return
+    if seen.evicts is not None:
+        yield _gauge("redis_evicts", "1 where Redis drops keys to make room.", seen.evicts)
+    if seen.evicted_keys is not None:
+        yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
 
 
 def _lags(health: Health) -> Metric:

@@ -30,6 +30,7 @@ from streams.pipeline.recovery import Recovery, RecoveryParts
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import Health
+from streams.worker.redis_watch import RedisWatch
 
 log: Final = logging.getLogger("autodeep")
 
@@ -63,6 +64,7 @@ def build_detection(
         )
     )
     starting(store.ping)
+    RedisWatch(store, settings.group, health).start(starting)
     wait_for_broker(settings, starting)
     starting(lambda: check_rights(settings))
     url = settings.schema_registry_url

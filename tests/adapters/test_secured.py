@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 USER, PASSWORD, REDIS_PASSWORD = "worker", "kafka-5ecret", "redis-5ecret"
 WRONG = "wr0ng-passw0rd"
-LEAST_REDIS = "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha +script|load"
+LEAST_REDIS = "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha +script|load +info"
 
 
 @dataclass(frozen=True)

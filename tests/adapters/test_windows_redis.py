@@ -1,4 +1,4 @@
-"""Laws of a window store, run over the fake and over Redis itself."""
+"""Laws of a window store, run over the fake and over Redis itself: one server, sentinels, a cluster."""
 
 from __future__ import annotations
 
@@ -26,12 +26,18 @@ LAYOUT = WindowLayout(KDD99)
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 
 
-@pytest.fixture(params=["fake", pytest.param("redis", marks=pytest.mark.redis)])
+REDIS = [pytest.param(kind, marks=pytest.mark.redis) for kind in ("single", "sentinel", "cluster")]
+
+
+@pytest.fixture(params=["fake", *REDIS])
 def store(request: pytest.FixtureRequest) -> Iterator[WindowStore]:
     if request.param == "fake":
         yield FakeWindows()
         return
-    with RedisWindows(LAYOUT, request.getfixturevalue("redis_url"), uuid.uuid4().hex, 3600, 5) as windows:
+    name = "redis_url" if request.param == "single" else f"redis_{request.param}"
+    servers = request.getfixturevalue(name)
+    url = servers if request.param == "single" else servers.url
+    with RedisWindows(LAYOUT, url, uuid.uuid4().hex, 3600, 5) as windows:
         yield windows
 
 
@@ -205,8 +211,8 @@ class CutOff(RedisWindows):
 
 
 @pytest.mark.redis
-def test_a_mark_does_not_go_on_before_all_windows_are_written(redis_url: str) -> None:
-    with CutOff(LAYOUT, redis_url, uuid.uuid4().hex, 3600, 5) as windows:
+def test_a_mark_does_not_go_on_before_all_windows_are_written(any_redis_url: str) -> None:
+    with CutOff(LAYOUT, any_redis_url, uuid.uuid4().hex, 3600, 5) as windows:
         windows.put_mark(SOURCE, Mark(0, 8))
         after = grown(grown(LAYOUT.blank(1, SOURCE), 3, 8), 1, 9)  # its former rows are not there
         with pytest.raises(WindowStoreUnavailable):

@@ -1,8 +1,10 @@
 """Windows in Redis: one packed value per device, read by MGET and written by a script, a call a partition.
 
+links.py and cluster.py bring the calls to a server, a primary that sentinels name, or a cluster's nodes.
+
 Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a partition's keys
 share a slot of Redis Cluster. The calls of a turn's partitions go in one round trip. A value is exactly
-one window of the layout. The script compares before it writes:
+one window of the layout. The script (script.py) compares before it writes:
 
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
@@ -13,27 +15,36 @@ after a loss, ends at the same offset, and its rows stand in other places.
 
 The key of a partition's mark is that of its devices without `:<device>`, so no device can have it. Its value:
 the first 28 bytes of the windows' headers, `since` and `through`.
+
+A replica answers reads with what it has, which may be old, and a demoted server goes on to. So each read
+comes with a write that changes nothing: a replica refuses it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
-from redis.retry import Retry
+from redis.exceptions import MovedError
 
+from streams.adapters.redis.address import parse_address
+from streams.adapters.redis.cluster import Cluster
+from streams.adapters.redis.evictions import Evictions, read_evictions
+from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
+from streams.adapters.redis.script import SAVE, SAVE_SHA
+from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
 from streams.core.windows import HEAD, Index, WindowLayout
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Save
+
+T = TypeVar("T")
 
 _LOAD_AT_ONCE: Final = 2048
 _STALE: Final = 2
@@ -43,61 +54,9 @@ _ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_C
 _IDENTITY_BYTES: Final = 28
 _OFFSETS: Final = struct.Struct("<qq")
 
-# The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
-# the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
-# exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
-# the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
-# be written unless it has. Then eight per window:
-# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
-_SAVE: Final = """
-local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
-local through = nil
-if ARGV[4] ~= '' then
-  windows = windows - 1
-  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
-  if #mark == 44 and string.sub(mark, 1, 28) == identity then
-    through = struct.unpack('<i8', string.sub(mark, 37, 44))
-    if through < tonumber(ARGV[3]) then through = nil end
-  end
-  if not through and ARGV[5] == '1' then
-    for i = 1, windows do answers[i] = 3 end
-    return answers
-  end
-end
-for i = 1, windows do
-  local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-  local head = redis.call('GETRANGE', key, 0, 39)
-  local stored, grown = nil, false
-  if #head == 40 and string.sub(head, 1, 28) == identity then
-    stored = struct.unpack('<i8', string.sub(head, 33, 40))
-    local place, count = struct.unpack('<I2I2', string.sub(head, 29, 32))
-    grown = stored == based_on and place == tonumber(ARGV[arg + 2]) and count >= tonumber(ARGV[arg + 3])
-  end
-  local answer = 0
-  if stored and stored > ours and stored ~= based_on then
-    answer = 1
-  elseif tonumber(ARGV[arg + 4]) < 0 then
-    redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
-  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
-    redis.call('SETRANGE', key, 0, ARGV[arg + 5])
-    redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
-    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
-    redis.call('PEXPIRE', key, ttl_ms)
-  else
-    answer, stale = 2, true
-  end
-  answers[i] = answer
-  arg = arg + 8
-end
-if through and not stale and through < tonumber(ARGV[4]) then
-  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
-end
-return answers
-"""
-
 
 class RedisWindows:
-    """The window store of a worker. A context manager; safe to call from one thread at a time."""
+    """The window store of a worker. A context manager; for all threads."""
 
     def __init__(
         self,
@@ -108,26 +67,14 @@ class RedisWindows:
         timeout_s: float,
         ca_file: str = "",
     ) -> None:
-        secured = {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss:") else {}
-        try:
-            self._redis = redis.Redis.from_url(
-                url,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                retry=Retry(NoBackoff(), 0),  # the pipeline's patience retries, and says so
-                health_check_interval=30,
-                **secured,
-            )
-        except ValueError as exc:
-            raise SettingsError(
-                "AUTODEEP_REDIS_URL: expected redis://[user:password@]host:port/db or rediss://…"
-            ) from exc
-        place = self._redis.connection_pool.connection_kwargs
-        self.address = f"{place.get('host', place.get('path', '?'))}:{place.get('port', '')}".rstrip(":")
-        self._save = self._redis.register_script(_SAVE)
+        self._link = connect(url, timeout_s, ca_file)
         self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
+
+    @property
+    def address(self) -> str:
+        return self._link.said
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +82,7 @@ class RedisWindows:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._redis.close()
+        self._link.close()
 
     def ping(self) -> None:
         """Raises WindowStoreUnavailable when Redis does not answer, AccessDenied where one refuses the other.
@@ -143,7 +90,7 @@ class RedisWindows:
         Every command that the path needs is tried, on a key of its own.
         """
         try:
-            self._call(self._redis.ping)
+            self._call(lambda: raise_error([pong for (pong,) in self._link.each([("PING",)])]))
             self._try_commands(f"{self._prefix}:w:{{ping}}:")
         except WindowStoreUnavailable as exc:
             problem = exc.__cause__
@@ -152,11 +99,40 @@ class RedisWindows:
             raise
 
     def _try_commands(self, key: str) -> None:
-        self._call(self._redis.mget, [key])
-        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b""])
-        self._call(self._redis.setrange, key, 0, b"0")
-        self._call(self._redis.getrange, key, 0, 0)
-        self._call(self._redis.pexpire, key, 1)
+        blank = (b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b"")
+        tried: Sequence[Words] = (
+            ("MGET", key),
+            ("EVALSHA", SAVE_SHA, 1, key, *blank),
+            ("SETRANGE", key, 0, b"0"),
+            ("GETRANGE", key, 0, 0),
+            ("PEXPIRE", key, 1),
+        )
+        self._exchange([Call(key, words) for words in tried])
+
+    def claim(self, group: str) -> None:
+        """These windows are this group's, as long as it looks after them; see `look`.
+
+        Raises SettingsError where another group's claim stands.
+        """
+        key = f"{self._prefix}:w:group"
+        (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
+        if owner is None:
+            self._exchange([Call(key, ("SET", key, group, "NX", "PX", self._ttl_ms))])
+            (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
+        if owner != group.encode():
+            other = (owner or b"").decode(errors="replace")
+            raise SettingsError(
+                f"AUTODEEP_GROUP={group}: the windows of AUTODEEP_TOPIC_PREFIX={self._prefix} in Redis at "
+                f"{self.address} belong to the group {other!r}, and what one group has applied the other "
+                f"would pass over: give each group a Redis or a database of its own (AUTODEEP_REDIS_URL), "
+                f"or, where {other!r} is no more, delete the key {key}"
+            )
+        self._exchange([Call(key, ("PEXPIRE", key, self._ttl_ms))])
+
+    def evictions(self) -> Evictions:
+        """What the servers say of themselves. Not known is no error: a service may refuse to tell."""
+        told = self._call(lambda: self._link.each([("INFO", "memory"), ("INFO", "stats")]))
+        return read_evictions(told)
 
     def key(self, source: Source, device: str) -> str:
         return f"{self.mark_key(source)}:{device}"
@@ -165,14 +141,25 @@ class RedisWindows:
         return f"{self._prefix}:w:{{{source.topic}-{source.partition}}}"
 
     def load(self, wanted: Sequence[tuple[Source, Sequence[str]]]) -> list[list[bytes | None]]:
-        calls, counts = [], []
+        reads: list[Call] = []
+        counts = []
         for source, devices in wanted:
-            keys = [self.key(source, device) for device in devices]
+            mark, keys = self.mark_key(source), [self.key(source, device) for device in devices]
             parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
-            calls += [("MGET", *part) for part in parts]
+            reads += [Call(mark, ("MGET", *part)) for part in parts]
             counts.append(len(parts))
-        answers = iter(self._round_trip(calls))
+        answers = iter(self._read(reads))
         return [[value for _ in range(count) for value in next(answers)] for count in counts]
+
+    def _read(self, reads: Sequence[Call]) -> list[Any]:
+        """With a write that changes nothing: no key is a mark's with a question mark behind it.
+
+        One suffices: all go to one server, or to a cluster, whose replicas read nothing to us.
+        """
+        if not reads:
+            return []
+        key = f"{reads[0].key}?"
+        return self._exchange([Call(key, ("PEXPIRE", key, 1)), *reads])[1:]
 
     def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         width = self._layout.width
@@ -191,7 +178,8 @@ class RedisWindows:
         return answers
 
     def mark(self, source: Source) -> Mark | None:
-        (value,) = cast(Any, self._call(self._redis.mget, [self.mark_key(source)]))
+        key = self.mark_key(source)
+        ((value,),) = self._read([Call(key, ("MGET", key))])
         if value is None or len(value) != _IDENTITY_BYTES + _OFFSETS.size:
             return None
         if value[:_IDENTITY_BYTES] != self._identity(source):
@@ -200,19 +188,15 @@ class RedisWindows:
 
     def put_mark(self, source: Source, mark: Mark) -> None:
         value = self._identity(source) + _OFFSETS.pack(mark.since, mark.through)
-        self._call(self._redis.set, self.mark_key(source), value)
+        key = self.mark_key(source)
+        self._exchange([Call(key, ("SET", key, value))])
 
     def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""
-        calls = [("EVALSHA", self._save.sha, *self._arguments(save)) for save in saves]
-        try:
-            answers = self._round_trip(calls)
-        except WindowStoreUnavailable as exc:
-            if not isinstance(exc.__cause__, NoScriptError):
-                raise
-            self._call(self._redis.script_load, _SAVE)  # Redis was restarted: some calls may have passed
-            answers = self._round_trip(calls)
-        return [np.array(answer, np.uint8) for answer in answers]
+        calls = [
+            Call(self.mark_key(save.source), ("EVALSHA", SAVE_SHA, *self._arguments(save))) for save in saves
+        ]
+        return [np.array(answer, np.uint8) for answer in self._exchange(calls)]
 
     def _arguments(self, save: Save) -> list[Any]:
         """Count of keys, keys, and the rest, as the script has them."""
@@ -234,28 +218,8 @@ class RedisWindows:
             arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, value, after[i], n))
         return arguments
 
-    def _round_trip(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answers to several commands, sent together. The first that is an error is raised.
-
-        On a bare connection: the library's pipeline costs more than the commands do.
-        """
-        return cast("list[Any]", self._call(self._exchange, calls)) if calls else []
-
-    def _exchange(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pool = self._redis.connection_pool
-        connection: Any = pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(calls))
-            answers = [_answer(connection) for _ in calls]
-        except BaseException:
-            connection.disconnect()  # answers that nobody read would be taken for those of the next commands
-            raise
-        finally:
-            pool.release(connection)
-        for answer in answers:
-            if isinstance(answer, redis.ResponseError):
-                raise answer
-        return answers
+    def _exchange(self, calls: Sequence[Call]) -> list[Any]:
+        return self._call(lambda: self._link.exchange(calls)) if calls else []
 
     def _whole(self, save: Save, chosen: Index) -> Save:
         """Some of the windows, all of each."""
@@ -266,20 +230,27 @@ class RedisWindows:
         """What the headers of this life's windows begin with."""
         return bytes(self._layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
-    def _call(self, command: Any, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, ask: Callable[[], T]) -> T:
         try:
-            return command(*args, **kwargs)
+            return ask()
         except redis.RedisError as exc:
+            hint = (
+                "; that is a node of a cluster: use redis+cluster://" if isinstance(exc, MovedError) else ""
+            )
             raise WindowStoreUnavailable(
-                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {type(exc).__name__}: {exc}"
+                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: "
+                f"{type(exc).__name__}: {exc}{hint}"
             ) from exc
 
 
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as exc:
-        return exc
+def connect(url: str, timeout_s: float, ca_file: str = "") -> Link:
+    """Connects to nothing yet. Raises SettingsError for a URL that is none."""
+    address = parse_address(url, timeout_s, ca_file)
+    if address.kind == "cluster":
+        return Cluster(address, SAVE)
+    if address.kind == "sentinel":
+        return Sentinels(address, SAVE)
+    return OneServer(address.places[0], SAVE)
 
 
 def _parts(layout: WindowLayout, value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:

@@ -1,0 +1,59 @@
+"""The script that saves windows, as Redis runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+# The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
+# the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
+# exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
+# the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
+# be written unless it has. Then eight per window:
+# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
+SAVE: Final = """
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local through = nil
+if ARGV[4] ~= '' then
+  windows = windows - 1
+  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
+  if #mark == 44 and string.sub(mark, 1, 28) == identity then
+    through = struct.unpack('<i8', string.sub(mark, 37, 44))
+    if through < tonumber(ARGV[3]) then through = nil end
+  end
+  if not through and ARGV[5] == '1' then
+    for i = 1, windows do answers[i] = 3 end
+    return answers
+  end
+end
+for i = 1, windows do
+  local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+  local head = redis.call('GETRANGE', key, 0, 39)
+  local stored, grown = nil, false
+  if #head == 40 and string.sub(head, 1, 28) == identity then
+    stored = struct.unpack('<i8', string.sub(head, 33, 40))
+    local place, count = struct.unpack('<I2I2', string.sub(head, 29, 32))
+    grown = stored == based_on and place == tonumber(ARGV[arg + 2]) and count >= tonumber(ARGV[arg + 3])
+  end
+  local answer = 0
+  if stored and stored > ours and stored ~= based_on then
+    answer = 1
+  elseif tonumber(ARGV[arg + 4]) < 0 then
+    redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
+  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
+    redis.call('SETRANGE', key, 0, ARGV[arg + 5])
+    redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
+    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
+    redis.call('PEXPIRE', key, ttl_ms)
+  else
+    answer, stale = 2, true
+  end
+  answers[i] = answer
+  arg = arg + 8
+end
+if through and not stale and through < tonumber(ARGV[4]) then
+  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
+end
+return answers
+"""
+SAVE_SHA: Final = hashlib.sha1(SAVE.encode(), usedforsecurity=False).hexdigest()
