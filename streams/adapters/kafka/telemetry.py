@@ -10,6 +10,7 @@ import numpy.typing as npt
 from confluent_kafka import KafkaError, Message, Producer
 
 from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.adapters.kafka.heard import CHECK_BROKERS, Heard, advice
 from streams.codec.ingest.connections import encode_connections
 from streams.core.tables import FeatureTable, Rows
 from streams.core.topics import Topics
@@ -29,7 +30,9 @@ class TelemetrySender:
         self._settings = settings
         self._table = table
         self._topic = Topics(settings.topic_prefix).telemetry
-        self._producer = Producer({**producer_config(settings), "partitioner": PARTITIONER}, logger=LOG)
+        self._heard = Heard(settings)
+        own = {"partitioner": PARTITIONER, "error_cb": self._heard.note}
+        self._producer = Producer({**producer_config(settings), **own}, logger=LOG)
         self._error: KafkaError | None = None
         self.delivered = 0
 
@@ -68,8 +71,9 @@ class TelemetrySender:
 
     def _check(self, left: int) -> None:
         if self._error is not None or left:
-            problem = self._error.str() if self._error is not None else f"{left} were not taken in time"
+            error = self._error
+            problem = f"{left} were not taken in time" if error is None else self._heard.why(error)
+            to_do = CHECK_BROKERS if error is None else advice(error, self._settings, self._topic)
             raise BrokerUnavailable(
-                f"sending to {self._topic} on {where(self._settings)}: {problem}; "
-                "`autodeep topics create` makes the topics"
+                f"sending to {self._topic} on {where(self._settings)}: {problem}; {to_do}"
             )
