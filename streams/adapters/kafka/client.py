@@ -7,10 +7,15 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import KafkaException
 
 from streams.adapters.kafka.security import client_security
+from streams.errors import BrokerUnavailable
 from streams.settings import Settings
+
+T = TypeVar("T")
 
 Config = dict[str, str | int | float | bool | Callable[[Any], Any]]
 
@@ -47,6 +52,20 @@ def producer_config(settings: Settings) -> Config:
         "message.max.bytes": settings.kafka_message_max_bytes,
         "queue.buffering.max.kbytes": 65_536,
     }
+
+
+def made(kind: Callable[..., T], config: Config, settings: Settings) -> T:
+    """A client of this kind. Raises BrokerUnavailable where librdkafka refuses the files of certificates:
+
+    while they are being renewed, the certificate may be there before its key.
+    """
+    try:
+        return kind(config, logger=LOG)
+    except KafkaException as exc:
+        raise BrokerUnavailable(
+            f"no client for Kafka at {where(settings)}: {exc.args[0].str()}; check the files that "
+            "AUTODEEP_KAFKA_CERTIFICATE_FILE, _KEY_FILE and _CA_FILE name, and AUTODEEP_KAFKA_KEY_PASSWORD"
+        ) from exc
 
 
 def where(settings: Settings) -> str:

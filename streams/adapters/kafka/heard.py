@@ -12,14 +12,13 @@ from typing import Final
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.client import LOG, client_config, where
+from streams.adapters.kafka.client import client_config, made, where
 from streams.errors import AccessDenied
 from streams.settings import Settings
 
 _REPEATED: Final = re.compile(r"\s*\(after \d+ms in state \w+(?:, \d+ identical error\(s\) suppressed)?\)")
 _BROKER: Final = re.compile(r"^\S*bootstrap: ")
 _SIZE: Final = re.compile(r"Invalid response size (-?\d+)")
-_TLS_ALERT: Final = 0x15  # the first byte of TLS's answer to what is no TLS
 _NO_TLS: Final = ("wrong version number", "PLAINTEXT broker", "unexpected eof", "packet length too long")
 
 
@@ -59,8 +58,8 @@ class Heard:
 
     def _refusal(self) -> str | None:
         settings = self._settings
-        error = self._errors.get(KafkaError._SSL)
-        if error is not None and not _speaks_no_tls(error):
+        error = next(filter(_is_about_certificates, self._errors.values()), None)
+        if error is not None:
             return (
                 f"no TLS: {_plain(error)}; check the brokers' certificate and AUTODEEP_KAFKA_CA_FILE, and "
                 "ours, AUTODEEP_KAFKA_CERTIFICATE_FILE"
@@ -69,7 +68,7 @@ class Heard:
         if error is None:
             return None
         if settings.kafka_sasl_mechanism in _WITH_TOKENS:
-            return f"{_plain(error)}; check AUTODEEP_KAFKA_SASL_MECHANISM and the settings of its tokens"
+            return f"{_plain(error)}; check AUTODEEP_KAFKA_SASL_MECHANISM and AUTODEEP_KAFKA_OAUTH_…"
         return (
             f"it refuses user {settings.kafka_username!r}: {_plain(error)}; check AUTODEEP_KAFKA_USERNAME, "
             "AUTODEEP_KAFKA_PASSWORD and AUTODEEP_KAFKA_SASL_MECHANISM"
@@ -89,8 +88,6 @@ class Heard:
         if found is None:
             return None
         begins = (int(found[1]) & 0xFFFFFFFF).to_bytes(4, "big")
-        if begins[0] == _TLS_ALERT:
-            return f"the port speaks TLS; {self._asked_for}"
         return f"the port speaks another protocol than Kafka's: its answer begins with {begins!r}"
 
     def _no_tls(self) -> str | None:
@@ -117,14 +114,14 @@ class Admin:
 
     def __init__(self, settings: Settings) -> None:
         self.heard = Heard(settings)
-        self.client = AdminClient({**client_config(settings), "error_cb": self.heard.note}, logger=LOG)
+        self.client = made(AdminClient, {**client_config(settings), "error_cb": self.heard.note}, settings)
 
 
 def advice(error: KafkaError, settings: Settings, topic: str | None = None) -> str:
     """What the reader can do about a message that was not taken."""
     code = error.code()
     if code in _NO_RIGHT:
-        right = _NO_RIGHT[code].format(topic=topic or "(see above)", prefix=settings.topic_prefix)
+        right = _NO_RIGHT[code].format(topic=topic or "each that it writes to", prefix=settings.topic_prefix)
         user = f"user {settings.kafka_username!r}" if settings.kafka_username else "this user"
         return f"{user} lacks {right} (docs/operating.md lists the rights)"
     if code in (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, KafkaError._BAD_COMPRESSION):
@@ -145,7 +142,7 @@ _MISSING: Final = {
 }
 _NO_RIGHT: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "WRITE on topic {topic}",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IDEMPOTENT_WRITE on the cluster (before Kafka 2.8)",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "WRITE on topic {topic} (IDEMPOTENT_WRITE before Kafka 2.8)",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "WRITE on transactional id {prefix}.models",
 }
 _NOTHING_SAID: Final = {
@@ -164,6 +161,13 @@ def _plain(error: KafkaError) -> str:
 
 def _about_tls(error: KafkaError) -> bool:
     return "SSL" in error.str()
+
+
+def _is_about_certificates(error: KafkaError) -> bool:
+    """Theirs does not hold, or ours is not taken: their alert comes as a failure to receive."""
+    if error.code() == KafkaError._SSL:
+        return not _speaks_no_tls(error)
+    return error.code() == KafkaError._TRANSPORT and "SSL alert" in error.str()
 
 
 def _speaks_no_tls(error: KafkaError) -> bool:

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.adapters.kafka.client import LOG, Config, producer_config, where
+from streams.adapters.kafka.client import Config, made, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.reading import Reader
@@ -113,7 +113,7 @@ class DecisionLog:
         """What counts now, or has counted until another agent took over. Raises BrokerUnavailable."""
         if self._producer is None:
             with self._translated("taking over the decisions about models"):
-                producer = Producer(_transactional(self._settings), logger=LOG)
+                producer = made(Producer, _transactional(self._settings), self._settings)
                 producer.init_transactions(self._settings.network_timeout_s)
             self._agreed = self._read()  # after the line above: nobody else can write any more
             self._producer = producer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.adapters.kafka.client import Config, made, producer_config, where
 from streams.adapters.kafka.heard import CHECK_BROKERS, Heard, advice
 from streams.adapters.kafka.limits import TopicLimits
 from streams.adapters.kafka.security import Stamp, stamp
@@ -119,23 +120,25 @@ class KafkaPublisher:
         self._retire()
 
     def _retire(self) -> None:
-        if self._producer is not None:
-            self._producer.flush(self._settings.network_timeout_s)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaException):  # whoever published was told already
+                producer.flush(self._settings.network_timeout_s)
 
     def abandon(self) -> None:
         """Forget the producer and what it holds; the next publish makes a new one."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(0)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            with suppress(KafkaException):  # it tells once more why it is of no more use
+                producer.flush(0)
 
     def _connect(self) -> Producer:
         self._batch_bytes = min(self._batch_bytes, self._limits.least)
         self._as_of = stamp(self._settings)
-        own = {"batch.size": self._batch_bytes, "error_cb": self._heard.note}
+        own: Config = {"batch.size": self._batch_bytes, "error_cb": self._heard.note}
         config = {**producer_config(self._settings), **own}
-        self._producer = Producer(config, logger=LOG)
+        self._producer = made(Producer, config, self._settings)
         return self._producer
 
     def _judge(self, delivery: _Delivery, asked: int) -> None:

@@ -19,7 +19,7 @@ from typing import Final, Self, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters.kafka.client import LOG, Config, client_config, where
+from streams.adapters.kafka.client import Config, client_config, made, where
 from streams.adapters.kafka.heard import Heard
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
@@ -72,7 +72,7 @@ class Reader:
                 "heartbeat.interval.ms": int(settings.kafka_heartbeat_s * 1000),
             }
         self._heard, self._assigned = Heard(settings), False
-        self.consumer = Consumer({**config, "error_cb": self._heard.note}, logger=LOG)
+        self.consumer = made(Consumer, {**config, "error_cb": self._heard.note}, settings)
 
     def __enter__(self) -> Self:
         return self

@@ -86,6 +86,12 @@ def _log_in(settings: Settings) -> dict[str, Any]:
     }
 
 
+def check_files(settings: Settings) -> None:
+    """Raises SettingsError where the files of certificates cannot be used."""
+    if settings.kafka_security.endswith("SSL"):
+        _context(settings)
+
+
 def stamp(settings: Settings) -> Stamp:
     """Differs once a file of the certificates was renewed."""
     names = (settings.kafka_ca_file, settings.kafka_certificate_file, settings.kafka_key_file)

@@ -61,6 +61,7 @@ class OidcTokens:
             ) as got:
                 return _token(json.loads(got.read(_MOST_BYTES)), asked_s)
         except urllib.error.HTTPError as exc:
+            exc.close()
             raise _no_token(url, f"it answers {exc.code} {exc.reason}") from exc
         except (OSError, ValueError, LookupError, TypeError) as exc:
             raise _no_token(url, str(exc) or type(exc).__name__) from exc

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 
 from streams.adapters.kafka.client import where
 from streams.adapters.kafka.heard import Admin
+from streams.adapters.kafka.security import check_files
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
 from streams.core.topics import Topics
@@ -131,13 +132,15 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
 def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused.
+    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused,
+    SettingsError where a file of certificates cannot be used.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
         needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
     names = tuple(needed)
+    check_files(settings)
     admin = Admin(settings)
 
     def check() -> None:
