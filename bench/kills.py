@@ -28,16 +28,16 @@ from bench.model_orders import Orders, alike
 from bench.parts import Parts, started
 from bench.reload_figures import percentiles
 from bench.slow_store import SlowStore, slow_store
-from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
 from streams.client.replaying import Feed
 from streams.core.kdd99 import KDD99
 from streams.embedded.workers import WorkerProcess
 from streams.model.gate import standard_rows
+from streams.settings import Settings
 
 EVENTS_PER_S: Final = 300.0
 DEVICES: Final = 100
 SLOW_S: Final = 1.0
-BEYOND_SESSION_S: Final = SESSION_TIMEOUT_S + 3.0
+BEYOND_SESSION_S: Final = Settings().kafka_session_timeout_s + 3.0
 
 
 def measure(numbers: Sequence[int], seed: int, say: Callable[[str], None]) -> dict[str, Any]:

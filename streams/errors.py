@@ -8,7 +8,7 @@
     ├── AccessDenied                 Kafka or Redis refuses the user, or its certificate is refused 77
     └── Unavailable                  something on the network did not answer; trying again helps    69
         ├── BrokerUnavailable
-        │   └── MessageTooLarge          a topic's limit is below a message; raising the limit helps
+        │   └── MessageTooLarge          a topic's limit is below a message; shorten it, or raise the limit
         ├── WindowStoreUnavailable
         └── RegistryUnavailable
 
@@ -17,6 +17,8 @@ theirs crosses the pipeline. A bad record is no error at all but a value: `core.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class AutodeepError(Exception):
@@ -61,14 +63,19 @@ class BrokerUnavailable(Unavailable):
 
 
 class MessageTooLarge(BrokerUnavailable):
-    """Waited for like a broker that is away: once the topic's limit is raised, the flow goes on.
+    """A topic takes no message of that size: shorten it, or wait until somebody raises the topic's limit.
 
-    `places` are those of the messages in the list; all others arrived.
+    `limits` are those of the messages refused, by their places in the list: the most bytes that the topic
+    takes, None where nobody says. The others may have arrived or not.
     """
 
-    def __init__(self, message: str, places: tuple[int, ...] = ()) -> None:
+    def __init__(self, message: str, limits: Mapping[int, int | None] | None = None) -> None:
         super().__init__(message)
-        self.places = places
+        self.limits = dict(limits or {})
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        return tuple(sorted(self.limits))
 
 
 class WindowStoreUnavailable(Unavailable):

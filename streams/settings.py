@@ -67,11 +67,47 @@ class Settings:
         _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     )
     kafka_sasl_mechanism: str = _setting(
-        "SCRAM-SHA-512", "SASL mechanism", _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+        "SCRAM-SHA-512",
+        "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (OIDC) or AWS_MSK_IAM",
+        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"),
     )
     kafka_username: str = _setting("", "SASL user name")
     kafka_password: str = _setting("", "SASL password", secret=True)
     kafka_ca_file: str = _setting("", "PEM file of the authority that signed the brokers' certificates")
+    kafka_certificate_file: str = _setting(
+        "", "PEM file of our own certificate, where the brokers ask for one"
+    )
+    kafka_key_file: str = _setting("", "PEM file of that certificate's key")
+    kafka_key_password: str = _setting("", "What opens the key, where it is encrypted", secret=True)
+    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint")
+    kafka_oauth_client_id: str = _setting("", "OAUTHBEARER: client id")
+    kafka_oauth_client_secret: str = _setting("", "OAUTHBEARER: client secret", secret=True)
+    kafka_oauth_scope: str = _setting("", "OAUTHBEARER: scope to ask for; empty: none")
+    kafka_oauth_ca_file: str = _setting("", "OAUTHBEARER: PEM file of the authority of the token endpoint")
+    kafka_aws_region: str = _setting("", "AWS_MSK_IAM: region of the cluster")
+    kafka_compression: str = _setting(
+        "lz4",
+        "How what we write is compressed: none, gzip, snappy, lz4 or zstd",
+        _one_of("none", "gzip", "snappy", "lz4", "zstd"),
+    )
+    kafka_message_max_bytes: int = _setting(
+        4_194_304,
+        "Most bytes of a message or batch that we write; topics may take less",
+        _at_least(4096, int),
+    )
+    kafka_fetch_max_bytes: int = _setting(
+        262_144,
+        "Most bytes that one fetch brings of a partition; a larger record still comes, alone",
+        _at_least(4096, int),
+    )
+    kafka_session_timeout_s: float = _setting(
+        10.0, "Seconds after which the partitions of a worker that died go to others", _at_least(1, float)
+    )
+    kafka_heartbeat_s: float = _setting(
+        1.0,
+        "Seconds between a worker's signs of life: how soon it hears of a rebalance",
+        _at_least(0.1, float),
+    )
     topic_prefix: str = _setting("ids", "First part of every topic's name")
     group: str = _setting("autodeep-id", "Consumer group of the workers")
     redis_url: str = _setting(
@@ -81,6 +117,9 @@ class Settings:
     )
     redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
     schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")
+    schema_registry_username: str = _setting("", "Its user name, where it wants a log-in")
+    schema_registry_password: str = _setting("", "Its password", secret=True)
+    schema_registry_ca_file: str = _setting("", "PEM file of the authority that signed its certificate")
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
     model_trust_key: str = _setting(

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +21,7 @@ from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.core.events import Reason
 from streams.errors import DataError, RegistryUnavailable, SettingsError
+from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +155,12 @@ class CachedRegistry:
 class ConfluentRegistry(CachedRegistry):
     """A registry at an http(s) URL, spoken to with confluent-kafka's client."""
 
-    def __init__(self, url: str, timeout_s: float, client: _Client) -> None:
+    def __init__(self, url: str, timeout_s: float, client: _Client, own: Mapping[str, Any]) -> None:
         super().__init__(self._text)
         self._url = url
         self._client = client
         # The caller retries with back-off, and the cache is ours.
-        self._connection = client.open({"url": url, "timeout": timeout_s, "max.retries": 0})
+        self._connection = client.open({"url": url, "timeout": timeout_s, "max.retries": 0, **own})
 
     def register(self, subjects: Iterable[str], schema: Schema) -> int:
         """Register a schema under every subject; the id that its values carry. Raises RegistryUnavailable.
@@ -216,8 +217,24 @@ class _Client:
     unreachable: Any
 
 
-def confluent_registry(url: str, timeout_s: float = 10.0) -> ConfluentRegistry:
-    """The registry at this URL. Raises SettingsError where it is none, or the extra is not installed."""
+def registry_of(settings: Settings) -> ConfluentRegistry:
+    """The one that the settings name, with their log-in and authority. Raises as `confluent_registry`."""
+    own: dict[str, Any] = {}
+    if settings.schema_registry_username:
+        password = settings.schema_registry_password
+        own["basic.auth.user.info"] = f"{settings.schema_registry_username}:{password}"
+    if settings.schema_registry_ca_file:
+        own["ssl.ca.location"] = settings.schema_registry_ca_file
+    return confluent_registry(settings.schema_registry_url, settings.network_timeout_s, own)
+
+
+def confluent_registry(
+    url: str, timeout_s: float = 10.0, own: Mapping[str, Any] | None = None
+) -> ConfluentRegistry:
+    """The registry at this URL, with further properties of the client.
+
+    Raises SettingsError where it is none, a file cannot be used, or the extra is not installed.
+    """
     try:
         httpx: Any = importlib.import_module("httpx")  # what the client talks with
         registry: Any = importlib.import_module("confluent_kafka.schema_registry")
@@ -232,6 +249,8 @@ def confluent_registry(url: str, timeout_s: float = 10.0) -> ConfluentRegistry:
         httpx.HTTPError,
     )
     try:
-        return ConfluentRegistry(url, timeout_s, client)
+        return ConfluentRegistry(url, timeout_s, client, own or {})
+    except OSError as exc:  # SSLError is one too
+        raise SettingsError(f"AUTODEEP_SCHEMA_REGISTRY_CA_FILE cannot be used as a PEM file: {exc}") from exc
     except (ValueError, TypeError) as exc:
         raise SettingsError(f"AUTODEEP_SCHEMA_REGISTRY_URL cannot be used: {exc}") from exc

@@ -65,14 +65,17 @@ class MockKafka:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """A second listener with TLS and SCRAM-SHA-512, and an authorizer: who is not named may do nothing.
+    """Listeners with TLS, and an authorizer: who is not named may do nothing.
 
+    One takes log-ins, by SCRAM-SHA-512 or with a token of OAUTHBEARER that nobody signed. With `authority`, a
+    PEM file, another takes the certificates that it signed, and nobody else; the user is their common name.
     Whoever comes by the plain listener may do everything. `certificate` is a PEM file of key and chain,
     `users` are names and passwords.
     """
 
     certificate: Path
     users: Mapping[str, str]
+    authority: Path | None = None
 
 
 class ApacheKafka:
@@ -102,6 +105,7 @@ class ApacheKafka:
         self._ports = [(free_port(), free_port()) for _ in range(nodes)]
         self._secured = secured
         self._secured_ports = [free_port() for _ in range(nodes)] if secured else []
+        self._certified_ports = [free_port() for _ in range(nodes)] if secured and secured.authority else []
         self._fronts = tuple(fronts)
         self.behind_ports = [free_port() for _ in self._fronts]
         self._processes: dict[int, ServerProcess] = {}
@@ -113,8 +117,13 @@ class ApacheKafka:
 
     @property
     def secured_servers(self) -> str:
-        """The addresses of the listeners with TLS."""
+        """The addresses of the listeners with TLS and log-in."""
         return ",".join(f"localhost:{port}" for port in self._secured_ports)
+
+    @property
+    def certified_servers(self) -> str:
+        """The addresses of the listeners that take certificates."""
+        return ",".join(f"localhost:{port}" for port in self._certified_ports)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -242,14 +251,27 @@ class ApacheKafka:
 
     def _secured_properties(self, node: int, secured: Secured) -> dict[str, str]:
         port, controller_port = self._ports[node]
-        plain, safe = f"PLAINTEXT://127.0.0.1:{port}", f"SASL_SSL://localhost:{self._secured_ports[node]}"
-        login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        open_to = [f"PLAINTEXT://127.0.0.1:{port}", f"SASL_SSL://localhost:{self._secured_ports[node]}"]
+        if self._certified_ports:
+            open_to.append(f"CERTIFIED://localhost:{self._certified_ports[node]}")
+        modules = "org.apache.kafka.common.security"
+        scram = f"{modules}.scram.ScramLoginModule required;"
+        tokens = (
+            f'{modules}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+        )
         return {
-            "listeners": f"{plain},{safe},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"{plain},{safe}",
-            "listener.security.protocol.map": ("PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL"),
-            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": login,
+            "listeners": ",".join([*open_to, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+            "advertised.listeners": ",".join(open_to),
+            "listener.security.protocol.map": (
+                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,CERTIFIED:SSL"
+            ),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512,OAUTHBEARER",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
+            "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": tokens,
+            "listener.name.certified.ssl.client.auth": "required",
+            "listener.name.certified.ssl.truststore.type": "PEM",
+            "listener.name.certified.ssl.truststore.location": str(secured.authority),
+            "listener.name.certified.ssl.principal.mapping.rules": "RULE:^CN=(.*?)$/$1/",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(secured.certificate),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

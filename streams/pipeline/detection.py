@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from streams.codec.output.dead_letters import dead_letter, with_sizes
+from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
@@ -34,6 +35,7 @@ from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.loading import Loaded, Loading
 from streams.pipeline.ports import ChunkRange, Decoder, Publisher, Save, Saved, WindowStore
+from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.turn import Admission, Turn
 
@@ -55,6 +57,8 @@ class Report:
     fenced: int
     """Devices whose stored window was newer than ours: another worker owns them by now."""
     cpu_ns: Mapping[str, int]
+    shortened: Mapping[str, int] = field(default_factory=dict)
+    """Messages that their topics took only without a part of them, by that part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,15 +157,14 @@ class Detection:
             watch.lap("publish")
             alerts += explained(judged, places, plain, self._rules.explain_share)
             watch.lap("explain")
-        messages = [message for output in self._rules.outputs for message in output.messages(alerts)]
-        messages += computed.letters
-        if messages:
-            self._ports.patience(lambda: self._ports.publisher.publish(messages))
+        parts = [Part(output.messages(alerts), output.shorter) for output in self._rules.outputs]
+        parts.append(Part(computed.letters, shorter_letter))
+        shortened = publish(parts, self._ports.publisher, self._ports.patience)
         watch.lap("publish")
         fenced = self._save(computed.saves)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
-        self._watchers.done(replace(computed.report, fenced=fenced, cpu_ns=cpu_ns))
+        self._watchers.done(replace(computed.report, fenced=fenced, shortened=shortened, cpu_ns=cpu_ns))
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Nothing to do: windows are loaded when their devices send something."""

@@ -25,6 +25,7 @@ class Totals:
     fenced: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    shortened: Counter[str] = field(default_factory=Counter)
     cpu_ns: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
     """Turns by their records, the place being that of the least bound that holds them."""
@@ -38,6 +39,7 @@ class Totals:
         self.fenced += report.fenced
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
+        self.shortened.update(report.shortened)
         self.cpu_ns.update(report.cpu_ns)
         self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
 

@@ -12,10 +12,11 @@ from typing import Final
 
 from streams import __version__
 from streams.adapters.kafka.history import KafkaHistory
+from streams.adapters.kafka.limits import TopicLimits, check_limits
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import check_rights, wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
-from streams.adapters.registry import ConfluentRegistry, confluent_registry
+from streams.adapters.registry import ConfluentRegistry, registry_of
 from streams.codec.avro.schemas import ALERT, load, load_folder
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertOutput
@@ -67,13 +68,14 @@ def build_detection(
     RedisWatch(store, settings.group, health).start(starting)
     wait_for_broker(settings, starting)
     starting(lambda: check_rights(settings))
-    url = settings.schema_registry_url
-    registry = confluent_registry(url, settings.network_timeout_s) if url else None
+    limits = TopicLimits(settings)
+    check_limits(settings, limits)
+    registry = registry_of(settings) if settings.schema_registry_url else None
     decoder = _decoder(settings, layout, registry)
     ports = Ports(
         decoder=decoder,
         store=store,
-        publisher=parts.enter_context(KafkaPublisher(settings)),
+        publisher=parts.enter_context(KafkaPublisher(settings, limits)),
         patience=waiting(health),
         clock_us=lambda: time.time_ns() // 1000,
         recovery=_recovery(settings, layout, store, decoder, health),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from streams.adapters.kafka.limits import TopicLimits
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import touch_topics
 from streams.core.events import Message
@@ -69,7 +70,7 @@ def test_nothing_to_publish_is_nothing_to_wait_for(stage: Stage) -> None:
     assert read(topic) == []
 
 
-def test_what_is_too_large_is_named_and_all_others_arrive(stage: Stage) -> None:
+def test_what_is_too_large_is_named_and_the_list_arrives_once_it_is_shortened(stage: Stage) -> None:
     publisher, topic, read = stage
     small = [Message(topic, b"same", b"%d" % i) for i in range(4)]
     huge = Message(topic, b"same", os.urandom(5_000_000))
@@ -77,6 +78,7 @@ def test_what_is_too_large_is_named_and_all_others_arrive(stage: Stage) -> None:
         publisher.publish([*small[:2], huge, *small[2:], huge])
     assert caught.value.places == (2, 5)
     assert isinstance(caught.value, Unavailable)  # waited for, until somebody raises the limit
+    publisher.publish(small)
     assert read(topic) == small
 
 
@@ -99,6 +101,53 @@ def test_the_brokers_limit_counts_not_ours(kafka: Broker, new_topic: Callable[..
             publisher.publish([dead_letter, Message(narrow, b"", os.urandom(2_000_000)), dead_letter])
         assert caught.value.places == (1,)
     assert bag(read_all(servers, wide)) == bag([dead_letter, dead_letter])
+
+
+NARROW = {"max.message.bytes": "2000"}
+
+
+@pytest.mark.kafka
+def test_messages_that_are_small_alone_arrive_where_their_batch_is_too_large(
+    kafka: Broker, new_topic: Callable[..., str]
+) -> None:
+    """A broker holds a topic's limit against whole batches."""
+    topic = new_topic(config=NARROW)
+    small = [Message(topic, b"%d" % i, os.urandom(300)) for i in range(200)]
+    with KafkaPublisher(Settings(kafka_servers=kafka.bootstrap_servers)) as publisher:
+        publisher.publish(small)
+    assert bag(read_all(kafka.bootstrap_servers, topic)) == bag(small)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("told", [True, False], ids=["the limit is known", "no right to ask for it"])
+def test_what_is_too_large_for_its_topic_is_named_with_the_limit_as_far_as_it_is_known(
+    kafka: Broker, new_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    if not told:
+        monkeypatch.setattr("streams.adapters.kafka.limits.message_limits", lambda *_: {})
+    topic = new_topic(config=NARROW)
+    small = [Message(topic, b"%d" % i, os.urandom(300)) for i in range(50)]
+    settings = Settings(kafka_servers=kafka.bootstrap_servers)
+    with KafkaPublisher(settings) as publisher, pytest.raises(MessageTooLarge, match=topic) as caught:
+        publisher.publish([*small, Message(topic, b"", os.urandom(2500))])
+    assert caught.value.limits == {50: 2000 if told else None}
+    assert bag(read_all(kafka.bootstrap_servers, topic)) == bag(small)
+
+
+@pytest.mark.kafka
+def test_nothing_is_sent_of_a_list_of_which_one_is_known_to_be_too_large(
+    kafka: Broker, new_topic: Callable[..., str]
+) -> None:
+    """So that it can be shortened and the whole list published in its order."""
+    topic = new_topic(config=NARROW)
+    settings = Settings(kafka_servers=kafka.bootstrap_servers)
+    limits = TopicLimits(settings)
+    limits.ask([topic])
+    with KafkaPublisher(settings, limits) as publisher:
+        with pytest.raises(MessageTooLarge):
+            publisher.publish([Message(topic, b"", b"small"), Message(topic, b"", os.urandom(2500))])
+        publisher.publish([Message(topic, b"", b"other")])
+    assert read_all(kafka.bootstrap_servers, topic) == [Message(topic, b"", b"other")]
 
 
 @pytest.mark.kafka

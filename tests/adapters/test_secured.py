@@ -9,9 +9,10 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +27,29 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
 from streams.codec.output.alerts import decode_alert
+from streams.core.events import Message
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import free_port
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable, Unavailable
+from streams.settings import Settings
 from tests.certificates import Authority, Issued
 from tests.conftest import NO_KAFKA, NO_REDIS, absent
-from tests.path import DEADLINE_S, TestedPath, path
+from tests.oidc import TokenEndpoint, token_endpoint
+from tests.path import DEADLINE_S, TestedPath, named, path
 from tests.pipeline.test_dead_letters_path import good_rows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 USER, PASSWORD, REDIS_PASSWORD = "worker", "kafka-5ecret", "redis-5ecret"
-WRONG = "wr0ng-passw0rd"
+WRONG, KEY_PASSWORD = "wr0ng-passw0rd", "key-5ecret"
 LEAST_REDIS = "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha +script|load +info"
 
 
@@ -66,6 +71,22 @@ class SecuredParts:
             "redis_ca_file": str(self.authority.ca_file),
             **changed,
         }
+
+    def with_certificate(self, name: str = USER, **changed: str) -> dict[str, str]:
+        """Without a log-in: the certificate says who we are. Its key is locked."""
+        issued = self.authority.issue(name, password=KEY_PASSWORD.encode())
+        return self.settings(
+            kafka_servers=self.kafka.certified_servers, kafka_security="SSL",
+            kafka_certificate_file=str(issued.chain_file), kafka_key_file=str(issued.key_file),
+            kafka_key_password=KEY_PASSWORD,
+        ) | changed  # fmt: skip
+
+    def with_tokens(self, provider: TokenEndpoint, **changed: str) -> dict[str, str]:
+        return self.settings(
+            kafka_sasl_mechanism="OAUTHBEARER", kafka_oauth_token_url=provider.url,
+            kafka_oauth_client_id=provider.CLIENT, kafka_oauth_client_secret=provider.SECRET,
+            kafka_oauth_scope="kafka", kafka_oauth_ca_file=str(self.authority.ca_file),
+        ) | changed  # fmt: skip
 
     def redis_url(self, password: str) -> str:
         return f"rediss://{USER}:{password}@localhost:{self.redis_port}/0"
@@ -120,7 +141,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredParts]:
         try:
             users = {USER: PASSWORD}
             issued = authority.issue("kafka")
-            kafka = stack.enter_context(ApacheKafka(secured=Secured(issued.both_file, users)))
+            listeners = Secured(issued.both_file, users, authority.ca_file)
+            kafka = stack.enter_context(ApacheKafka(secured=listeners))
         except Unavailable as exc:
             absent(f"{NO_KAFKA}{exc}")
         port = stack.enter_context(redis_with_tls(authority, "redis", LEAST_REDIS))
@@ -157,7 +179,7 @@ def ended(tested: TestedPath, settings: Mapping[str, str]) -> tuple[int | None, 
         assert time.monotonic() < deadline_s, worker.log_tail()
         time.sleep(0.05)
     log = worker.log_tail(60)
-    for secret in (PASSWORD, REDIS_PASSWORD, WRONG):
+    for secret in (PASSWORD, REDIS_PASSWORD, WRONG, KEY_PASSWORD, TokenEndpoint.SECRET):
         assert secret not in log
     assert "Traceback" not in log
     print(worker.exit_code, log.splitlines()[-1])
@@ -189,6 +211,82 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
     assert "away" not in tested.logs()
     for secret in (PASSWORD, REDIS_PASSWORD):
         assert secret not in tested.logs()
+
+
+@pytest.mark.parametrize("how", ["certificate", "tokens"])
+def test_a_worker_shows_a_certificate_or_a_token_with_both_clients(
+    secured: SecuredParts, tmp_path: Path, how: str
+) -> None:
+    """Tokens live for seconds: both clients fetch others while it runs."""
+    rows = good_rows(40)
+    values = encode_connections(KDD99, ["d0"] * 40, 1_700_000_000_000_000 + np.arange(40), rows)
+    with secured.tested(tmp_path) as tested, token_endpoint(secured.authority, USER) as provider:
+        secured.grant(tested)
+        ways = {"certificate": secured.with_certificate, "tokens": lambda: secured.with_tokens(provider)}
+        worker = tested.worker(**ways[how]())
+        for number, value in enumerate(values[:2] if how == "certificate" else values):
+            tested.send([(b"d0", value)])
+            tested.read([tested.topics.classified], partial(_more_than, number))
+            if number and provider.given > 8:
+                break
+        assert worker.stop() == 0
+    assert provider.given > 8 if how == "tokens" else not provider.given
+    assert "away" not in tested.logs()
+    assert TokenEndpoint.SECRET not in tested.logs()
+
+
+def test_a_publisher_shows_the_certificate_that_was_renewed_and_a_missing_right_is_named(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    """The renewed one is of somebody who may not write: so it is seen that it is the one shown."""
+    with secured.tested(tmp_path) as tested:
+        secured.grant(tested)
+        settings = Settings.from_environment(
+            {**tested.environment, **named(secured.with_certificate(network_timeout_s="5"))}
+        )
+        topic = tested.topics.dead_letters
+        with KafkaPublisher(settings) as publisher:
+            in_time(lambda: publisher.publish([Message(topic, b"", b"first")]))  # what was granted shows soon
+            other = secured.authority.issue("somebody", password=KEY_PASSWORD.encode())
+            other.key_file.replace(settings.kafka_key_file)
+            other.chain_file.replace(settings.kafka_certificate_file)
+            with pytest.raises(BrokerUnavailable, match=rf"lacks WRITE on topic {topic}"):
+                publisher.publish([Message(topic, b"", b"second")])
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"kafka_certificate_file": "", "kafka_key_file": ""}, "AUTODEEP_KAFKA_CERTIFICATE_FILE"),
+        ({"kafka_key_file": ""}, "belong together"),
+        ({"kafka_key_password": WRONG}, "AUTODEEP_KAFKA_KEY_PASSWORD"),
+    ],
+    ids=["no certificate", "no key", "the key's password"],
+)
+def test_a_certificate_that_is_missing_or_cannot_be_used_is_one_line(
+    secured: SecuredParts, tmp_path: Path, changed: dict[str, str], says: str
+) -> None:
+    with secured.tested(tmp_path) as tested:
+        code, log = ended(tested, secured.with_certificate(**changed))
+    assert code == (77 if says == "AUTODEEP_KAFKA_CERTIFICATE_FILE" else 2)
+    assert says in log.splitlines()[-1]
+
+
+def test_a_token_that_is_refused_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:
+    with secured.tested(tmp_path) as tested, token_endpoint(secured.authority, USER) as provider:
+        code, log = ended(tested, secured.with_tokens(provider, kafka_oauth_client_secret=WRONG))
+    assert code == 77
+    assert "AUTODEEP_KAFKA_OAUTH" in log.splitlines()[-1]
+
+
+def in_time(publish: Callable[[], None]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return publish()
+        except BrokerUnavailable:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
 
 
 def nonsense() -> ModelCommand:
@@ -272,3 +370,7 @@ def tls_server(issued: Issued) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _more_than(least: int, found: list[Message]) -> bool:
+    return len(found) > least

@@ -6,8 +6,8 @@ import pytest
 
 from bench.faults.schedules import FLOW_S, Cut, Kind, draw, kinds_named
 from bench.faults.strikes import STRIKES
-from streams.adapters.kafka.faust_app import SESSION_TIMEOUT_S
 from streams.errors import SettingsError
+from streams.settings import Settings
 
 FIFTY = [draw(1, number) for number in range(1, 51)]
 
@@ -36,7 +36,7 @@ def test_faults_overlap_and_leaders_are_struck_where_there_are_three_nodes() -> 
         assert max(kinds.count(Kind.PARTITIONS), kinds.count(Kind.TOPIC_ANEW)) <= 1
         for fault in schedule.faults:
             assert 0 < fault.at_s < FLOW_S
-            assert fault.kind is not Kind.ZOMBIE or fault.for_s > SESSION_TIMEOUT_S
+            assert fault.kind is not Kind.ZOMBIE or fault.for_s > Settings().kafka_session_timeout_s
     overlapping = sum(
         any(a.at_s + a.for_s > b.at_s for a, b in zip(one.faults, one.faults[1:], strict=False))
         for one in FIFTY

@@ -249,10 +249,19 @@ def test_a_dead_letter_keeps_key_value_and_headers_to_the_byte(
 
 def test_the_headers_are_those_that_the_schema_documents() -> None:
     letter = dead_letter(SOURCE, Raw(0, None, b""), Rejected(0, Reason.EMPTY_VALUE, ""), "t", "v")
-    documented = [field["name"] for field in schemas.load("DeadLetter").source["fields"]]
-    assert [name for name, _ in letter.headers] == [
-        "autodeep." + name.replace("_", "-") for name in documented
-    ]
+    fields = schemas.load("DeadLetter").source["fields"]
+    always, cut = (
+        [
+            "autodeep." + field["name"].replace("_", "-")
+            for field in fields
+            if ("default" in field) is only_cut
+        ]
+        for only_cut in (False, True)
+    )
+    assert [name for name, _ in letter.headers] == always
+    large = Raw(0, b"k" * 2_000, bytes(3_000_000), headers=(("h", b""),))
+    letter = dead_letter(SOURCE, large, Rejected(0, Reason.TRUNCATED, ""), "t", "v")
+    assert sorted(name for name, _ in letter.headers) == sorted([*always, *cut])
 
 
 def test_a_header_names_its_schema() -> None:

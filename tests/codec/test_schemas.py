@@ -22,7 +22,7 @@ NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "Mod
 FINGERPRINTS = {
     "Alert": "05280a725c75d310",
     "ConnectionRecord": "21c2fb7cec4435d2",
-    "DeadLetter": "1e550812736ae6ce",
+    "DeadLetter": "7daee14f43811fa7",
     "Disagreement": "5a10f656adf0f727",
     "Flow": "c4c7253796a0fd30",
     "ModelCommand": "b4ec0166961867ad",
@@ -48,7 +48,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "DeadLetter": {
         "reason": "truncated", "detail": "d", "topic": "t", "topic_id": "u", "partition": 1, "offset": 2,
-        "timestamp_ms": 3, "id": "i", "version": "0",
+        "timestamp_ms": 3, "id": "i", "version": "0", "cut_value_bytes": None, "cut_key_bytes": None,
+        "cut_headers": None,
     },
     "Disagreement": {
         "alert_id": "i", "device_id": "d", "event_time_us": 1, "topic": "t", "partition": 2, "offset": 3,
@@ -81,7 +82,7 @@ GOLDEN = {
         "00000000000000803f000000000000000000000000000000000000000000000000000000000000000000000000000000"
         "000000"
     ),
-    "DeadLetter": "127472756e636174656402640274027502040602690230",
+    "DeadLetter": "127472756e636174656402640274027502040602690230000000",
     "Disagreement": (
         "0269026402027404060a6b64643939023104616206646f73000000000000e03f000000000000d03f0a6b646439390232"
         "0461620a6e6f76656c000000000000e83f000000000000f83f"

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import faust
+from faust.auth import OAuthCredentials
 from faust.types.auth import CredentialsT
 
 from streams.adapters.kafka.assignor import PresentPartitionAssignor
 from streams.adapters.kafka.client import WORKER
+from streams.adapters.kafka.security import RenewingContext, tokens
 from streams.adapters.kafka.tables import Tables
+from streams.adapters.kafka.tokens import TokenProvider
 from streams.adapters.kafka.transport import QUEUE_NEVER_FULL, ChunkSchema
 from streams.errors import SettingsError
 from streams.settings import Settings
 
 SCHEME: Final = "chunked://"
-MAX_PARTITION_FETCH_BYTES: Final = 256 * 1024
-"""Compressed, per partition and fetch. A larger record still comes, as the first of its fetch."""
-SESSION_TIMEOUT_S: Final = 10.0  # how long a worker that died holds its partitions
-HEARTBEAT_S: Final = 1.0  # how soon a worker hears of a rebalance
 METADATA_MAX_AGE_MS: Final = 10_000  # how soon partitions that were added are read; aiokafka's is 5 minutes
 
 
 def app_settings(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `faust.App` beside its id. Raises SettingsError for a CA file that is none."""
+    """Keyword arguments of `faust.App` beside its id. Raises SettingsError for settings that do not do."""
+    if settings.kafka_heartbeat_s * 3 > settings.kafka_session_timeout_s:
+        raise SettingsError(
+            "AUTODEEP_KAFKA_HEARTBEAT_S may be a third of AUTODEEP_KAFKA_SESSION_TIMEOUT_S at most: one sign "
+            "of life that is lost would cost a worker its partitions"
+        )
     return {
         "broker": [SCHEME + server for server in server_list(settings)],
         "broker_credentials": credentials(settings),
         "broker_max_poll_records": settings.chunk_max_records,
         "broker_commit_interval": settings.commit_interval_s,
-        "broker_session_timeout": SESSION_TIMEOUT_S,
-        "broker_heartbeat_interval": HEARTBEAT_S,
-        "broker_request_timeout": max(settings.network_timeout_s, SESSION_TIMEOUT_S) + 5.0,
+        "broker_session_timeout": settings.kafka_session_timeout_s,
+        "broker_heartbeat_interval": settings.kafka_heartbeat_s,
+        "broker_request_timeout": max(settings.network_timeout_s, settings.kafka_session_timeout_s) + 5.0,
         "broker_client_id": WORKER,  # the model agent asks the group who its members are
         "consumer_auto_offset_reset": "earliest",
-        "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
+        "consumer_max_fetch_size": settings.kafka_fetch_max_bytes,
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "processing_guarantee": "at_least_once",
         "store": "memory://",
@@ -77,21 +80,15 @@ def credentials(settings: Settings) -> CredentialsT | None:
     """None for plain text. A SASL user over plain text is what was asked for, and is done."""
     if settings.kafka_security == "PLAINTEXT":
         return None
-    context = _ssl_context(settings) if settings.kafka_security.endswith("SSL") else None
+    context = RenewingContext.of(settings) if settings.kafka_security.endswith("SSL") else None
     if settings.kafka_security == "SSL":
         return faust.SSLCredentials(context=context)
+    source = tokens(settings)
+    if source is not None:
+        return OAuthCredentials(oauth_cb=TokenProvider(source), ssl_context=context)
     return faust.SASLCredentials(
         mechanism=settings.kafka_sasl_mechanism,
         username=settings.kafka_username,
         password=settings.kafka_password,
         ssl_context=context,
     )
-
-
-def _ssl_context(settings: Settings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.kafka_ca_file or None)
-    except OSError as exc:  # SSLError is one too
-        raise SettingsError(
-            f"AUTODEEP_KAFKA_CA_FILE: {settings.kafka_ca_file} cannot be used as a PEM file: {exc}"
-        ) from exc

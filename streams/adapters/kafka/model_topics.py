@@ -15,8 +15,9 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.adapters.kafka.client import Config, made, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
+from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import list_topics
 from streams.codec import models
@@ -172,7 +173,7 @@ class DecisionLog:
         self._agreed = Agreed(state or self._agreed.state, decided)
 
     def _fencing(self, transactional_id: str) -> Producer:
-        producer = Producer(_transactional(self._settings, transactional_id), logger=LOG)
+        producer = made(Producer, _transactional(self._settings, transactional_id), self._settings)
         producer.init_transactions(self._settings.network_timeout_s)
         return producer
 
@@ -195,8 +196,12 @@ class DecisionLog:
         try:
             yield
         except KafkaException as exc:
+            error = exc.args[0]
+            to_do = advice(
+                error, self._settings, "/".join((self._topics.model_active, self._topics.model_status))
+            )
             raise BrokerUnavailable(
-                f"{what} on Kafka at {where(self._settings)}: {exc.args[0].str()}"
+                f"{what} on Kafka at {where(self._settings)}: {error.str()}; {to_do}"
             ) from exc
 
 
@@ -237,9 +242,9 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None], 
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-def _transactional(settings: Settings, transactional_id: str) -> dict[str, str | int | float | bool]:
+def _transactional(settings: Settings, transactional_id: str) -> Config:
     config = producer_config(settings)
-    longest_ms = max(2 * int(config["delivery.timeout.ms"]), int(_LEAST_TRANSACTION_S * 1000))
+    longest_ms = int(max(2 * settings.network_timeout_s, _LEAST_TRANSACTION_S) * 1000)
     return {
         **config,
         "transactional.id": transactional_id,

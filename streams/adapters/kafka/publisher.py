@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.adapters.kafka.client import Config, made, producer_config, where
+from streams.adapters.kafka.heard import CHECK_BROKERS, Heard, advice
+from streams.adapters.kafka.limits import TopicLimits
+from streams.adapters.kafka.security import Stamp, stamp
+from streams.codec.output.sizes import wire_bytes
 from streams.core.events import Message
 from streams.errors import BrokerUnavailable, MessageTooLarge
 from streams.settings import Settings
@@ -17,6 +22,10 @@ from streams.settings import Settings
 _GRACE_S: Final = 1.0
 """Beyond librdkafka's own delivery time-out, which ends every message one way or the other."""
 _BUFFER_POLL_S: Final = 0.05
+_BATCH_BYTES: Final = 1_000_000
+"""librdkafka's own bound; less where a topic takes less, since a broker holds its limit against batches."""
+SLACK_BYTES: Final = 512
+"""By how much a message's measured size may be above what librdkafka counts for it."""
 
 
 class KafkaPublisher:
@@ -25,8 +34,13 @@ class KafkaPublisher:
     A list that failed is published again as a whole: messages carry deterministic ids, repeats are allowed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: TopicLimits | None = None) -> None:
+        """`limits` are those of the topics, where they have been asked for already."""
         self._settings = settings
+        self._limits = limits or TopicLimits(settings)
+        self._batch_bytes = _BATCH_BYTES
+        self._heard = Heard(settings)
+        self._as_of: Stamp = ()
         self._producer: Producer | None = None
 
     def __enter__(self) -> Self:
@@ -41,16 +55,33 @@ class KafkaPublisher:
         """Return when every message is acknowledged by all in-sync replicas.
 
         Raises BrokerUnavailable when one is not within `network_timeout_s`: publish the whole list again.
-        Raises MessageTooLarge, with the places of those that the broker will never take, when all others are
-        acknowledged.
+        Raises MessageTooLarge for those that their topics do not take: before anything is sent, where the
+        limits are known; else when all others are acknowledged.
         """
-        if not messages:
-            return
-        delivery = _Delivery(len(messages))
+        if self._producer is not None and stamp(self._settings) != self._as_of:
+            self._retire()  # certificates were renewed, and librdkafka reads them once
+        too_large = self._limits.exceeded(messages)
+        left = {} if too_large else dict(enumerate(messages))
+        while left:
+            refused = self._send(left)
+            if not refused:
+                break
+            self._limits.ask({messages[place].topic for place in refused})
+            alone = {place for place in refused if self._was_alone(messages[place])}
+            too_large |= {place: self._limits.told(messages[place]) for place in alone}
+            left = {place: left[place] for place in refused if place not in alone}
+            if left:
+                self._make_smaller_batches(left.values())
+        if too_large:
+            raise self._too_large(messages, too_large)
+
+    def _send(self, messages: Mapping[int, Message]) -> list[int]:
+        """The places of those that are too large, alone or together with others of their batch."""
         producer = self._producer or self._connect()
+        delivery = _Delivery()
         deadline_s = time.monotonic() + self._settings.network_timeout_s + _GRACE_S
         try:
-            for place, message in enumerate(messages):
+            for place, message in messages.items():
                 _produce(producer, message, place, delivery, deadline_s)
             producer.flush(max(deadline_s - time.monotonic(), 0))
         except KafkaException as exc:
@@ -59,22 +90,55 @@ class KafkaPublisher:
             self.abandon()
             raise self._unavailable(f"its queue of {len(messages)} messages did not empty") from exc
         self._judge(delivery, len(messages))
+        return sorted(delivery.too_large)
+
+    def _was_alone(self, message: Message) -> bool:
+        """Whether it was refused for its own size: one beyond the bound shares its batch with no other."""
+        alone = wire_bytes(message) - SLACK_BYTES > self._batch_bytes or self._batch_bytes == 1
+        return alone or self._limits.told(message) is not None
+
+    def _make_smaller_batches(self, refused: Iterable[Message]) -> None:
+        """A broker holds a topic's limit against whole batches."""
+        least = min(self._limits.of(message.topic) for message in refused)
+        self._batch_bytes = least if least < self._batch_bytes else max(self._batch_bytes // 8, 1)
+        self._retire()
+
+    def _too_large(self, messages: Sequence[Message], limits: Mapping[int, int | None]) -> MessageTooLarge:
+        topics = sorted({messages[place].topic for place in limits})
+        for topic in topics:
+            self._limits.say(topic)
+        largest = max(wire_bytes(messages[place]) for place in limits)
+        return MessageTooLarge(
+            f"{len(limits)} of {len(messages)} messages, of up to {largest} bytes, are larger than "
+            f"{', '.join(topics)} on Kafka at {where(self._settings)} takes: raise max.message.bytes of the "
+            "topic (and AUTODEEP_KAFKA_MESSAGE_MAX_BYTES, where that is below)",
+            limits,
+        )
 
     def close(self) -> None:
         """Give what is under way, after a publish that was interrupted, a last time-out to arrive."""
-        if self._producer is not None:
-            self._producer.flush(self._settings.network_timeout_s)
-            self._producer = None
+        self._retire()
+
+    def _retire(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaException):  # whoever published was told already
+                producer.flush(self._settings.network_timeout_s)
 
     def abandon(self) -> None:
         """Forget the producer and what it holds; the next publish makes a new one."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(0)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            with suppress(KafkaException):  # it tells once more why it is of no more use
+                producer.flush(0)
 
     def _connect(self) -> Producer:
-        self._producer = Producer(producer_config(self._settings), logger=LOG)
+        self._batch_bytes = min(self._batch_bytes, self._limits.least)
+        self._as_of = stamp(self._settings)
+        own: Config = {"batch.size": self._batch_bytes, "error_cb": self._heard.note}
+        config = {**producer_config(self._settings), **own}
+        self._producer = made(Producer, config, self._settings)
         return self._producer
 
     def _judge(self, delivery: _Delivery, asked: int) -> None:
@@ -82,51 +146,42 @@ class KafkaPublisher:
         if error is not None:
             if error.fatal() or error.code() == KafkaError._FATAL:
                 self.abandon()
+            why = self._heard.why(error)
             raise self._unavailable(
-                f"{asked - delivery.arrived} of {asked} messages failed: {error.str()}", error
+                f"{asked - delivery.arrived} of {asked} messages failed: {why}",
+                advice(error, self._settings, delivery.topic),
             )
         if delivery.arrived + len(delivery.too_large) < asked:
             self.abandon()
             raise self._unavailable(
                 f"{asked - delivery.arrived} of {asked} messages were not acknowledged in time"
             )
-        if delivery.too_large:
-            raise MessageTooLarge(
-                f"{len(delivery.too_large)} of {asked} messages are larger than Kafka takes: "
-                "raise max.message.bytes of the topic",
-                tuple(sorted(delivery.too_large)),
-            )
 
-    def _unavailable(self, problem: str, error: KafkaError | None = None) -> BrokerUnavailable:
-        missing = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
-        advice = (
-            "`autodeep topics create` makes the topics"
-            if error is not None and error.code() in missing
-            else "check that the brokers run and can be reached"
-        )
-        return BrokerUnavailable(f"publishing to Kafka at {where(self._settings)}: {problem}; {advice}")
+    def _unavailable(self, problem: str, to_do: str = CHECK_BROKERS) -> BrokerUnavailable:
+        return BrokerUnavailable(f"publishing to Kafka at {where(self._settings)}: {problem}; {to_do}")
 
 
 class _Delivery:
     """What became of one list of messages, as the callbacks tell."""
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self) -> None:
         self.arrived = 0
         self.too_large: set[int] = set()
         self.error: KafkaError | None = None
-        self._asked = asked
+        self.topic: str | None = None
+        """Of the message that it happened to."""
 
-    def note(self, error: KafkaError) -> None:
+    def note(self, error: KafkaError, topic: str | None = None) -> None:
         if self.error is None or error.fatal():
-            self.error = error
+            self.error, self.topic = error, topic
 
-    def told(self, place: int, error: KafkaError | None) -> None:
+    def told(self, place: int, topic: str, error: KafkaError | None) -> None:
         if error is None:
             self.arrived += 1
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self.too_large.add(place)
         else:
-            self.note(error)
+            self.note(error, topic)
 
 
 def _produce(
@@ -140,7 +195,7 @@ def _produce(
                 message.value,
                 message.key,
                 headers=list(message.headers),
-                on_delivery=lambda error, _: delivery.told(place, error),
+                on_delivery=lambda error, _: delivery.told(place, message.topic, error),
             )
         except BufferError:
             if time.monotonic() > deadline_s:

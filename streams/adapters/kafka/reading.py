@@ -19,7 +19,8 @@ from typing import Final, Self, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters.kafka.client import LOG, Config, client_config, where
+from streams.adapters.kafka.client import Config, client_config, made, where
+from streams.adapters.kafka.heard import Heard
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -65,7 +66,13 @@ class Reader:
             "fetch.wait.max.ms": 20,  # an end is told of within it
             **(own or {}),
         }
-        self.consumer = Consumer(config, logger=LOG)
+        if joins:
+            config |= {
+                "session.timeout.ms": int(settings.kafka_session_timeout_s * 1000),
+                "heartbeat.interval.ms": int(settings.kafka_heartbeat_s * 1000),
+            }
+        self._heard, self._assigned = Heard(settings), False
+        self.consumer = made(Consumer, {**config, "error_cb": self._heard.note}, settings)
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +121,7 @@ class Reader:
 
     def assign(self, places: Iterable[TopicPartition]) -> None:
         """Read these from their offsets on."""
-        chosen = list(places)
+        chosen, self._assigned = list(places), True
         self.unread = {(one.topic, one.partition) for one in chosen}
         self._asked(lambda limit_s: self.consumer.assign(chosen))
 
@@ -171,5 +178,7 @@ class Reader:
             except KafkaException as exc:
                 error = exc.args[0]
                 if error.code() not in _MOVING or time.monotonic() > deadline_s:
-                    raise self.trouble(error.str()) from exc
+                    if not self._assigned:
+                        self.consumer.poll(0)  # this is where `error_cb` is called; it gives no record yet
+                    raise self.trouble(self._heard.why(error)) from exc
             time.sleep(POLL_S)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
 import numpy.typing as npt
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streams.adapters.kafka.client import LOG, producer_config, where
+from streams.adapters.kafka.client import Config, made, producer_config, where
+from streams.adapters.kafka.heard import CHECK_BROKERS, Heard, advice
 from streams.codec.ingest.connections import encode_connections
 from streams.core.tables import FeatureTable, Rows
 from streams.core.topics import Topics
@@ -29,7 +31,9 @@ class TelemetrySender:
         self._settings = settings
         self._table = table
         self._topic = Topics(settings.topic_prefix).telemetry
-        self._producer = Producer({**producer_config(settings), "partitioner": PARTITIONER}, logger=LOG)
+        self._heard = Heard(settings)
+        own: Config = {"partitioner": PARTITIONER, "error_cb": self._heard.note}
+        self._producer = made(Producer, {**producer_config(settings), **own}, settings)
         self._error: KafkaError | None = None
         self.delivered = 0
 
@@ -45,6 +49,11 @@ class TelemetrySender:
     def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:
         """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
         values = encode_connections(self._table, devices, event_times_us, rows)
+        with self._noting():
+            self._queue(devices, values)
+        self._check(0)
+
+    def _queue(self, devices: Sequence[str], values: Sequence[bytes]) -> None:
         for device, value in zip(devices, values, strict=True):
             while True:
                 try:
@@ -54,11 +63,21 @@ class TelemetrySender:
                 else:
                     break
         self._producer.poll(0)
-        self._check(0)
 
     def finish(self) -> None:
         """Wait until every record is on the broker. Raises BrokerUnavailable where one is not."""
-        self._check(self._producer.flush(_LAST_WAIT_S))
+        left = 0
+        with self._noting():
+            left = self._producer.flush(_LAST_WAIT_S)
+        self._check(left)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What ends the producer is raised by whichever call comes next."""
+        try:
+            yield
+        except KafkaException as exc:
+            self._error = exc.args[0]
 
     def _told(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -68,8 +87,9 @@ class TelemetrySender:
 
     def _check(self, left: int) -> None:
         if self._error is not None or left:
-            problem = self._error.str() if self._error is not None else f"{left} were not taken in time"
+            error = self._error
+            problem = f"{left} were not taken in time" if error is None else self._heard.why(error)
+            to_do = CHECK_BROKERS if error is None else advice(error, self._settings, self._topic)
             raise BrokerUnavailable(
-                f"sending to {self._topic} on {where(self._settings)}: {problem}; "
-                "`autodeep topics create` makes the topics"
+                f"sending to {self._topic} on {where(self._settings)}: {problem}; {to_do}"
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -12,19 +14,22 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AclOperation,
-    AdminClient,
     ClusterMetadata,
     ConfigResource,
     NewTopic,
     ResourceType,
 )
 
-from streams.adapters.kafka.client import LOG, Refusals, client_config, where
+from streams.adapters.kafka.client import where
+from streams.adapters.kafka.heard import Admin
+from streams.adapters.kafka.security import check_files
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
 from streams.core.topics import Topics
 from streams.errors import AccessDenied, AutodeepError, BrokerUnavailable, SettingsError
 from streams.settings import Settings
+
+log: Final = logging.getLogger("autodeep")
 
 DAY_MS: Final = 86_400_000
 TELEMETRY_PARTITIONS: Final = 12
@@ -67,9 +72,10 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
     """Every topic of ours. A dead letter holds a telemetry record and our headers, so it may be larger."""
     kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
     delete = ("cleanup.policy", "delete")
+    by_broker = ("message.timestamp.type", "LogAppendTime")  # the limit of new devices counts by it
     large = ("max.message.bytes", str(2 * 1024 * 1024))
     return (
-        TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days)),
+        TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
@@ -88,7 +94,7 @@ def create_topics(
     `replication` None means 3, or as many as there are brokers. Raises BrokerUnavailable, and SettingsError
     where the brokers refuse a topic as asked for.
     """
-    admin = AdminClient(client_config(settings), logger=LOG)
+    admin = Admin(settings)
     cluster = _cluster(admin, settings)
     copies = replication or min(3, len(cluster.brokers))
     if copies > len(cluster.brokers):
@@ -115,7 +121,7 @@ def create_topics(
 
 def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
     """Topics whose name begins with the prefix and a dot: name to (partitions, replicas of the first)."""
-    cluster = _cluster(AdminClient(client_config(settings), logger=LOG), settings)
+    cluster = _cluster(Admin(settings), settings)
     return {
         name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
         for name, topic in sorted(cluster.topics.items())
@@ -126,22 +132,22 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
 def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused.
+    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused,
+    SettingsError where a file of certificates cannot be used.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
         needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
     names = tuple(needed)
-    refusals = Refusals(settings)
-    admin = AdminClient({**client_config(settings), "error_cb": refusals.note}, logger=LOG)
+    check_files(settings)
+    admin = Admin(settings)
 
     def check() -> None:
         try:
             known = _cluster(admin, settings).topics
         except BrokerUnavailable:
-            admin.poll(0)  # this is where `error_cb` is called
-            refusals.raise_any()
+            admin.heard.raise_refused()
             raise
         missing = [name for name in names if name not in known]
         if missing:
@@ -181,23 +187,25 @@ def check_rights(settings: Settings) -> None:
 
     Without an authorizer everything is allowed. librdkafka's mock cluster has none, and is not asked.
     """
-    admin = AdminClient(client_config(settings), logger=LOG)
+    admin = Admin(settings)
     cluster = _cluster(admin, settings)
     if (cluster.cluster_id or "").startswith(_MOCK_CLUSTER):
         return
     rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
-    limit_s = settings.network_timeout_s
-    asked = admin.describe_topics(
-        TopicCollection(list(rights)), include_authorized_operations=True, request_timeout=limit_s
-    )
-    lacking = []
-    for name, future in asked.items():
-        may = _result(future, settings, f"the rights on topic {name}").authorized_operations or ()
-        lacking += [f"{right.name} on topic {name}" for right in rights[name] if right not in may]
-    groups = admin.describe_consumer_groups(
-        [settings.group], include_authorized_operations=True, request_timeout=limit_s
-    )
-    lacking += [f"READ on group {name}" for name, future in groups.items() if not _may_read(future, settings)]
+    lacking: list[str] = []
+    unknown: list[str] = []
+    for what, wanted, may in (*_topic_rights(admin, settings, rights), *_group_rights(admin, settings)):
+        if not may:  # whoever may ask at all may DESCRIBE: nothing means that the service does not tell
+            unknown.append(what)
+        else:
+            lacking += [f"{right.name} on {what}" for right in wanted if right not in may]
+    if unknown:
+        log.warning(
+            "Kafka at %s does not say what user %r may do with %s; it will show when the worker does it",
+            where(settings),
+            settings.kafka_username,
+            ", ".join(unknown),
+        )
     if lacking:
         raise AccessDenied(
             f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
@@ -205,14 +213,70 @@ def check_rights(settings: Settings) -> None:
         )
 
 
-def _may_read(future: Any, settings: Settings) -> bool:
-    described = _result(
-        future,
-        settings,
-        f"the rights on group {settings.group}",
-        allowed=KafkaError.GROUP_AUTHORIZATION_FAILED,
+Rights = tuple[str, Sequence[AclOperation], Collection[AclOperation]]
+"""A resource, what is wanted of it, and what is allowed; nothing where the service does not say."""
+
+
+def _topic_rights(
+    admin: Admin, settings: Settings, wanted: Mapping[str, Sequence[AclOperation]]
+) -> Iterator[Rights]:
+    asked = admin.client.describe_topics(
+        TopicCollection(list(wanted)),
+        include_authorized_operations=True,
+        request_timeout=settings.network_timeout_s,
     )
-    return described is not _ALLOWED and AclOperation.READ in (described.authorized_operations or ())
+    for name, future in asked.items():
+        described = _told(future, settings, f"the rights on topic {name}")
+        yield f"topic {name}", wanted[name], described
+
+
+def _group_rights(admin: Admin, settings: Settings) -> Iterator[Rights]:
+    asked = admin.client.describe_consumer_groups(
+        [settings.group], include_authorized_operations=True, request_timeout=settings.network_timeout_s
+    )
+    for name, future in asked.items():
+        described = _told(
+            future, settings, f"the rights on group {name}", allowed=KafkaError.GROUP_AUTHORIZATION_FAILED
+        )
+        yield f"group {name}", (AclOperation.READ,), described
+
+
+_NONE: Final = frozenset({AclOperation.UNKNOWN})
+"""Stands for no right at all, where the broker refuses to say because of that."""
+_UNSAID: Final = {
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError.INVALID_REQUEST,
+}
+
+
+def _told(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Collection[AclOperation]:
+    try:
+        described = _result(future, settings, what, allowed=allowed)
+    except AutodeepError as exc:
+        cause = exc.__cause__
+        if isinstance(cause, KafkaException) and cause.args[0].code() in _UNSAID:
+            return ()
+        raise
+    return _NONE if described is _ALLOWED else described.authorized_operations or ()
+
+
+def message_limits(settings: Settings, names: Sequence[str]) -> dict[str, int]:
+    """`max.message.bytes` of these topics, as far as the brokers tell it to this user.
+
+    Raises BrokerUnavailable where they do not answer at all.
+    """
+    admin = Admin(settings)
+    if (_cluster(admin, settings).cluster_id or "").startswith(_MOCK_CLUSTER):
+        return {}
+    limits = {}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    asked = admin.client.describe_configs(resources, request_timeout=settings.network_timeout_s)
+    for resource, future in asked.items():
+        with suppress(AutodeepError):
+            entry = _result(future, settings, f"the settings of topic {resource.name}")["max.message.bytes"]
+            limits[resource.name] = int(entry.value)
+    return limits
 
 
 def topic_id(settings: Settings, topic: str) -> uuid.UUID:
@@ -228,7 +292,7 @@ class TopicIds:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._admin: AdminClient | None = None
+        self._admin: Admin | None = None
         self._gives_ids = True
 
     def __call__(self, topic: str) -> uuid.UUID:
@@ -240,7 +304,9 @@ class TopicIds:
         admin, settings = self._admin or self._connect(), self._settings
         if not self._gives_ids:
             return NO_TOPIC_ID
-        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=settings.network_timeout_s)
+        asked = admin.client.describe_topics(
+            TopicCollection([topic]), request_timeout=settings.network_timeout_s
+        )
         try:
             given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
         except AutodeepError:
@@ -252,8 +318,8 @@ class TopicIds:
         high, low = given.get_most_significant_bits() & mask, given.get_least_significant_bits() & mask
         return uuid.UUID(int=high << 64 | low)
 
-    def _connect(self) -> AdminClient:
-        admin = AdminClient(client_config(self._settings), logger=LOG)
+    def _connect(self) -> Admin:
+        admin = Admin(self._settings)
         cluster_id = _cluster(admin, self._settings).cluster_id or ""
         self._gives_ids = not cluster_id.startswith(_MOCK_CLUSTER)  # it would not answer the question
         self._admin = admin
@@ -262,23 +328,29 @@ class TopicIds:
 
 def touch_topics(settings: Settings, names: Iterable[str]) -> None:
     """Make topics appear on librdkafka's mock cluster, which has no CreateTopics: by asking for each."""
-    admin = AdminClient(client_config(settings), logger=LOG)
+    admin = Admin(settings)
     deadline_s = time.monotonic() + settings.network_timeout_s
     for name in names:
-        while admin.list_topics(name, timeout=settings.network_timeout_s).topics[name].error is not None:
+        while (
+            admin.client.list_topics(name, timeout=settings.network_timeout_s).topics[name].error is not None
+        ):
             if time.monotonic() > deadline_s:
                 raise BrokerUnavailable(f"topic {name} does not appear on {where(settings)}")
             time.sleep(_VISIBLE_POLL_S)
 
 
-def _cluster(admin: AdminClient, settings: Settings) -> ClusterMetadata:
+def _cluster(admin: Admin, settings: Settings) -> ClusterMetadata:
     try:
-        return admin.list_topics(timeout=settings.network_timeout_s)
+        known = admin.client.list_topics(timeout=settings.network_timeout_s)
     except KafkaException as exc:
-        raise BrokerUnavailable(f"Kafka does not answer at {where(settings)}: {exc.args[0].str()}") from exc
+        admin.client.poll(0)  # this is where `error_cb` is called
+        why = admin.heard.why(exc.args[0])
+        raise BrokerUnavailable(f"Kafka does not answer at {where(settings)}: {why}") from exc
+    admin.heard.clear()
+    return known
 
 
-def _cluster_with(admin: AdminClient, settings: Settings, names: set[str]) -> ClusterMetadata:
+def _cluster_with(admin: Admin, settings: Settings, names: set[str]) -> ClusterMetadata:
     """The cluster once the topics that were just made are visible: brokers learn of them a moment later."""
     deadline_s = time.monotonic() + settings.network_timeout_s
     while not names <= (cluster := _cluster(admin, settings)).topics.keys():
@@ -295,7 +367,7 @@ def _with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
     return TopicSpec(spec.name, spec.partitions, (*spec.config, ("min.insync.replicas", "2")))
 
 
-def _create(admin: AdminClient, settings: Settings, specs: Sequence[TopicSpec], copies: int) -> set[str]:
+def _create(admin: Admin, settings: Settings, specs: Sequence[TopicSpec], copies: int) -> set[str]:
     """The names of those made; one that somebody else made meanwhile is not among them."""
     if not specs:
         return set()
@@ -307,7 +379,7 @@ def _create(admin: AdminClient, settings: Settings, specs: Sequence[TopicSpec], 
     ]
     timeout_s = settings.network_timeout_s
     made = set()
-    futures = admin.create_topics(news, operation_timeout=timeout_s, request_timeout=timeout_s)
+    futures = admin.client.create_topics(news, operation_timeout=timeout_s, request_timeout=timeout_s)
     for name, future in futures.items():
         if (
             _result(future, settings, f"topic {name}", allowed=KafkaError.TOPIC_ALREADY_EXISTS)
@@ -317,11 +389,11 @@ def _create(admin: AdminClient, settings: Settings, specs: Sequence[TopicSpec], 
     return made
 
 
-def _configs(admin: AdminClient, settings: Settings, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _configs(admin: Admin, settings: Settings, names: Sequence[str]) -> dict[str, dict[str, str]]:
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-    asked = admin.describe_configs(resources, request_timeout=settings.network_timeout_s)
+    asked = admin.client.describe_configs(resources, request_timeout=settings.network_timeout_s)
     return {
         resource.name: {
             entry.name: str(entry.value)

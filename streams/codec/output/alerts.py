@@ -7,11 +7,12 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
 from streams.codec.avro import datum, framing, schemas
 from streams.codec.output.alert_bytes import encode_alerts
+from streams.codec.output.sizes import Shortened, fits
 from streams.codec.plain import is_int64, is_number, is_text, shown
 from streams.core.alerts import Alert, Driver, Explanation
 from streams.core.events import Header, Message
@@ -32,6 +33,13 @@ class Output(Protocol):
 
     def messages(self, alerts: Sequence[Alert]) -> list[Message]:
         """The messages of these alerts, in their order."""
+        ...
+
+    def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
+        """One of them with less in it, for a topic that takes no more; None where nothing more can go.
+
+        The verdict never goes. A limit of None is one that nobody knows.
+        """
         ...
 
 
@@ -59,6 +67,20 @@ class AlertOutput:
         if self.fmt == "json":
             return [_json(alert) for alert in alerts]
         return encode_alerts(alerts, _header(self.schema_id))
+
+    def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
+        """Without the explanation, and if that is not enough, without the context."""
+        alert = decode_alert(message.value)
+        plain = replace(alert, explanation=None)
+        without = []
+        for less_said, name in ((plain, "explanation"), (replace(plain, context=None), "context")):
+            if getattr(alert, name) is None:
+                continue
+            without.append(name)
+            less = replace(message, value=self.values([less_said])[0])
+            if fits(less, limit_bytes):
+                return Shortened(less, tuple(without))
+        return None
 
     def _topics(self, verdict: str) -> list[str]:
         topics = [] if verdict == NORMAL else [self.topics.alerts(verdict)]
