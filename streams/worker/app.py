@@ -85,10 +85,11 @@ def create_app(
     patience, topic_ids = waiting(health), TopicIds(settings)
     linger_s = settings.linger_ms / 1000
     wishes = Wishes(
-        lambda topic: patience(lambda: topic_ids(topic)),
-        health.note_read,
-        linger_s,
-        settings.fetch_max_wait_ms,
+        ask_topic_id=lambda topic: patience(lambda: topic_ids(topic)),
+        note_read=health.note_read,
+        note_lost=lambda loss: health.totals.note_lost(loss.reason, loss.records),
+        linger_s=linger_s,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
     )
     app = ChunkedApp(settings.group, wishes, **app_settings(settings))
     pace = Pace(linger_s, settings.chunk_max_records)

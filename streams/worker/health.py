@@ -148,6 +148,7 @@ class Health:
             "fenced": totals.fenced,
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
+            "lost": dict(totals.lost),
             "partitions": topics,
             "held": {_said(place): why for belt in self._belts for place, why in belt.held.items()},
             "away": self.away,

@@ -232,7 +232,8 @@ class Broker:
         self.thread._topic_ids, self.thread._in_doubt = {}, set()
         self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
         self.thread._held = frozenset()
-        self.thread._watermark_ms = {}
+        self.thread._watermark_ms, self.thread._from_start = {}, set()
+        self.thread._standing = SimpleNamespace(positions=lambda *of: {})
         self.thread._pacing = SimpleNamespace(
             hold=lambda places: None, read=lambda count, most: self.reads.append(count)
         )
@@ -255,6 +256,9 @@ class Broker:
 
     async def fetch_committed_offsets(self, places: list[TP]) -> dict[TP, Any]:
         return {place: SimpleNamespace(offset=300, metadata=str(FORMER)) for place in places}
+
+    async def beginning_offsets(self, places: list[TP], timeout_ms: None) -> dict[TP, int]:
+        return dict.fromkeys(places, 0)
 
     def seek(self, place: TP, offset: int) -> None:
         self.sought[place] = offset

@@ -38,7 +38,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_heartbeat_interval": HEARTBEAT_S,
         "broker_request_timeout": max(settings.network_timeout_s, SESSION_TIMEOUT_S) + 5.0,
         "broker_client_id": WORKER,  # the model agent asks the group who its members are
-        "consumer_auto_offset_reset": "earliest",
+        "consumer_auto_offset_reset": "none",  # the transport seeks, and says what was lost
         "consumer_max_fetch_size": MAX_PARTITION_FETCH_BYTES,
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "processing_guarantee": "at_least_once",

@@ -18,6 +18,7 @@ is why this module is longer than others.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from typing import Any, ClassVar, Final
 
 import aiokafka
 import faust
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.sensors import Sensor
 from faust.serializers.schemas import Schema
@@ -36,8 +38,10 @@ from mode.utils.futures import notify
 
 from streams.adapters.kafka.batches import bound_batches
 from streams.adapters.kafka.deliveries import Committable, Deliveries
+from streams.adapters.kafka.losses import Loss, missing
 from streams.adapters.kafka.pacing import pace
-from streams.adapters.kafka.positions import commit_metadata, seek_to_committed
+from streams.adapters.kafka.positions import commit_metadata, log_ends, log_starts, seek_to_committed
+from streams.adapters.kafka.standing import Standing
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
 from streams.core.timers import NO_WATERMARK
 from streams.errors import Unavailable
@@ -55,6 +59,8 @@ COMMIT_S: Final = 5.0
 no longer has; and while it does, no rebalance goes on, in which they would be taken away."""
 _WAIT_S: Final = 1.0
 
+log: Final = logging.getLogger("autodeep")
+
 Chunks = tuple[Chunk, ...]
 """What an agent on this transport receives as a message's value: of one topic, in the order of offsets."""
 
@@ -66,7 +72,9 @@ class Wishes:
     ask_topic_id: Callable[[str], uuid.UUID] = lambda topic: NO_TOPIC_ID
     """Blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
     note_read: Callable[[], None] = lambda: None
-    """Called at least each second while reading goes on, whether there is anything or not."""
+    """Called at least each second while brokers answer, whether there is anything or not."""
+    note_lost: Callable[[Loss], None] = lambda loss: None
+    """These records were gone before they were read."""
     linger_s: float = 0.0
     """At most one fetch from each broker in so long, unless a whole poll has arrived."""
     fetch_max_wait_ms: int = 500
@@ -79,6 +87,13 @@ class ChunkedApp(faust.App):  # type: ignore[misc, unused-ignore]
     def __init__(self, group: str, wishes: Wishes, **settings: Any) -> None:
         self.wishes = wishes
         super().__init__(group, **settings)
+
+
+class Fetched(dict[TP, list[Chunk]]):
+    """By partition one chunk, in a list: Faust's type of what a fetch brings."""
+
+    positions: Mapping[TP, Committable] = {}
+    """Where reading stands after it, of partitions where that has changed; not of all each time."""
 
 
 class ChunkSchema(Schema):  # type: ignore[misc, unused-ignore]
@@ -108,6 +123,8 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         self._committing: Mapping[TP, str] = {}
         self._held: frozenset[Partition] = frozenset()
         self._watermark_ms: dict[TP, int] = {}
+        self._from_start: set[TP] = set()  # of which nothing was committed, and nothing read yet
+        self._standing = Standing()
         super().__init__(*args, **kwargs)
 
     async def on_start(self) -> None:
@@ -122,6 +139,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         bound_batches()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.app.wishes.fetch_max_wait_ms  # Faust has 1,500 written down
+        consumer._isolation_level = "read_committed"  # Faust would read what was aborted, too
         consumer.commit = self._with_metadata(consumer.commit)
         update = consumer._client.force_metadata_update
 
@@ -166,24 +184,69 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         active_partitions: set[TP],
         timeout: float | None = None,
         max_records: int | None = None,
-    ) -> RecordMap:
-        """By partition one chunk, in a list: Faust's type of what a fetch brings."""
+    ) -> Fetched:
         if time.monotonic() - self._read_last_s > UNWATCHED_S:
             self._in_doubt.update(self._topic_ids)
         held = self._held
         self._pacing.hold({TP(*place) for place in held})
         wanted = {tp for tp in active_partitions if (tp.topic, tp.partition) not in held}
-        fetched: Mapping[TP, list[ConsumerRecord]] = {}
-        if wanted:
-            fetched = await super()._fetch_records(consumer, wanted, timeout, max_records)
-        else:
-            await asyncio.sleep(min(timeout or 0.0, UNWATCHED_S))
+        generation = self._generation()
+        fetched = await self._read(consumer, wanted, timeout, max_records)
         self._read_last_s = time.monotonic()
         self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
         self._note_offsets(fetched)
         if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
             fetched = await self._of_present_topics(consumer, fetched)
-        return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()}
+        found = Fetched({tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()})
+        if self.consumer.flow_active and self._generation() == generation:
+            found.positions = self._standing.positions(consumer, self._topic_ids, self._watermark_ms)
+        return found
+
+    async def _read(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        wanted: set[TP],
+        timeout: float | None,
+        max_records: int | None,
+    ) -> Mapping[TP, list[ConsumerRecord]]:
+        """What has arrived; waits where nothing is wanted."""
+        if not wanted:
+            await asyncio.sleep(min(timeout or 0.0, UNWATCHED_S))
+            return {}
+        try:
+            fetched: Mapping[TP, list[ConsumerRecord]] = await super()._fetch_records(
+                consumer, wanted, timeout, max_records
+            )
+        except OffsetOutOfRangeError as exc:
+            await self._leave_gap(consumer, exc.args[0])
+            return {}
+        except NoOffsetForPartitionError:
+            return {}  # it was not sought yet
+        return fetched
+
+    async def _leave_gap(self, consumer: aiokafka.AIOKafkaConsumer, positions: Mapping[TP, int]) -> None:
+        """Of these partitions there is no record at this offset: go on where the log is, and say so.
+
+        Not where the topic was made again: then nothing of it was read yet.
+        """
+        topics = {tp.topic for tp in positions}
+        known, generation = {topic: self._topic_ids.get(topic) for topic in topics}, self._generation()
+        await self._learn_topic_ids(topics)
+        starts, ends = await log_starts(consumer, positions), await log_ends(consumer, positions)
+        if not self.consumer.flow_active or self._generation() != generation:
+            return
+        changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
+        places = {tp for tp in consumer.assignment() if tp.topic in changed}
+        if places:
+            self._note_sought(await seek_to_committed(consumer, self._topic_ids, places))
+        for tp in starts.keys() & ends.keys() & (consumer.assignment() - places):
+            loss = missing((tp.topic, tp.partition), positions[tp], starts[tp], ends[tp])
+            if loss is None:
+                continue  # it is there by now
+            if tp not in self._from_start:
+                log.error("%s", loss)
+                self.app.wishes.note_lost(loss)
+            consumer.seek(tp, starts[tp])
 
     def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[ConsumerRecord]) -> Chunk:
         source = Source(tp.topic, self._topic_ids[tp.topic], tp.partition)
@@ -196,6 +259,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         for tp, records in fetched.items():
             if records[0].offset < self._next_offset.get(tp, 0):
                 self._in_doubt.add(tp.topic)
+            self._from_start.discard(tp)
             self._next_offset[tp] = records[-1].offset + 1
 
     async def _of_present_topics(
@@ -213,7 +277,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
         if changed:
             places = {tp for tp in consumer.assignment() if tp.topic in changed}
-            self._note_watermarks(await seek_to_committed(consumer, self._topic_ids, places))
+            self._note_sought(await seek_to_committed(consumer, self._topic_ids, places))
         return {tp: records for tp, records in fetched.items() if tp.topic not in changed}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
@@ -227,11 +291,14 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         if self._generation() != generation:
             return {}  # there is another assignment by now, for which this is done again
         positions = await seek_to_committed(consumer, self._topic_ids, places)
-        self._note_watermarks(positions)
+        self._note_sought(positions)
         return {tp: None if at is None else at.offset for tp, at in positions.items()}
 
-    def _note_watermarks(self, positions: Mapping[TP, Committable | None]) -> None:
+    def _note_sought(self, positions: Mapping[TP, Committable | None]) -> None:
         """Stream time goes on from where it was committed."""
+        self._from_start = {tp for tp, at in positions.items() if at is None} | (
+            self._from_start - positions.keys()
+        )
         for tp, at in positions.items():
             kept_ms = None if at is None else at.watermark_ms
             self._watermark_ms[tp] = NO_WATERMARK if kept_ms is None else kept_ms
@@ -302,11 +369,20 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         if not self.flow_active:
             await self.perform_seek()
             return
+        positions = {tp: at for tp, at in _positions(records).items() if active is None or tp in active}
         for chunks in _by_topic(records, active):
             if not self.flow_active or self.app.consumer_generation_id != generation:
-                break
+                return
             message = self._to_message(chunks)
             yield message.tp, message
+        if self.flow_active and self.app.consumer_generation_id == generation:
+            self._stand(positions)
+
+    def _stand(self, positions: Mapping[TP, Committable]) -> None:
+        """All before these was delivered."""
+        for tp, at in positions.items():
+            if self._deliveries.stand((tp.topic, tp.partition), at):
+                self._begin_anew(tp)
 
     def _to_message(self, chunks: Chunks) -> ConsumerMessage:
         """Faust looks at the topic, the partition and the offset; the first chunk's will do."""
@@ -419,6 +495,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in assigned])
         self.hold(frozenset())
         await super().on_partitions_assigned(assigned, generation_id)
+
+
+def _positions(records: RecordMap) -> Mapping[TP, Committable]:
+    return records.positions if isinstance(records, Fetched) else {}
 
 
 def _by_topic(records: RecordMap, active: set[TP] | None) -> list[Chunks]:
