@@ -233,7 +233,7 @@ class Broker:
         self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
         self.thread._held = frozenset()
         self.thread._watermark_ms, self.thread._from_start = {}, set()
-        self.thread._standing = SimpleNamespace(positions=lambda *of: {})
+        self.thread._read_positions = SimpleNamespace(changed=lambda *of: {})
         self.thread._pacing = SimpleNamespace(
             hold=lambda places: None, read=lambda count, most: self.reads.append(count)
         )
@@ -241,6 +241,8 @@ class Broker:
         self.wanted: list[set[TP]] = []
         self.records: list[Any] = []
         self._closed = False
+        self._subscription: Any = SimpleNamespace(subscription=None)
+        self.thread._answered_ms = None
         self._fetcher = self._subscriptions = self
         self._max_poll_records = None
         self.thread.consumer = self
@@ -344,6 +346,29 @@ def test_a_topic_made_again_is_noticed_where_aiokafka_began_again_by_itself() ->
     broker.life = LIFE
     assert broker.lives_read(0, 1) == []
     assert broker.lives_read(0, 1) == [LIFE]
+
+
+def test_reading_goes_on_only_where_a_broker_answers_or_nothing_is_wanted() -> None:
+    """A fetch that brings nothing looks the same without a broker; what is held back is not asked for."""
+    broker, notes = Broker(LIFE), []
+    state = SimpleNamespace(timestamp=None)
+    assignment = SimpleNamespace(state_value=lambda place: state)
+    broker._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    broker.thread.app.wishes = Wishes(broker.ask, note_read=lambda: notes.append(state.timestamp))
+
+    def fetch() -> None:
+        asyncio.run(broker.thread._fetch_records(broker, {PLACE}, 0.0, 100))
+
+    for state.timestamp in (None, None, 5000, 5000, 5000, 6000):
+        fetch()
+    assert notes == [5000, 6000]
+    broker.thread.hold(frozenset({("t", 0)}))
+    fetch()
+    assert notes == [5000, 6000, 6000]
+    broker.thread.hold(frozenset())
+    broker.records = [SimpleNamespace(offset=0, timestamp=0)]
+    fetch()
+    assert notes == [5000, 6000, 6000, 6000]
 
 
 def test_what_is_held_back_is_not_asked_for_and_the_others_are() -> None:

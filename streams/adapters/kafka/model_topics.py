@@ -19,6 +19,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from streams.adapters.kafka.client import LOG, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
 from streams.adapters.kafka.reading import Reader
+from streams.adapters.kafka.reconnecting import return_to_brokers
 from streams.adapters.kafka.topics import list_topics
 from streams.codec import models
 from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
@@ -163,6 +164,7 @@ class DecisionLog:
 
 async def follow_states(settings: Settings, take: Callable[[ModelState], None]) -> None:
     """Hand on every state, from the first that the topic keeps to those to come, for ever."""
+    return_to_brokers()
     topic = Topics(settings.topic_prefix).model_active
     pause_s = FIRST_PAUSE_S
     while True:

@@ -41,7 +41,8 @@ from streams.adapters.kafka.deliveries import Committable, Deliveries
 from streams.adapters.kafka.losses import Loss, missing
 from streams.adapters.kafka.pacing import pace
 from streams.adapters.kafka.positions import commit_metadata, log_ends, log_starts, seek_to_committed
-from streams.adapters.kafka.standing import Standing
+from streams.adapters.kafka.read_positions import ReadPositions
+from streams.adapters.kafka.reconnecting import return_to_brokers
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
 from streams.core.timers import NO_WATERMARK
 from streams.errors import Unavailable
@@ -120,11 +121,12 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         self._in_doubt: set[str] = set()
         self._next_offset: dict[TP, int] = {}
         self._read_last_s = 0.0
+        self._answered_ms: int | None = None
         self._committing: Mapping[TP, str] = {}
         self._held: frozenset[Partition] = frozenset()
         self._watermark_ms: dict[TP, int] = {}
         self._from_start: set[TP] = set()  # of which nothing was committed, and nothing read yet
-        self._standing = Standing()
+        self._read_positions = ReadPositions()
         super().__init__(*args, **kwargs)
 
     async def on_start(self) -> None:
@@ -137,6 +139,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         bound_batches()
+        return_to_brokers()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.app.wishes.fetch_max_wait_ms  # Faust has 1,500 written down
         consumer._isolation_level = "read_committed"  # Faust would read what was aborted, too
@@ -193,13 +196,15 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         generation = self._generation()
         fetched = await self._read(consumer, wanted, timeout, max_records)
         self._read_last_s = time.monotonic()
+        if fetched or not wanted or self._answered(consumer, wanted):
+            self.app.wishes.note_read()
         self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
         self._note_offsets(fetched)
         if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
             fetched = await self._of_present_topics(consumer, fetched)
         found = Fetched({tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()})
         if self.consumer.flow_active and self._generation() == generation:
-            found.positions = self._standing.positions(consumer, self._topic_ids, self._watermark_ms)
+            found.positions = self._read_positions.changed(consumer, self._topic_ids, self._watermark_ms)
         return found
 
     async def _read(
@@ -223,6 +228,18 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         except NoOffsetForPartitionError:
             return {}  # it was not sought yet
         return fetched
+
+    def _answered(self, consumer: aiokafka.AIOKafkaConsumer, wanted: Iterable[TP]) -> bool:
+        """Whether a broker has answered a fetch of one of these since the last look.
+
+        A fetch that brings nothing looks the same whether there is nothing or no broker to ask.
+        """
+        subscription = consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        states = [] if assignment is None else [assignment.state_value(tp) for tp in wanted]
+        latest_ms = max((state.timestamp or 0 for state in states if state is not None), default=0)
+        is_new, self._answered_ms = latest_ms != self._answered_ms, latest_ms
+        return is_new and latest_ms > 0
 
     async def _leave_gap(self, consumer: aiokafka.AIOKafkaConsumer, positions: Mapping[TP, int]) -> None:
         """Of these partitions there is no record at this offset: go on where the log is, and say so.
@@ -482,7 +499,6 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             self.app.wishes.note_read()
             return {}, self._get_active_partitions()
         result: tuple[RecordMap | None, set[TP] | None] = await super()._wait_next_records(timeout)
-        self.app.wishes.note_read()
         return result
 
     async def on_partitions_revoked(self, revoked: Iterable[TP]) -> None:

@@ -29,7 +29,7 @@ OPEN_S: Final = 30.0
 """Transactions of everyday last milliseconds; a producer's time-out for them is a minute by default."""
 
 
-class Standing:
+class ReadPositions:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._looked_s = -LOOK_S
@@ -38,7 +38,7 @@ class Standing:
         self._open_since_s: dict[TP, tuple[int, float]] = {}  # the last stable offset, and since when
         self._said: set[TP] = set()
 
-    def positions(
+    def changed(
         self, consumer: Any, topic_ids: Mapping[str, uuid.UUID], watermarks_ms: Mapping[TP, int]
     ) -> Mapping[TP, Committable]:
         """Those that have changed since the last look; empty where that was just now."""
