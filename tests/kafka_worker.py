@@ -14,9 +14,10 @@ from typing import Any
 
 import faust
 
+from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
 from streams.adapters.kafka.losses import Loss
-from streams.adapters.kafka.transport import ChunkedApp, Wishes
+from streams.adapters.kafka.transport import ChunkedApp
 from streams.core.events import Chunk
 from streams.settings import Settings
 

@@ -156,8 +156,8 @@ class Said:
 
     def __call__(self, problem: Unavailable | None) -> None:
         if problem is None:
-            if self._away:
-                log.info("what was away is back")
+            for text in sorted(self._away):
+                log.info("no longer: %s", text)
             self._away = set()
         elif str(problem) not in self._away:
             self._away = self._away | {str(problem)}

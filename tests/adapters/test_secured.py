@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 import redis
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -75,6 +76,19 @@ class SecuredParts:
         """A path of its own topics, made over the plain listener; its workers come over the other."""
         with path(self.kafka.bootstrap_servers, "redis://unused", folder) as tested:
             yield tested
+
+    def take(self, right: AclBinding) -> None:
+        """Away, while workers run."""
+        wanted = AclBindingFilter(
+            right.restype, right.name, right.resource_pattern_type, right.principal, right.host,
+            right.operation, right.permission_type,
+        )  # fmt: skip
+        for future in self.admin.delete_acls([wanted]).values():
+            assert len(future.result(DEADLINE_S)) == 1
+
+    def give(self, right: AclBinding) -> None:
+        for future in self.admin.create_acls([right]).values():
+            future.result(DEADLINE_S)
 
     def grant(self, tested: TestedPath, without: Sequence[AclBinding] = ()) -> None:
         for future in self.admin.create_acls(
@@ -188,6 +202,45 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
         assert secret not in tested.logs()
 
 
+def test_a_right_that_is_taken_away_is_named_and_waited_for_and_reading_goes_on_once_it_is_back(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    rows = good_rows(10)
+    values = encode_connections(KDD99, ["d"] * len(rows), 1_700_000_000_000_000 + np.arange(len(rows)), rows)
+    with secured.tested(tmp_path) as tested:
+        telemetry, commands, group = (
+            tested.topics.telemetry, tested.topics.model_commands, tested.settings.group,
+        )  # fmt: skip
+        secured.grant(tested)
+        worker = tested.worker(**secured.settings())
+        worker.wait_ready()
+        sent = 0
+        for kind, name in (("topic", telemetry), ("topic", commands), ("group", group)):
+            right = allowed(getattr(ResourceType, kind.upper()), name, AclOperation.READ)
+            said = f"READ on {kind} {name} is missing for user '{USER}'"
+            secured.take(right)
+            until(tested, lambda said=said: said in (worker.ready().get("why_not") or ""))
+            assert said in tested.logs()
+            if name == telemetry:  # so long that the group is rebalanced without it
+                until(tested, lambda: f"partitions of {telemetry}: none" in tested.logs())
+                until(tested, lambda said=said: said in (worker.ready().get("why_not") or ""))
+            secured.give(right)
+            until(tested, lambda: worker.ready()["ready"])
+            tested.send([(b"d", value) for value in values])
+            sent += len(values)
+            tested.read([tested.topics.classified], lambda found, sent=sent: len(found) >= sent)
+        assert worker.stop() == 0
+    assert "Traceback" not in tested.logs()
+
+
+def until(tested: TestedPath, condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, tested.logs()
+        assert all(worker.exit_code is None for worker in tested.workers), tested.logs()
+        time.sleep(0.05)
+
+
 def nonsense() -> ModelCommand:
     return ModelCommand(str(uuid.uuid4()), "promote", "kdd99", time.time_ns() // 1000, version="none")
 
@@ -213,6 +266,10 @@ def test_a_wrong_redis_password_is_one_line(secured: SecuredParts, tmp_path: Pat
     [
         (lambda t: allowed(ResourceType.TOPIC, t.topics.alerts("dos"), AclOperation.WRITE), "alerts.dos"),
         (lambda t: allowed(ResourceType.TOPIC, t.topics.model_status, AclOperation.READ), "READ on topic"),
+        (
+            lambda t: allowed(ResourceType.TOPIC, t.topics.model_commands, AclOperation.READ),
+            "models.commands",
+        ),
         (lambda t: allowed(ResourceType.GROUP, t.settings.group, AclOperation.READ), "READ on group"),
     ],
 )

@@ -17,14 +17,12 @@ from faust.types import TP, ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.kafka import transport
+from streams.adapters.kafka import consumer_thread, transport
+from streams.adapters.kafka.consumer_thread import ChunkedConsumerThread, Wishes
 from streams.adapters.kafka.deliveries import Committable
 from streams.adapters.kafka.positions import commit_metadata, committed_for
-from streams.adapters.kafka.transport import (
-    ChunkedConsumer,
-    ChunkedConsumerThread,
-    Wishes,
-)
+from streams.adapters.kafka.refusals import Refusals
+from streams.adapters.kafka.transport import ChunkedConsumer
 from streams.core.events import NO_TOPIC_ID, Chunk, Source
 
 PLACE = TP("t", 0)
@@ -193,6 +191,17 @@ def test_what_was_not_committed_in_time_is_committed_next() -> None:
     assert committed_next(Consumed(), lambda: None) == 200
 
 
+def test_what_was_not_committed_in_time_does_not_count_as_committed() -> None:
+    """Faust commits nothing that is not beyond what it committed last."""
+    made = Consumed()
+    made.made.assignment = lambda: {PLACE}
+    made.made._thread = NeverCommits(lambda: None)
+    made.acknowledge(made.read(100, 199, FORMER))
+    taken = made.made._filter_committable_offsets([PLACE])
+    assert not asyncio.run(made.made._commit_offsets(taken))
+    assert made.committable() == 200
+
+
 def test_what_was_not_committed_in_time_never_is_of_the_topics_next_life() -> None:
     for life in (LIFE, FORMER):
         made = Consumed()
@@ -205,7 +214,7 @@ def test_what_was_not_committed_in_time_is_not_committed_after_a_rebalance() -> 
 
 
 def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "COMMIT_S", 0.0)
+    monkeypatch.setattr(consumer_thread, "COMMIT_S", 0.0)
     thread: Any = Broker(LIFE).thread
 
     async def call_thread(method: Callable[[], Awaitable[bool]]) -> bool:
@@ -243,6 +252,7 @@ class Broker:
         self._closed = False
         self._subscription: Any = SimpleNamespace(subscription=None)
         self.thread._answered_ms = None
+        self.thread._refusals = Refusals("g")
         self._fetcher = self._subscriptions = self
         self._max_poll_records = None
         self.thread.consumer = self

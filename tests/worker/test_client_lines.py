@@ -88,6 +88,7 @@ def test_what_is_away_is_said_once_and_that_it_is_back(caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records] == [
         "Redis refuses; trying again",
         "Kafka is away; trying again",
-        "what was away is back",
+        "no longer: Kafka is away",
+        "no longer: Redis refuses",
         "Redis refuses; trying again",
     ]

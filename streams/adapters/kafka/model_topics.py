@@ -20,7 +20,8 @@ from streams.adapters.kafka.client import LOG, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
 from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.reconnecting import return_to_brokers
-from streams.adapters.kafka.topics import list_topics
+from streams.adapters.kafka.refusals import is_refusal
+from streams.adapters.kafka.topics import lacking, list_topics
 from streams.codec import models
 from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
@@ -166,7 +167,7 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None]) 
     """Hand on every state, from the first that the topic keeps to those to come, for ever."""
     return_to_brokers()
     topic = Topics(settings.topic_prefix).model_active
-    pause_s = FIRST_PAUSE_S
+    pause_s, said = FIRST_PAUSE_S, ""
     while True:
         begun_s = time.monotonic()
         consumer = aiokafka.AIOKafkaConsumer(
@@ -182,11 +183,17 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None]) 
         try:
             await consumer.start()
             async for record in consumer:
+                said = ""
                 state = newer(None, record.value)
                 if state is not None:
                     take(state)
         except FollowingError as exc:
-            log.warning("following %s: %s; trying again", topic, exc or type(exc).__name__)
+            problem = f"following {topic}: {exc or type(exc).__name__}"
+            if is_refusal(exc):
+                problem = str(lacking(settings, [f"READ on topic {topic}"]))
+            if problem != said:
+                log.warning("%s; trying again", problem)
+            said = problem
         finally:
             await consumer.stop()
         if time.monotonic() - begun_s > LONGEST_PAUSE_S:

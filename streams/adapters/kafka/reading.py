@@ -20,6 +20,7 @@ from typing import Final, Self, TypeVar
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.adapters.kafka.client import LOG, Config, client_config, where
+from streams.adapters.kafka.hidden import hidden_topics
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -55,6 +56,7 @@ class Reader:
         self.problem: KafkaError | None = None
         self._settings = settings
         self._doing = doing
+        self._may_be_hidden = settings.kafka_security.startswith("SASL")
         self._joins = joins
         config = {
             **client_config(settings),
@@ -87,6 +89,9 @@ class Reader:
         """All partitions of these topics. Raises BrokerUnavailable where a topic is not there."""
         known, wanted = self.partitions(), list(topics)
         absent = [name for name in wanted if not known.get(name)]
+        hidden = hidden_topics(self._settings, absent) if self._may_be_hidden else []
+        if hidden:
+            raise self.trouble(self._lacking(hidden))
         if absent:
             raise self.trouble(f"no topic {', '.join(absent)}; `autodeep topics create` makes it")
         return [TopicPartition(name, number, offset) for name in wanted for number in known[name]]
@@ -154,9 +159,15 @@ class Reader:
             self.unread.discard((record.topic() or "", record.partition() or 0))
         elif error.code() in _PASSING or error.retriable():
             self.problem = error
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise self.trouble(self._lacking([record.topic() or ""]))
         elif self._joins or error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise self.trouble(error.str())
         return False
+
+    def _lacking(self, topics: Sequence[str]) -> str:
+        rights = ", ".join(f"READ on topic {name}" for name in topics)
+        return f"{rights} is missing for user {self._settings.kafka_username!r}"
 
     def trouble(self, problem: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"{self._doing}, Kafka at {where(self._settings)}: {problem}")
