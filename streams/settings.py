@@ -193,8 +193,8 @@ class Settings:
     )
     stuck_timeout_s: float = _setting(
         300.0,
-        "Seconds without progress, turns being under way and nothing away, after which a worker ends "
-        "itself; 0: never",
+        "Seconds without progress, turns being under way and nothing away, or without an answer to any "
+        "fetch, after which a worker ends itself; 0: never",
         _at_least(0, float),
     )
     network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))

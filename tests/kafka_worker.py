@@ -14,8 +14,10 @@ from typing import Any
 
 import faust
 
+from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
-from streams.adapters.kafka.transport import ChunkedApp, Wishes
+from streams.adapters.kafka.losses import Loss
+from streams.adapters.kafka.transport import ChunkedApp
 from streams.core.events import Chunk
 from streams.settings import Settings
 
@@ -37,8 +39,14 @@ def main(servers: str, group: str, topic: str, out: str, most: str, pause_s: str
     settings = Settings(
         kafka_servers=servers, group=group, chunk_max_records=int(most), commit_interval_s=0.1, web_port=0
     )
+
+    def lost(loss: Loss) -> None:
+        print(json.dumps({"lost": [loss.place[1], loss.first, loss.end, loss.reason]}), flush=True)
+
     app = ChunkedApp(
-        group, Wishes(), **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0}
+        group,
+        Wishes(note_lost=lost),
+        **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0},
     )
     lines = Path(out).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # open as long as the process
 

@@ -165,6 +165,12 @@ class ApacheKafka:
         self._start(node)
         self._wait_ready([node])
 
+    def move(self, node: int = 0) -> None:
+        """Start a node that was killed or stopped under another port, as a broker does at a new address."""
+        self._ports[node] = free_port(), self._ports[node][1]
+        self._config(node).write_text(self._server_properties(node), encoding="utf-8")
+        self.restart(node)
+
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if cluster.startswith("-"):  # the tool would take it for an option

@@ -72,6 +72,11 @@ class WorkerProcess:
                 raise Unavailable(f"the worker was not ready after {timeout_s:.0f} s:\n{self.log_tail()}")
             time.sleep(0.05)
 
+    def ready(self) -> dict[str, Any]:
+        """What its page of readiness says; empty when it does not answer."""
+        _, body = self._get("/health/ready")
+        return cast("dict[str, Any]", json.loads(body)) if body else {}
+
     def figures(self) -> dict[str, Any]:
         """Its figures (`Worker.figures`); empty when it does not answer."""
         status, body = self._get("/stats")

@@ -15,10 +15,11 @@ from typing import Any, Final, NoReturn
 import faust
 import torch
 
+from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
 from streams.adapters.kafka.model_topics import follow_states
-from streams.adapters.kafka.topics import TopicIds
-from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins, Wishes
+from streams.adapters.kafka.topics import TopicIds, lacking
+from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins
 from streams.adapters.store.models import open_store
 from streams.core.events import Partition, Source
 from streams.core.kdd99 import KDD99
@@ -33,7 +34,7 @@ from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
 from streams.worker.pages import add_pages
-from streams.worker.path import Judging, at_start, build_detection, waiting
+from streams.worker.path import Judging, Said, at_start, build_detection, waiting
 from streams.worker.process import WorkerShell, ending, log_config, start_watch
 
 log: Final = logging.getLogger("autodeep")
@@ -85,10 +86,12 @@ def create_app(
     patience, topic_ids = waiting(health), TopicIds(settings)
     linger_s = settings.linger_ms / 1000
     wishes = Wishes(
-        lambda topic: patience(lambda: topic_ids(topic)),
-        health.note_read,
-        linger_s,
-        settings.fetch_max_wait_ms,
+        ask_topic_id=lambda topic: patience(lambda: topic_ids(topic)),
+        note_read=health.note_read,
+        note_lacking=_note_lacking(settings, health),
+        note_lost=lambda loss: health.totals.note_lost(loss.reason, loss.records),
+        linger_s=linger_s,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
     )
     app = ChunkedApp(settings.group, wishes, **app_settings(settings))
     pace = Pace(linger_s, settings.chunk_max_records)
@@ -108,6 +111,17 @@ def create_app(
             conveyor.stop()
 
     return app, stop_intake
+
+
+def _note_lacking(settings: Settings, health: Health) -> Callable[[Sequence[str]], None]:
+    said = Said()
+
+    def note(rights: Sequence[str]) -> None:
+        problem = lacking(settings, rights) if rights else None
+        said(problem)
+        health.note_away(problem)
+
+    return note
 
 
 def _ends(app: faust.App, topic: str, held: dict[str, frozenset[Partition]]) -> Ends:

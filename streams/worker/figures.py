@@ -26,9 +26,14 @@ class Totals:
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     shortened: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Offsets that were gone before they were read, by reason."""
     cpu_ns: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
     """Turns by their records, the place being that of the least bound that holds them."""
+
+    def note_lost(self, reason: str, records: int) -> None:
+        self.lost[reason] += records
 
     def add(self, report: Report) -> None:
         self.turns += 1

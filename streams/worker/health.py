@@ -152,6 +152,7 @@ class Health:
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
             "shortened": dict(totals.shortened),
+            "lost": dict(totals.lost),
             "partitions": topics,
             "held": {_said(place): why for belt in self._belts for place, why in belt.held.items()},
             "away": self.away,

@@ -60,6 +60,7 @@ class _WorkerCollector(Collector):
         yield _counters("dead_letters", "Records not read, by reason.", "reason", dict(totals.dead_letters))
         shortened = dict(totals.shortened)
         yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
+        yield _counters("lost_records", "Offsets gone before they were read.", "reason", dict(totals.lost))
         seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)

@@ -108,8 +108,10 @@ def at_start(settings: Settings) -> BackOff:
 def waiting(health: Health) -> BackOff:
     """Waits until the worker stops, and says so on the page of health."""
 
+    said = Said()
+
     def note(problem: Unavailable | None) -> None:
-        log_unavailable(problem)
+        said(problem)
         health.note_away(problem)
 
     return BackOff(health.wait, note)
@@ -149,6 +151,22 @@ def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int 
         return None
     subjects = [f"{topic}-value" for topic in (*topics.all_alerts(), topics.classified)]
     return registry.register(subjects, load(ALERT))
+
+
+class Said:
+    """Logs what is away once, and that it is back. For all threads."""
+
+    def __init__(self) -> None:
+        self._away: set[str] = set()
+
+    def __call__(self, problem: Unavailable | None) -> None:
+        if problem is None:
+            for text in sorted(self._away):
+                log.info("no longer: %s", text)
+            self._away = set()
+        elif str(problem) not in self._away:
+            self._away = self._away | {str(problem)}
+            log_unavailable(problem)
 
 
 def log_unavailable(problem: Unavailable | None) -> None:

@@ -16,6 +16,7 @@ import faust
 from streams.core.patience import LONGEST_PAUSE_S
 from streams.errors import SettingsError, Unavailable
 from streams.settings import Settings
+from streams.worker.client_lines import ClientLines
 from streams.worker.health import Health
 
 log: Final = logging.getLogger("autodeep")
@@ -127,14 +128,22 @@ def _end_late(stop_timeout_s: float) -> None:
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Our own lines at the level asked for; Faust's and aiokafka's only where they warn, or all for DEBUG."""
+    """Our own lines at the level asked for; those of the clients where they warn, once, or all for DEBUG."""
+    is_debug = level == "DEBUG"
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"clients": {"()": ClientLines}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": [] if is_debug else ["clients"],
+            }
+        },
         "loggers": {"autodeep": {"level": level}},
-        "root": {"level": "DEBUG" if level == "DEBUG" else "WARNING", "handlers": ["stderr"]},
+        "root": {"level": "DEBUG" if is_debug else "WARNING", "handlers": ["stderr"]},
     }
 
 

@@ -142,6 +142,44 @@ def test_an_acknowledgement_of_another_life_does_nothing() -> None:
     assert made.pending() == []
 
 
+def test_a_partition_without_records_has_a_position_to_commit() -> None:
+    made: Deliveries[str] = Deliveries()
+    assert not made.stand(ZERO.place, Committable(7, LIFE))
+    assert made.committable(ZERO.place) == Committable(7, LIFE)
+    assert not made.stand(ZERO.place, Committable(7, LIFE))
+    assert not made.stand(ZERO.place, Committable(9, LIFE, 1000))
+    assert made.committable(ZERO.place) == Committable(9, LIFE, 1000)
+
+
+def test_offsets_without_records_are_committed_once_all_before_them_is_done() -> None:
+    made: Deliveries[str] = Deliveries()
+    made.deliver("a", [chunk(range(10))])
+    made.stand(ZERO.place, Committable(15, LIFE))
+    assert made.committable(ZERO.place) is None
+    made.acknowledge(ZERO, 4)
+    assert made.committable(ZERO.place) == Committable(5, LIFE)
+    made.acknowledge(ZERO, 9)
+    assert made.committable(ZERO.place) == Committable(15, LIFE)
+
+
+def test_nothing_beyond_what_was_given_up_is_committed() -> None:
+    made: Deliveries[str] = Deliveries()
+    made.deliver("a", [chunk(range(10))])
+    made.give_up(ZERO, 5)
+    made.stand(ZERO.place, Committable(15, LIFE))
+    made.acknowledge(ZERO, 4)
+    made.stand(ZERO.place, Committable(16, LIFE))
+    assert made.committable(ZERO.place) == Committable(5, LIFE)
+
+
+def test_a_topic_made_again_without_records_begins_anew() -> None:
+    made: Deliveries[str] = Deliveries()
+    made.deliver("a", [chunk(range(10), life=FORMER)])
+    assert made.stand(ZERO.place, Committable(0, LIFE))
+    assert made.acknowledge(source(0, FORMER), 9) == ["a"]
+    assert made.committable(ZERO.place) == Committable(0, LIFE)
+
+
 @dataclass
 class Piece:
     """One delivered chunk that is under way."""
@@ -165,6 +203,8 @@ class State:
     committable: Committable | None = None
     taken: Committable | None = None
     is_leaving: bool = False
+    position: int = -1
+    """Where reading was said to stand, of what was read last."""
 
 
 PARTITIONS = st.integers(0, 2)
@@ -208,6 +248,7 @@ class DeliveriesLaws(RuleBasedStateMachine):
             if is_anew:
                 anew.append(state.source.place)
                 self._begins_anew(state, offsets[0])
+            state.position = -1
             state.pieces.append(Piece(state.source, list(offsets), message))
             state.undone |= set(offsets)
             state.read_through = offsets[-1]
@@ -217,6 +258,19 @@ class DeliveriesLaws(RuleBasedStateMachine):
             state = self.states[one.source.place]
             if state.is_leaving:
                 self._give_up(state, one.source, one.first_offset)
+
+    @rule(partition=PARTITIONS, beyond=st.integers(-2, 3))
+    def stand(self, partition: int, beyond: int) -> None:
+        """Reading stands somewhere after the last record; an earlier place is old news."""
+        known, state = ("t", partition) in self.states, self._state(partition)
+        offset = max(state.read_through + 1 + beyond, 0)
+        at = Committable(offset, state.source.topic_id)
+        assert self.made.stand(state.source.place, at) is False
+        if not known:
+            state.committable, state.read_through = at, offset - 1
+        elif offset > state.read_through:
+            state.position, state.read_through = offset, offset - 1
+            self._settles(state)
 
     @precondition(lambda self: any(state.pieces for state in self.states.values()))
     @rule(data=st.data())
@@ -350,6 +404,15 @@ class DeliveriesLaws(RuleBasedStateMachine):
         for piece in self._oldest_run(state):
             piece.offsets = [offset for offset in piece.offsets if offset > through]
         assert sorted(self.made.acknowledge(of, through)) == self._done(state)
+        self._settles(state)
+
+    def _settles(self, state: State) -> None:
+        """Once all that was read is done, so is what lies before the position."""
+        if state.pieces or state.is_leaving or state.position < 0:
+            return
+        if state.committable is None or state.position > state.committable.offset:
+            state.committable = Committable(state.position, state.source.topic_id)
+        state.position = -1
 
     def _give_up(self, state: State, of: Source, first: int) -> None:
         for piece in state.pieces:

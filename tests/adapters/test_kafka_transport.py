@@ -19,7 +19,7 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka.structs import OffsetAndMetadata
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.deliveries import Committable
@@ -160,6 +160,81 @@ def test_a_worker_that_starts_again_goes_on_where_it_stopped(
     assert all(min(rest[partition]) == max(done.get(partition, {-1})) + 1 for partition in rest)
     assert total(seen(first, second)) == 3000
     assert all_committed(kafka, group, topic)
+
+
+def in_a_transaction(kafka: Broker, topic: str, partition: int, count: int) -> Producer:
+    """Records of a transaction that is open yet."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": uuid.uuid4().hex})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    to_partition(producer, topic, partition, count)
+    return producer
+
+
+def to_partition(producer: Producer, topic: str, partition: int, count: int) -> None:
+    for _ in range(count):
+        producer.produce(topic, b".", partition=partition)
+    assert producer.flush(30) == 0
+
+
+def test_what_was_aborted_is_never_delivered_and_all_that_was_passed_over_is_committed(
+    kafka: Broker, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    """Partition 0 holds aborted and committed records, 1 nothing, 2 aborted ones alone.
+
+    Then a transaction in partition 1 stays open: what comes after it waits until it is committed.
+    """
+    topic, group, out = new_topic(partitions=3), uuid.uuid4().hex, tmp_path / "a"
+    plain = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    to_partition(plain, topic, 0, 10)
+    in_a_transaction(kafka, topic, 0, 5).abort_transaction(30)
+    in_a_transaction(kafka, topic, 0, 4).commit_transaction(30)
+    in_a_transaction(kafka, topic, 2, 7).abort_transaction(30)
+    with worker(kafka, group, topic, out, most=64):
+        wait_for(lambda: total(seen(out)) >= 14)
+        wait_for(lambda: everywhere_committed(kafka, group, topic) == {0: 21, 1: 0, 2: 8})
+        open_one = in_a_transaction(kafka, topic, 1, 3)
+        to_partition(plain, topic, 1, 2)
+        to_partition(plain, topic, 0, 1)
+        wait_for(lambda: total(seen(out)) >= 15)
+        assert 1 not in ranges(seen(out))
+        open_one.commit_transaction(30)
+        wait_for(lambda: everywhere_committed(kafka, group, topic) == {0: 22, 1: 6, 2: 8})
+    assert total(seen(out)) == 20
+    offsets = {at for first, last in ranges(seen(out))[0] for at in (first, last)}
+    assert not offsets & set(range(10, 16)), "aborted, or the mark of that"
+
+
+def everywhere_committed(kafka: Broker, group: str, topic: str) -> dict[int, int]:
+    return {place: offset for place, (offset, _) in committed(kafka.bootstrap_servers, group, topic).items()}
+
+
+def test_what_retention_took_before_it_was_read_is_said_and_counted_and_reading_goes_on(
+    kafka: Broker, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    """Of partition 0 while no worker ran; what a group has never stood at is no loss to it."""
+    topic, group, out = new_topic(partitions=2), uuid.uuid4().hex, tmp_path / "a"
+    plain, admin = (made({"bootstrap.servers": kafka.bootstrap_servers}) for made in (Producer, AdminClient))
+    to_partition(plain, topic, 1, 20)
+    deleted_before(admin, topic, 1, 10)
+    with worker(kafka, group, topic, out, most=64):
+        wait_for(lambda: everywhere_committed(kafka, group, topic) == {0: 0, 1: 20})
+    to_partition(plain, topic, 0, 310)
+    deleted_before(admin, topic, 0, 300)
+    with worker(kafka, group, topic, out, most=64):
+        wait_for(lambda: everywhere_committed(kafka, group, topic) == {0: 310, 1: 20})
+    assert offsets_seen(seen(out)) == {0: set(range(300, 310)), 1: set(range(10, 20))}
+    log = out.with_suffix(".log").read_text()
+    assert [json.loads(line) for line in log.splitlines() if line.startswith('{"lost"')] == [
+        {"lost": [0, 0, 300, "retention"]}
+    ]
+    assert f"{topic}-0: offsets 0 to 299 are lost" in log
+
+
+def deleted_before(admin: AdminClient, topic: str, partition: int, offset: int) -> None:
+    """As retention does it, at once."""
+    (deleted,) = admin.delete_records([TopicPartition(topic, partition, offset)]).values()
+    assert deleted.result(30).low_watermark == offset
 
 
 def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was_or_of_another_life(

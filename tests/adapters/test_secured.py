@@ -20,6 +20,7 @@ import pytest
 import redis
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -37,7 +38,7 @@ from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
-from streams.embedded.workers import free_port
+from streams.embedded.workers import WorkerProcess, free_port
 from streams.errors import BrokerUnavailable, Unavailable
 from streams.settings import Settings
 from tests.certificates import Authority, Issued
@@ -96,6 +97,19 @@ class SecuredParts:
         """A path of its own topics, made over the plain listener; its workers come over the other."""
         with path(self.kafka.bootstrap_servers, "redis://unused", folder) as tested:
             yield tested
+
+    def take(self, right: AclBinding) -> None:
+        """Away, while workers run."""
+        wanted = AclBindingFilter(
+            right.restype, right.name, right.resource_pattern_type, right.principal, right.host,
+            right.operation, right.permission_type,
+        )  # fmt: skip
+        for future in self.admin.delete_acls([wanted]).values():
+            assert len(future.result(DEADLINE_S)) == 1
+
+    def give(self, right: AclBinding) -> None:
+        for future in self.admin.create_acls([right]).values():
+            future.result(DEADLINE_S)
 
     def grant(self, tested: TestedPath, without: Sequence[AclBinding] = ()) -> None:
         for future in self.admin.create_acls(
@@ -289,6 +303,45 @@ def in_time(publish: Callable[[], None]) -> None:
             time.sleep(0.05)
 
 
+def test_a_right_that_is_taken_away_is_named_and_waited_for_and_reading_goes_on_once_it_is_back(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    rows = good_rows(10)
+    values = encode_connections(KDD99, ["d"] * len(rows), 1_700_000_000_000_000 + np.arange(len(rows)), rows)
+    with secured.tested(tmp_path) as tested:
+        telemetry, commands, group = (
+            tested.topics.telemetry, tested.topics.model_commands, tested.settings.group,
+        )  # fmt: skip
+        secured.grant(tested)
+        worker = tested.worker(**secured.settings())
+        worker.wait_ready()
+        sent = 0
+        for kind, name in (("topic", telemetry), ("topic", commands), ("group", group)):
+            right = allowed(getattr(ResourceType, kind.upper()), name, AclOperation.READ)
+            said = f"READ on {kind} {name} is missing for user '{USER}'"
+            secured.take(right)
+            until(tested, partial(_says, worker, said))
+            assert said in tested.logs()
+            if name == telemetry:  # so long that the group is rebalanced without it
+                until(tested, lambda: f"partitions of {telemetry}: none" in tested.logs())
+                until(tested, partial(_says, worker, said))
+            secured.give(right)
+            until(tested, lambda: worker.ready()["ready"])
+            tested.send([(b"d", value) for value in values])
+            sent += len(values)
+            tested.read([tested.topics.classified], partial(_more_than, sent - 1))
+        assert worker.stop() == 0
+    assert "Traceback" not in tested.logs()
+
+
+def until(tested: TestedPath, condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, tested.logs()
+        assert all(worker.exit_code is None for worker in tested.workers), tested.logs()
+        time.sleep(0.05)
+
+
 def nonsense() -> ModelCommand:
     return ModelCommand(str(uuid.uuid4()), "promote", "kdd99", time.time_ns() // 1000, version="none")
 
@@ -314,6 +367,10 @@ def test_a_wrong_redis_password_is_one_line(secured: SecuredParts, tmp_path: Pat
     [
         (lambda t: allowed(ResourceType.TOPIC, t.topics.alerts("dos"), AclOperation.WRITE), "alerts.dos"),
         (lambda t: allowed(ResourceType.TOPIC, t.topics.model_status, AclOperation.READ), "READ on topic"),
+        (
+            lambda t: allowed(ResourceType.TOPIC, t.topics.model_commands, AclOperation.READ),
+            "models.commands",
+        ),
         (lambda t: allowed(ResourceType.GROUP, t.settings.group, AclOperation.READ), "READ on group"),
     ],
 )
@@ -374,3 +431,8 @@ def tls_server(issued: Issued) -> Iterator[int]:
 
 def _more_than(least: int, found: list[Message]) -> bool:
     return len(found) > least
+
+
+def _says(worker: WorkerProcess, problem: str) -> bool:
+    """Whether its page of readiness names that."""
+    return problem in (worker.ready().get("why_not") or "")

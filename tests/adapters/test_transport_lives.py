@@ -17,14 +17,12 @@ from faust.types import TP, ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.kafka import transport
+from streams.adapters.kafka import consumer_thread
+from streams.adapters.kafka.consumer_thread import ChunkedConsumerThread, Wishes
 from streams.adapters.kafka.deliveries import Committable, Deliveries
 from streams.adapters.kafka.positions import commit_metadata, committed_for
-from streams.adapters.kafka.transport import (
-    ChunkedConsumer,
-    ChunkedConsumerThread,
-    Wishes,
-)
+from streams.adapters.kafka.refusals import Refusals
+from streams.adapters.kafka.transport import ChunkedConsumer
 from streams.core.events import NO_TOPIC_ID, Chunk, Source
 
 PLACE = TP("t", 0)
@@ -193,6 +191,17 @@ def test_what_was_not_committed_in_time_is_committed_next() -> None:
     assert committed_next(Consumed(), lambda: None) == 200
 
 
+def test_what_was_not_committed_in_time_does_not_count_as_committed() -> None:
+    """Faust commits nothing that is not beyond what it committed last."""
+    made = Consumed()
+    made.made.assignment = lambda: {PLACE}
+    made.made._thread = NeverCommits(lambda: None)
+    made.acknowledge(made.read(100, 199, FORMER))
+    taken = made.made._filter_committable_offsets([PLACE])
+    assert not asyncio.run(made.made._commit_offsets(taken))
+    assert made.committable() == 200
+
+
 def test_what_was_not_committed_in_time_never_is_of_the_topics_next_life() -> None:
     for life in (LIFE, FORMER):
         made = Consumed()
@@ -205,7 +214,7 @@ def test_what_was_not_committed_in_time_is_not_committed_after_a_rebalance() -> 
 
 
 def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "COMMIT_S", 0.0)
+    monkeypatch.setattr(consumer_thread, "COMMIT_S", 0.0)
     thread: Any = Broker(LIFE).thread
 
     async def call_thread(method: Callable[[], Awaitable[bool]]) -> bool:
@@ -232,7 +241,9 @@ class Broker:
         self.thread._topic_ids, self.thread._in_doubt = {}, set()
         self.thread._next_offset, self.thread._read_last_s = {}, time.monotonic()
         self.thread._held = frozenset()
-        self.thread._watermark_ms = {}
+        self.thread._watermark_ms, self.thread._from_start = {}, set()
+        positions: Any = SimpleNamespace(changed=lambda *of: {})
+        self.thread._read_positions = positions
         pacing: Any = SimpleNamespace(
             hold=lambda places: None, read=lambda count, most: self.reads.append(count)
         )
@@ -241,6 +252,9 @@ class Broker:
         self.wanted: list[set[TP]] = []
         self.records: list[Any] = []
         self._closed = False
+        self._subscription: Any = SimpleNamespace(subscription=None)
+        self.thread._answered_ms = None
+        self.thread._refusals = Refusals("g")
         self._fetcher = self._subscriptions = self
         self._max_poll_records = None
         self.thread.consumer = self
@@ -256,6 +270,9 @@ class Broker:
 
     async def fetch_committed_offsets(self, places: list[TP]) -> dict[TP, Any]:
         return {place: SimpleNamespace(offset=300, metadata=str(FORMER)) for place in places}
+
+    async def beginning_offsets(self, places: list[TP], timeout_ms: None) -> dict[TP, int]:
+        return dict.fromkeys(places, 0)
 
     def seek(self, place: TP, offset: int) -> None:
         self.sought[place] = offset
@@ -341,6 +358,29 @@ def test_a_topic_made_again_is_noticed_where_aiokafka_began_again_by_itself() ->
     broker.life = LIFE
     assert broker.lives_read(0, 1) == []
     assert broker.lives_read(0, 1) == [LIFE]
+
+
+def test_reading_goes_on_only_where_a_broker_answers_or_nothing_is_wanted() -> None:
+    """A fetch that brings nothing looks the same without a broker; what is held back is not asked for."""
+    broker, notes = Broker(LIFE), []
+    state = SimpleNamespace(timestamp=None)
+    assignment = SimpleNamespace(state_value=lambda place: state)
+    broker._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    broker.thread.app.wishes = Wishes(broker.ask, note_read=lambda: notes.append(state.timestamp))
+
+    def fetch() -> None:
+        asyncio.run(broker.thread._fetch_records(broker, {PLACE}, 0.0, 100))
+
+    for state.timestamp in (None, None, 5000, 5000, 5000, 6000):
+        fetch()
+    assert notes == [5000, 6000]
+    broker.thread.hold(frozenset({("t", 0)}))
+    fetch()
+    assert notes == [5000, 6000, 6000]
+    broker.thread.hold(frozenset())
+    broker.records = [SimpleNamespace(offset=0, timestamp=0)]
+    fetch()
+    assert notes == [5000, 6000, 6000, 6000]
 
 
 def test_what_is_held_back_is_not_asked_for_and_the_others_are() -> None:

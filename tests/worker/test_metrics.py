@@ -64,12 +64,14 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     health = Health()
     health.totals.add(report(8))
     health.totals.add(report(1))
+    health.totals.note_lost("retention", 300)
     found = scraped(health)
     assert found["autodeep_records_total", ""] == 9
     assert found["autodeep_events_total", "normal"] == 6
     assert found["autodeep_alerts_total", "dos"] == 4
     assert ("autodeep_alerts_total", "normal") not in found
     assert found["autodeep_dead_letters_total", "nan"] == 2
+    assert found["autodeep_lost_records_total", "retention"] == 300
     assert found["autodeep_repeats_total", ""] == 4
     assert found["autodeep_new_devices_total", ""] == 8
     assert found["autodeep_fenced_windows_total", ""] == 2

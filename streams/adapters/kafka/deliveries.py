@@ -56,11 +56,28 @@ class _State(Generic[M]):
 
     life: uuid.UUID
     read_through: int
-    """The last offset delivered."""
+    """Up to here all was delivered."""
     beginning: int = 0
     """How often it began anew."""
     under_way: deque[_Delivered[M]] = field(default_factory=deque)
     committable: Committable | None = None
+    position: Committable | None = None
+    """Where reading stands, beyond the last record: committable once nothing is under way."""
+    is_complete: bool = True
+    """Nothing was given up, so that all before the position is done or under way."""
+
+    def begin_anew(self, life: uuid.UUID, at: Committable) -> None:
+        self.life, self.committable, self.position = life, at, None
+        self.beginning += 1
+
+    def settle(self) -> None:
+        """Offsets after the last record hold none to read (control batches, aborted records): done, too."""
+        at, done = self.position, self.committable
+        if at is None or self.under_way or not self.is_complete:
+            return
+        if done is None or at.offset > done.offset:
+            self.committable = at
+        self.position = None
 
 
 class Deliveries(Generic[M]):
@@ -83,13 +100,31 @@ class Deliveries(Generic[M]):
             if state is None:
                 state = self._states[place] = _State(life, chunk.first_offset - 1)
             elif life != state.life or chunk.last_offset < state.read_through:
-                state.life, state.committable = life, Committable(chunk.first_offset, life)
-                state.beginning += 1
+                state.begin_anew(life, Committable(chunk.first_offset, life))
                 anew.append(place)
             state.read_through = chunk.last_offset
             state.under_way.append(_Delivered(chunk.source, chunk.records, of, state.beginning))
             of.chunks += 1
         return anew
+
+    def stand(self, place: Partition, at: Committable) -> bool:
+        """Reading stands here: all before it was delivered. Whether the partition begins anew with it.
+
+        So a partition without records has a committed offset, too, and one whose last offsets hold no record
+        (the end of a transaction, or one that was aborted) is not behind for ever.
+        """
+        state = self._states.get(place)
+        if state is None:
+            self._states[place] = _State(at.topic_id, at.offset - 1, committable=at)
+            return False
+        if at.topic_id != state.life:
+            state.begin_anew(at.topic_id, at)
+            state.read_through = at.offset - 1
+            return True
+        if at.offset > state.read_through:
+            state.position, state.read_through = at, at.offset - 1
+            state.settle()
+        return False
 
     def acknowledge(self, source: Source, through: int, watermark_ms: int | None = None) -> list[M]:
         """Everything of this partition up to this offset is done; the messages that are done with it."""
@@ -104,13 +139,16 @@ class Deliveries(Generic[M]):
         for delivered in state.under_way:
             if delivered.beginning == oldest.beginning:
                 delivered.records = delivered.records[delivered.place_of(through + 1) :]
-        return self._drop_done(state)
+        done = self._drop_done(state)
+        state.settle()
+        return done
 
     def give_up(self, source: Source, first: int) -> list[M]:
         """Nothing from this offset on will be done; the messages that nobody waits for any more."""
         state = self._states.get(source.place)
         if state is None:
             return []
+        state.is_complete = False
         for delivered in state.under_way:
             if delivered.source == source:  # what began of it is still to be acknowledged
                 delivered.records = delivered.records[: delivered.place_of(first)]

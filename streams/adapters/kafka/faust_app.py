@@ -41,7 +41,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_heartbeat_interval": settings.kafka_heartbeat_s,
         "broker_request_timeout": max(settings.network_timeout_s, settings.kafka_session_timeout_s) + 5.0,
         "broker_client_id": WORKER,  # the model agent asks the group who its members are
-        "consumer_auto_offset_reset": "earliest",
+        "consumer_auto_offset_reset": "none",  # the transport seeks, and says what was lost
         "consumer_max_fetch_size": settings.kafka_fetch_max_bytes,
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "processing_guarantee": "at_least_once",

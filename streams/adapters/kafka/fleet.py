@@ -100,7 +100,10 @@ class KafkaFleet:
             yield look
 
     def ends(self) -> Ends:
-        """For who reads uncommitted records, too, as the workers do. Raises BrokerUnavailable."""
+        """For who reads committed records, as the workers do: at or beyond all they have read.
+
+        Raises BrokerUnavailable.
+        """
         settings = self.settings
         telemetry = Topics(settings.topic_prefix).telemetry
         admin = AdminClient(client_config(settings), logger=LOG)
@@ -108,7 +111,7 @@ class KafkaFleet:
             known = admin.list_topics(telemetry, timeout=settings.network_timeout_s).topics[telemetry]
             asked = admin.list_offsets(
                 {TopicPartition(telemetry, number): OffsetSpec.latest() for number in known.partitions},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                isolation_level=IsolationLevel.READ_COMMITTED,
                 request_timeout=settings.network_timeout_s,
             )
             ends = {str(place.partition): found.result().offset for place, found in asked.items()}

@@ -30,7 +30,7 @@ class PastRecord:
 
 
 class KafkaHistory:
-    """The port `History`. Reads uncommitted records, too, as the workers do: their windows hold those."""
+    """The port `History`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -63,7 +63,6 @@ class KafkaHistory:
         own: Config = {
             "group.id": "autodeep-windows",
             "auto.offset.reset": "error",  # what retention took meanwhile is asked for anew
-            "isolation.level": "read_uncommitted",
             "queued.max.messages.kbytes": _BUFFER_KIB,
         }
         return Reader(self._settings, "reading telemetry back", own)

@@ -19,7 +19,9 @@ from streams.adapters.kafka.client import Config, made, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.reading import Reader
-from streams.adapters.kafka.topics import list_topics
+from streams.adapters.kafka.reconnecting import return_to_brokers
+from streams.adapters.kafka.refusals import is_refusal
+from streams.adapters.kafka.topics import lacking, list_topics
 from streams.codec import models
 from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
@@ -211,8 +213,9 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None], 
     Of before there were families, those below revision `since` are passed over: later ones, perhaps of
     another family, took their place.
     """
+    return_to_brokers()
     topic = Topics(settings.topic_prefix).model_active
-    pause_s = FIRST_PAUSE_S
+    pause_s, said = FIRST_PAUSE_S, ""
     while True:
         begun_s = time.monotonic()
         consumer = aiokafka.AIOKafkaConsumer(
@@ -228,12 +231,18 @@ async def follow_states(settings: Settings, take: Callable[[ModelState], None], 
         try:
             await consumer.start()
             async for record in consumer:
+                said = ""
                 state = readable(record.value)
                 old = record.key == models.KEY_BEFORE_FAMILIES
                 if state is not None and not (old and state.revision < since):
                     take(state)
         except FollowingError as exc:
-            log.warning("following %s: %s; trying again", topic, exc or type(exc).__name__)
+            problem = f"following {topic}: {exc or type(exc).__name__}"
+            if is_refusal(exc):
+                problem = str(lacking(settings, [f"READ on topic {topic}"]))
+            if problem != said:
+                log.warning("%s; trying again", problem)
+            said = problem
         finally:
             await consumer.stop()
         if time.monotonic() - begun_s > LONGEST_PAUSE_S:

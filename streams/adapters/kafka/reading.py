@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streams.adapters.kafka.client import Config, client_config, made, where
 from streams.adapters.kafka.heard import Heard
+from streams.adapters.kafka.hidden import hidden_topics
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -56,6 +57,7 @@ class Reader:
         self.problem: KafkaError | None = None
         self._settings = settings
         self._doing = doing
+        self._may_be_hidden = settings.kafka_security.startswith("SASL")
         self._joins = joins
         config = {
             **client_config(settings),
@@ -94,6 +96,9 @@ class Reader:
         """All partitions of these topics. Raises BrokerUnavailable where a topic is not there."""
         known, wanted = self.partitions(), list(topics)
         absent = [name for name in wanted if not known.get(name)]
+        hidden = hidden_topics(self._settings, absent) if self._may_be_hidden else []
+        if hidden:
+            raise self.trouble(self._lacking(hidden))
         if absent:
             raise self.trouble(f"no topic {', '.join(absent)}; `autodeep topics create` makes it")
         return [TopicPartition(name, number, offset) for name in wanted for number in known[name]]
@@ -161,9 +166,15 @@ class Reader:
             self.unread.discard((record.topic() or "", record.partition() or 0))
         elif error.code() in _PASSING or error.retriable():
             self.problem = error
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise self.trouble(self._lacking([record.topic() or ""]))
         elif self._joins or error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise self.trouble(error.str())
         return False
+
+    def _lacking(self, topics: Sequence[str]) -> str:
+        rights = ", ".join(f"READ on topic {name}" for name in topics)
+        return f"{rights} is missing for user {self._settings.kafka_username!r}"
 
     def trouble(self, problem: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"{self._doing}, Kafka at {where(self._settings)}: {problem}")

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 
 from streams.adapters.kafka.client import where
 from streams.adapters.kafka.heard import Admin
+from streams.adapters.kafka.hidden import hidden_topics
 from streams.adapters.kafka.security import check_files
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
@@ -191,6 +192,7 @@ def check_rights(settings: Settings) -> None:
     cluster = _cluster(admin, settings)
     if (cluster.cluster_id or "").startswith(_MOCK_CLUSTER):
         return
+    _refuse_hidden(settings, [name for name in worker_rights(settings) if name not in cluster.topics])
     rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
     lacking: list[str] = []
     unknown: list[str] = []
@@ -209,6 +211,25 @@ def check_rights(settings: Settings) -> None:
     if lacking:
         raise AccessDenied(
             f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
+            "docs/operating.md lists the rights that a worker needs"
+        )
+
+
+def lacking(settings: Settings, rights: Sequence[str]) -> BrokerUnavailable:
+    """Of rights that were taken away while a worker runs: once they are given again, it goes on."""
+    named = f"{', '.join(rights)} {'is' if len(rights) == 1 else 'are'} missing"
+    return BrokerUnavailable(f"{named} for user {settings.kafka_username!r} on Kafka at {where(settings)}")
+
+
+def _refuse_hidden(settings: Settings, names: Sequence[str]) -> None:
+    rights = worker_rights(settings)
+    hidden = [
+        f"{right.name} on topic {name}" for name in hidden_topics(settings, names) for right in rights[name]
+    ]
+    if hidden:
+        raise AccessDenied(
+            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(hidden)} "
+            "(or the topic is not there: who may not see one is not told); "
             "docs/operating.md lists the rights that a worker needs"
         )
 
@@ -308,10 +329,14 @@ class TopicIds:
             TopicCollection([topic]), request_timeout=settings.network_timeout_s
         )
         try:
-            given = _result(asked[topic], settings, f"the id of topic {topic}").topic_id
+            refused = KafkaError.TOPIC_AUTHORIZATION_FAILED
+            told = _result(asked[topic], settings, f"the id of topic {topic}", allowed=refused)
         except AutodeepError:
             self._admin = None
             raise
+        if told is _ALLOWED:
+            raise lacking(settings, [f"READ on topic {topic}"])
+        given = told.topic_id
         if given is None:
             return NO_TOPIC_ID
         mask = (1 << 64) - 1

@@ -11,22 +11,16 @@ former life.
 
 Warning: for agents that hand the message's chunks on and acknowledge by hand (`stream.noack()`); never with
 `take()`. Written against faust-streaming 0.15.3 and aiokafka 0.14.0, pinned exactly, whose private parts it
-overrides. The two classes that override them, of the thread and of the loop, stand beside each other: that
-is why this module is longer than others.
+overrides. This is the loop's side; the thread that reads is in `consumer_thread.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-import aiokafka
 import faust
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.sensors import Sensor
 from faust.serializers.schemas import Schema
 from faust.transport.consumer import RecordMap
@@ -34,43 +28,20 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
-from streams.adapters.kafka.batches import bound_batches
+from streams.adapters.kafka.consumer_thread import ChunkedConsumerThread, Fetched, Wishes
 from streams.adapters.kafka.deliveries import Committable, Deliveries
-from streams.adapters.kafka.pacing import pace
-from streams.adapters.kafka.positions import commit_metadata, seek_to_committed
-from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
-from streams.core.timers import NO_WATERMARK
-from streams.errors import Unavailable
+from streams.adapters.kafka.positions import commit_metadata
+from streams.core.events import Chunk, Partition, Source
 
 BUFFERED_TURNS: Final = 2
 """Records read and not yet done, as a multiple of those of a poll, beyond which nothing more is read."""
 QUEUE_NEVER_FULL: Final = 4096
 """For Faust's `stream_buffer_maxsize`: its own back-pressure must not begin. A put that waits for a full
 queue survives a rebalance there, and delivers out of order."""
-UNWATCHED_S: Final = 0.25
-"""A topic that was deleted and made again in less, between two fetches, passes unnoticed if it has also
-grown beyond where the former one was read."""
-COMMIT_S: Final = 5.0
-"""How long one commit may take. aiokafka tries for ever, also to commit of partitions that a topic made again
-no longer has; and while it does, no rebalance goes on, in which they would be taken away."""
 _WAIT_S: Final = 1.0
 
 Chunks = tuple[Chunk, ...]
 """What an agent on this transport receives as a message's value: of one topic, in the order of offsets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the transport asks of whoever runs it."""
-
-    ask_topic_id: Callable[[str], uuid.UUID] = lambda topic: NO_TOPIC_ID
-    """Blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
-    note_read: Callable[[], None] = lambda: None
-    """Called at least each second while reading goes on, whether there is anything or not."""
-    linger_s: float = 0.0
-    """At most one fetch from each broker in so long, unless a whole poll has arrived."""
-    fetch_max_wait_ms: int = 500
-    """How long a broker waits for records where there are none: who has no events asks twice a second."""
 
 
 class ChunkedApp(faust.App):  # type: ignore[misc, unused-ignore]
@@ -89,170 +60,6 @@ class ChunkSchema(Schema):  # type: ignore[misc, unused-ignore]
 
     def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:
         return message.value
-
-
-class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc, unused-ignore]
-    """The thread that owns aiokafka's consumer; chunks are made here, where the assignment cannot change.
-
-    A topic's id is asked for at each assignment, and again, before anything more is delivered, where the
-    topic may have been deleted: once aiokafka has met an error, in a fetch or in the connection; where
-    nothing was read for a while, so that no fetch could fail; and where offsets go back, for aiokafka begins
-    again by itself at a log that is shorter than its position.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._topic_ids: dict[str, uuid.UUID] = {}
-        self._in_doubt: set[str] = set()
-        self._next_offset: dict[TP, int] = {}
-        self._read_last_s = 0.0
-        self._committing: Mapping[TP, str] = {}
-        self._held: frozenset[Partition] = frozenset()
-        self._watermark_ms: dict[TP, int] = {}
-        super().__init__(*args, **kwargs)
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        self._pacing = pace(self._ensure_consumer()._fetcher, self.app.wishes.linger_s)
-
-    def hold(self, partitions: frozenset[Partition]) -> None:
-        """Fetch none of these for now. From the event loop: the next fetch finds the whole new set."""
-        self._held = partitions
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        bound_batches()
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.app.wishes.fetch_max_wait_ms  # Faust has 1,500 written down
-        consumer.commit = self._with_metadata(consumer.commit)
-        update = consumer._client.force_metadata_update
-
-        def after_an_error() -> Any:
-            self._in_doubt.update(self._topic_ids)
-            return update()
-
-        consumer._client.force_metadata_update = after_an_error
-        return consumer
-
-    def _with_metadata(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        """Faust commits without metadata."""
-
-        async def with_metadata(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
-            of = self._committing
-            await commit({tp: OffsetAndMetadata(at.offset, of.get(tp, "")) for tp, at in offsets.items()})
-
-        return with_metadata
-
-    async def commit_with_topic_ids(self, offsets: Mapping[TP, int], topic_ids: Mapping[TP, str]) -> bool:
-        """Commit, each offset with the id of the topic's life that it is of. Raises TimeoutError."""
-
-        async def commit() -> bool:
-            self._committing = topic_ids
-            done: bool = await asyncio.wait_for(self._commit(offsets), COMMIT_S)
-            return done
-
-        done: bool = await self.call_thread(commit)
-        return done
-
-    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
-        """Faust's way into this thread makes several tasks for a call; this one is made for every turn."""
-        consumer = self._ensure_consumer()
-        fetching = self._fetch_records(
-            consumer, active_partitions or set(), timeout, max_records=consumer._max_poll_records
-        )
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(fetching, self.thread_loop))
-
-    async def _fetch_records(
-        self,
-        consumer: aiokafka.AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> RecordMap:
-        """By partition one chunk, in a list: Faust's type of what a fetch brings."""
-        if time.monotonic() - self._read_last_s > UNWATCHED_S:
-            self._in_doubt.update(self._topic_ids)
-        held = self._held
-        self._pacing.hold({TP(*place) for place in held})
-        wanted = {tp for tp in active_partitions if (tp.topic, tp.partition) not in held}
-        fetched: Mapping[TP, list[ConsumerRecord]] = {}
-        if wanted:
-            fetched = await super()._fetch_records(consumer, wanted, timeout, max_records)
-        else:
-            await asyncio.sleep(min(timeout or 0.0, UNWATCHED_S))
-        self._read_last_s = time.monotonic()
-        self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
-        self._note_offsets(fetched)
-        if any(tp.topic in self._in_doubt or tp.topic not in self._topic_ids for tp in fetched):
-            fetched = await self._of_present_topics(consumer, fetched)
-        return {tp: [self._chunk(consumer, tp, records)] for tp, records in fetched.items()}
-
-    def _chunk(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP, records: list[ConsumerRecord]) -> Chunk:
-        source = Source(tp.topic, self._topic_ids[tp.topic], tp.partition)
-        end_offset = max(self._end_offset(consumer, tp), records[-1].offset + 1)
-        chunk = Chunk(source, records, end_offset, self._watermark_ms.get(tp, NO_WATERMARK))
-        self._watermark_ms[tp] = chunk.watermark_after_ms
-        return chunk
-
-    def _note_offsets(self, fetched: Mapping[TP, list[ConsumerRecord]]) -> None:
-        for tp, records in fetched.items():
-            if records[0].offset < self._next_offset.get(tp, 0):
-                self._in_doubt.add(tp.topic)
-            self._next_offset[tp] = records[-1].offset + 1
-
-    async def _of_present_topics(
-        self, consumer: aiokafka.AIOKafkaConsumer, fetched: Mapping[TP, list[ConsumerRecord]]
-    ) -> Mapping[TP, list[ConsumerRecord]]:
-        """What was fetched, without that of topics which were made again: these are read anew.
-
-        Nothing of it where a rebalance began meanwhile, after which all is read from what was committed.
-        """
-        topics, generation = {tp.topic for tp in fetched}, self._generation()
-        known = {topic: self._topic_ids.get(topic) for topic in topics}
-        await self._learn_topic_ids(topics)
-        if not self.consumer.flow_active or self._generation() != generation:
-            return {}
-        changed = {topic for topic in topics if known[topic] not in (None, self._topic_ids[topic])}
-        if changed:
-            places = {tp for tp in consumer.assignment() if tp.topic in changed}
-            self._note_watermarks(await seek_to_committed(consumer, self._topic_ids, places))
-        return {tp: records for tp, records in fetched.items() if tp.topic not in changed}
-
-    async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        committed: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed)
-        return committed
-
-    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
-        consumer = self._ensure_consumer()
-        places, generation = consumer.assignment(), self._generation()
-        await self._learn_topic_ids({tp.topic for tp in places})
-        if self._generation() != generation:
-            return {}  # there is another assignment by now, for which this is done again
-        positions = await seek_to_committed(consumer, self._topic_ids, places)
-        self._note_watermarks(positions)
-        return {tp: None if at is None else at.offset for tp, at in positions.items()}
-
-    def _note_watermarks(self, positions: Mapping[TP, Committable | None]) -> None:
-        """Stream time goes on from where it was committed."""
-        for tp, at in positions.items():
-            kept_ms = None if at is None else at.watermark_ms
-            self._watermark_ms[tp] = NO_WATERMARK if kept_ms is None else kept_ms
-
-    def _generation(self) -> int:
-        """Of the group: it changes with every rebalance."""
-        return int(self.app.consumer_generation_id)
-
-    async def _learn_topic_ids(self, topics: Iterable[str]) -> None:
-        """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more."""
-        ask = self.app.wishes.ask_topic_id
-        for topic in topics:
-            self._in_doubt.discard(topic)
-            try:
-                found = await asyncio.get_running_loop().run_in_executor(None, ask, topic)
-            except Unavailable:
-                found = self._topic_ids.get(topic, NO_TOPIC_ID)
-            self._topic_ids[topic] = found
-
-    def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
-        return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
 
 
 class RebalanceBegins(Sensor):  # type: ignore[misc, unused-ignore]
@@ -302,11 +109,20 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         if not self.flow_active:
             await self.perform_seek()
             return
+        positions = {tp: at for tp, at in _positions(records).items() if active is None or tp in active}
         for chunks in _by_topic(records, active):
             if not self.flow_active or self.app.consumer_generation_id != generation:
-                break
+                return
             message = self._to_message(chunks)
             yield message.tp, message
+        if self.flow_active and self.app.consumer_generation_id == generation:
+            self._stand(positions)
+
+    def _stand(self, positions: Mapping[TP, Committable]) -> None:
+        """All before these was delivered."""
+        for tp, at in positions.items():
+            if self._deliveries.stand((tp.topic, tp.partition), at):
+                self._begin_anew(tp)
 
     def _to_message(self, chunks: Chunks) -> ConsumerMessage:
         """Faust looks at the topic, the partition and the offset; the first chunk's will do."""
@@ -371,7 +187,8 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         if not mine:
             return False
         done = await self._commit(mine)
-        self._committed_offset.update(mine)
+        if done:
+            self._committed_offset.update(mine)
         return done
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -406,7 +223,6 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             self.app.wishes.note_read()
             return {}, self._get_active_partitions()
         result: tuple[RecordMap | None, set[TP] | None] = await super()._wait_next_records(timeout)
-        self.app.wishes.note_read()
         return result
 
     async def on_partitions_revoked(self, revoked: Iterable[TP]) -> None:
@@ -419,6 +235,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in assigned])
         self.hold(frozenset())
         await super().on_partitions_assigned(assigned, generation_id)
+
+
+def _positions(records: RecordMap) -> Mapping[TP, Committable]:
+    return records.positions if isinstance(records, Fetched) else {}
 
 
 def _by_topic(records: RecordMap, active: set[TP] | None) -> list[Chunks]:
