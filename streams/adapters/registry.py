@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 UNKNOWN_FOR_S: Final = 30.0
 """An id that the registry does not have is asked for again after so long: it may have been registered."""
 
+_ABOUT_LOG_IN: Final = "; check AUTODEEP_SCHEMA_REGISTRY_USERNAME and AUTODEEP_SCHEMA_REGISTRY_PASSWORD"
+
 Fetch = Callable[[int], str | None]
 """Schema id to the schema's JSON text, None for an unknown id. Raises RegistryUnavailable."""
 
@@ -111,7 +113,8 @@ class ConfluentRegistry(CachedRegistry):
         try:
             yield
         except self._client.refused as exc:
-            raise RegistryUnavailable(f"the schema registry at {self._url} refused: {exc}") from exc
+            to_do = _ABOUT_LOG_IN if exc.http_status_code in (401, 403) else ""
+            raise RegistryUnavailable(f"the schema registry at {self._url} refused: {exc}{to_do}") from exc
         except (self._client.unreachable, OSError) as exc:
             raise RegistryUnavailable(
                 f"the schema registry at {self._url} does not answer: {exc or type(exc).__name__}; "
