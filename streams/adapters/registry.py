@@ -36,6 +36,8 @@ USELESS: Final = 16
 longer than a quarter of a second counts for more: no more than a quarter of the time goes to such."""
 PER_S: Final = 16.0
 
+_ABOUT_LOG_IN: Final = "; check AUTODEEP_SCHEMA_REGISTRY_USERNAME and AUTODEEP_SCHEMA_REGISTRY_PASSWORD"
+
 Fetch = Callable[[int], str | None]
 """Schema id to the schema's JSON text, None for an unknown id. Raises RegistryUnavailable."""
 
@@ -191,7 +193,10 @@ class ConfluentRegistry(CachedRegistry):
         try:
             yield
         except self._client.refused as exc:
-            raise RegistryUnavailable(f"the schema registry at {self._url} refused: {_line(exc)}") from exc
+            to_do = _ABOUT_LOG_IN if exc.http_status_code in (401, 403) else ""
+            raise RegistryUnavailable(
+                f"the schema registry at {self._url} refused: {_line(exc)}{to_do}"
+            ) from exc
         except (self._client.unreachable, OSError) as exc:
             raise RegistryUnavailable(
                 f"the schema registry at {self._url} does not answer: {_line(exc)}; "

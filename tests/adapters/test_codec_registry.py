@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
 import json
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from streams.adapters.registry import UNKNOWN_FOR_S, WAITED_FOR_S, CachedRegistry, confluent_registry
+from streams.adapters.registry import (
+    UNKNOWN_FOR_S,
+    WAITED_FOR_S,
+    CachedRegistry,
+    confluent_registry,
+    registry_of,
+)
 from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.framing import confluent_header
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
 from streams.core.kdd99 import KDD99
 from streams.errors import RegistryUnavailable, SettingsError
+from streams.settings import Settings
+from tests.certificates import Authority
 from tests.codec_samples import CURRENT, Raw, datum, fields
 
 TEXT = json.dumps(CURRENT.source)
@@ -298,3 +309,51 @@ def test_a_registry_that_is_not_there_is_unavailable_and_named() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RegistryUnavailable, match=url):
             confluent_registry(url, timeout_s=2).schema(1)
+
+
+class Guarded(Answers):
+    """Answers whoever logs in."""
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] == "Basic " + base64.b64encode(b"me:5ecret").decode():
+            super().do_GET()
+        else:
+            self._answer(401, {"error_code": 401, "message": "Unauthorized"})
+
+
+@needs_extra
+@pytest.mark.filterwarnings("ignore")
+def test_a_registry_with_a_log_in_and_an_authority_of_its_own_is_asked_as_the_settings_say(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue("registry")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.chain_file, issued.key_file)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        settings = Settings(
+            schema_registry_url=f"https://localhost:{server.server_port}",
+            schema_registry_username="me",
+            schema_registry_password="5ecret",
+            schema_registry_ca_file=str(authority.ca_file),
+            network_timeout_s=5,
+        )
+        try:
+            assert registry_of(settings).schema(7) is not None
+            with pytest.raises(RegistryUnavailable, match="AUTODEEP_SCHEMA_REGISTRY_PASSWORD"):
+                registry_of(replace(settings, schema_registry_password="wr0ng")).schema(7)
+            with pytest.raises(RegistryUnavailable, match="certificate"):
+                registry_of(replace(settings, schema_registry_ca_file="")).schema(7)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@needs_extra
+@pytest.mark.filterwarnings("ignore")
+def test_an_authority_that_cannot_be_read_is_named_with_its_setting() -> None:
+    with pytest.raises(SettingsError, match="AUTODEEP_SCHEMA_REGISTRY_CA_FILE"):
+        registry_of(Settings(schema_registry_url="https://localhost:1", schema_registry_ca_file="/nowhere"))

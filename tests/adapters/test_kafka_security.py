@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cryptography import x509
 
 from streams.adapters.kafka.client import client_config, producer_config
 from streams.adapters.kafka.faust_app import app_settings
-from streams.adapters.kafka.security import RenewingContext
+from streams.adapters.kafka.security import RenewingContext, check_files
 from streams.adapters.kafka.tokens import MskTokens, OidcTokens, TokenProvider
 from streams.errors import BrokerUnavailable, SettingsError
 from streams.settings import Settings
@@ -90,6 +91,14 @@ async def shown_by(context: ssl.SSLContext, authority: Authority) -> str:
 def test_settings_that_do_not_go_together_are_named(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         client_config(Settings(**changed))
+
+
+def test_a_locked_key_without_its_password_is_one_line_that_names_the_setting(authority: Authority) -> None:
+    settings = settings_of(authority, authority.issue("locked", password=b"5ecret"))
+    check_files(replace(settings, kafka_key_password="5ecret"))
+    for wrong in ("", "wr0ng"):
+        with pytest.raises(SettingsError, match="AUTODEEP_KAFKA_KEY_PASSWORD"):
+            check_files(replace(settings, kafka_key_password=wrong))
 
 
 def test_msk_without_its_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from confluent_kafka.admin import (
 )
 
 from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.topics import list_topics
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
@@ -268,22 +269,13 @@ def test_a_publisher_shows_the_certificate_that_was_renewed_and_a_missing_right_
                 publisher.publish([Message(topic, b"", b"second")])
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"kafka_certificate_file": "", "kafka_key_file": ""}, "AUTODEEP_KAFKA_CERTIFICATE_FILE"),
-        ({"kafka_key_file": ""}, "belong together"),
-        ({"kafka_key_password": WRONG}, "AUTODEEP_KAFKA_KEY_PASSWORD"),
-    ],
-    ids=["no certificate", "no key", "the key's password"],
-)
-def test_a_certificate_that_is_missing_or_cannot_be_used_is_one_line(
-    secured: SecuredParts, tmp_path: Path, changed: dict[str, str], says: str
+def test_a_worker_without_the_certificate_that_is_asked_for_ends_with_one_line(
+    secured: SecuredParts, tmp_path: Path
 ) -> None:
     with secured.tested(tmp_path) as tested:
-        code, log = ended(tested, secured.with_certificate(**changed))
-    assert code == (77 if says == "AUTODEEP_KAFKA_CERTIFICATE_FILE" else 2)
-    assert says in log.splitlines()[-1]
+        code, log = ended(tested, secured.with_certificate(kafka_certificate_file="", kafka_key_file=""))
+    assert code == 77
+    assert "AUTODEEP_KAFKA_CERTIFICATE_FILE" in log.splitlines()[-1]
 
 
 def test_a_token_that_is_refused_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:
@@ -352,6 +344,16 @@ def test_a_wrong_kafka_password_is_one_line(secured: SecuredParts, tmp_path: Pat
     assert code == 77
     assert f"refuses user '{USER}'" in log.splitlines()[-1]
     assert "AUTODEEP_KAFKA_PASSWORD" in log.splitlines()[-1]
+
+
+def test_a_mechanism_that_the_brokers_do_not_offer_is_told_with_those_that_they_do(
+    secured: SecuredParts,
+) -> None:
+    wrong = secured.settings(kafka_sasl_mechanism="PLAIN", network_timeout_s="2")
+    with pytest.raises(BrokerUnavailable) as caught:
+        list_topics(Settings.from_environment(named(wrong)), "ids")
+    assert "AUTODEEP_KAFKA_SASL_MECHANISM" in str(caught.value)
+    assert "SCRAM-SHA-512" in str(caught.value)
 
 
 def test_a_wrong_redis_password_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:

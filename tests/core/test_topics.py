@@ -75,6 +75,7 @@ def test_what_differs_is_told_and_left_while_the_missing_ones_are_made(settings:
     assert telemetry.differences == (
         Difference("partitions", "12", "3"),
         Difference("retention.ms", "259200000", "1000"),
+        Difference("message.timestamp.type", "LogAppendTime", "CreateTime"),
     )
     assert {report.state for report in reports.values()} == {State.CREATED}
     assert list_topics(settings, settings.topic_prefix)[topics.telemetry] == (3, 1)
