@@ -1,10 +1,12 @@
-"""One Redis server: several commands in one round trip, on a bare connection out of a pool.
+"""One Redis server: several commands in one round trip, on a bare connection.
 
-The library's own pipeline costs more than the commands do.
+The library's own pipeline costs more than the commands do, and its pool as much: it makes our connections,
+and those that nobody uses are kept here.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -28,6 +30,8 @@ class Server:
         self._script = script
         kinds = {"connection_class": redis.Connection}
         self._pool = redis.ConnectionPool(**{**kinds, **place})
+        self._unused: list[Any] = []
+        self._lock = threading.Lock()
 
     def exchange(self, commands: Sequence[Words]) -> list[Any]:
         """The answers, errors of the server's among them. Raises redis.RedisError."""
@@ -41,7 +45,7 @@ class Server:
 
         `asking`: of a slot that the server does not own yet.
         """
-        connection: Any = self._pool.get_connection()
+        connection = self._taken()
         is_read = False
 
         def read() -> list[Any]:
@@ -57,7 +61,8 @@ class Server:
         finally:
             if not is_read:  # answers that nobody read would be taken for those of the next commands
                 connection.disconnect()
-            self._pool.release(connection)
+            with self._lock:
+                self._unused.append(connection)
 
     def knowing_the_script(
         self, commands: Sequence[Words], answers: list[Any], *, asking: bool = False
@@ -74,10 +79,27 @@ class Server:
 
     def drop(self) -> None:
         """Connections that nobody uses: the next one is made anew, and the name is resolved for it."""
-        self._pool.disconnect(inuse_connections=False)
+        with self._lock:
+            for connection in self._unused:
+                connection.disconnect()
 
     def close(self) -> None:
-        self._pool.disconnect()
+        self.drop()
+
+    def _taken(self) -> Any:
+        """A connection, to be put back. One that the server closed meanwhile is connected again."""
+        with self._lock:
+            connection: Any = self._unused.pop() if self._unused else self._pool.make_connection()
+        try:
+            connection.connect()
+            if _has_ended(connection):
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            with self._lock:
+                self._unused.append(connection)
+            raise
+        return connection
 
 
 def raise_error(answers: Sequence[Any]) -> None:
@@ -92,3 +114,11 @@ def _answer(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as exc:
         return exc
+
+
+def _has_ended(connection: Any) -> bool:
+    """Nothing was asked, so there is nothing to read but its end."""
+    try:
+        return bool(connection.can_read())
+    except (redis.RedisError, OSError):
+        return True
