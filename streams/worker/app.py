@@ -32,9 +32,9 @@ from streams.rollout.loading import of_table
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
-from streams.worker.pages import add_pages
+from streams.worker.pages import add_pages, bound, serve_at
 from streams.worker.path import Judging, at_start, build_detection, waiting
-from streams.worker.process import WorkerShell, ending, log_config, start_watch
+from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
 
 log: Final = logging.getLogger("autodeep")
 
@@ -45,12 +45,13 @@ LAYOUT: Final = WindowLayout(KDD99)
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
     logging.config.dictConfig(log_config(log_level))
+    web = bound(settings)
     torch.set_num_threads(settings.torch_threads)
     store = open_store(settings.model_store, settings.model_trust_key)
     detector = of_table(store.load(settings.model), LAYOUT.table).at(settings.operating_point)
     admission = Admission(detector, store_loader(settings, store, LAYOUT.table))
     health = Health()
-    with ExitStack() as parts:
+    with closed_then_ended(), ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)
         watchers = Watchers(challenge.canary, shadow.watch, health.totals.add)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
@@ -67,6 +68,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         if models is not None:
             follower = models.follower
             app.task(lambda: follow_states(settings, follower.offer))
+        serve_at(app, web, settings)
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)
