@@ -52,6 +52,17 @@ def pipeline(
     _print(measure(data, Load(events, devices, attack_share), latency_s), as_json)
 
 
+@app.command()
+def start(
+    runs: int = typer.Option(3, min=1, help="Workers, one after the other."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """How long a worker takes to be ready and to stop, and the memory it holds at rest."""
+    from bench.start import measure
+
+    _print(measure(runs), as_json)
+
+
 class Beside(StrEnum):
     LOOP = "loop"
 

@@ -1,67 +1,46 @@
-"""The command line: `autodeep COMMAND`. Each command imports what it needs when it runs."""
+"""The command line: `autodeep COMMAND`. The commands are in `cli/commands.py`."""
 
 from __future__ import annotations
 
+import errno
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NoReturn
 
-import typer
+from streams.starting import checked_streams, ended_by_signals
 
-from streams import __version__
-from streams.cli.alerts import app as alerts
-from streams.cli.data import app as data
-from streams.cli.demo import demo
-from streams.cli.evaluate import app as evaluate
-from streams.cli.explain import explain
-from streams.cli.models import app as models
-from streams.cli.replay import replay
-from streams.cli.topics import app as topics
-from streams.cli.train import app as train
-from streams.cli.worker import worker
-from streams.errors import AutodeepError
+if TYPE_CHECKING:
+    from streams.errors import AutodeepError
 
-app = typer.Typer(
-    name="autodeep",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
-    epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
-)
-for command in (demo, worker, replay, explain):
-    app.command()(command)
-for name, group in {
-    "alerts": alerts,
-    "data": data,
-    "evaluate": evaluate,
-    "models": models,
-    "topics": topics,
-    "train": train,
-}.items():
-    app.add_typer(group, name=name)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
-) -> None:
-    pass
+_OF_FILES: Final = {errno.EACCES, errno.EDQUOT, errno.ENOENT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
 def main() -> None:
-    """Run the command line; an AutodeepError becomes one line on stderr and its exit code."""
-    try:
-        app()
-    except AutodeepError as exc:
-        print(f"autodeep: {exc}", file=sys.stderr)
-        sys.exit(exc.exit_code)
+    """Run the command line; an AutodeepError becomes one line on stderr and its exit code.
+
+    So does a file or folder that cannot be read or written.
+    """
+    with ended_by_signals():
+        from streams.errors import AutodeepError, CannotWrite, DataError
+
+        try:
+            with checked_streams(CannotWrite):
+                from streams.cli.commands import run
+
+                run()
+        except AutodeepError as exc:
+            _give_up(exc)
+        except OSError as exc:
+            if exc.filename is None and exc.errno not in _OF_FILES:
+                raise
+            what = "" if exc.filename is None else f"{exc.filename}: "
+            _give_up(DataError(f"{what}{exc.strerror}"))
+
+
+def _give_up(problem: AutodeepError) -> NoReturn:
+    with suppress(OSError):  # standard error may be full, too
+        print("autodeep: " + str(problem).replace("\n", "\n  "), file=sys.stderr)
+    sys.exit(problem.exit_code)
 
 
 if __name__ == "__main__":

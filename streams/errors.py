@@ -6,6 +6,7 @@
     ├── ModelRejected                an artifact is broken, altered, or of another feature table    3
     ├── TopicsDiffer                 topics exist, but not as they were asked for                   4
     ├── AccessDenied                 Kafka or Redis refuses the user, or its certificate is refused 77
+    ├── CannotWrite                  standard output is closed, or its disk is full                 74
     └── Unavailable                  something on the network did not answer; trying again helps    69
         ├── BrokerUnavailable
         │   └── MessageTooLarge          a topic's limit is below a message; shorten it, or raise the limit
@@ -20,9 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streams.legible import lines
+
 
 class AutodeepError(Exception):
+    """Its text is for people: it may quote what others sent, and URLs with a password in them."""
+
     exit_code = 1
+
+    def __str__(self) -> str:
+        return lines(super().__str__())
 
 
 class SettingsError(AutodeepError):
@@ -50,6 +58,10 @@ class AccessDenied(AutodeepError):
     """Trying again does not help: a password, a certificate or a permission has to change."""
 
     exit_code = 77
+
+
+class CannotWrite(AutodeepError):
+    exit_code = 74
 
 
 class Unavailable(AutodeepError):

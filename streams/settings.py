@@ -6,12 +6,17 @@ The table in docs/settings.md is generated from here: `python -m streams.setting
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from streams.errors import SettingsError
+from streams.legible import without_user_info
+
+log: Final = logging.getLogger("autodeep")
 
 PREFIX: Final = "AUTODEEP_"
 
@@ -49,6 +54,19 @@ def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], fl
         return value
 
     return parse
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise ValueError("expected a port, 0 to 65535")
+    return port
+
+
+def _topic_prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", text):
+        raise ValueError("expected 1 to 200 letters, digits, '.', '_' and '-', as Kafka takes for a topic")
+    return text
 
 
 def _share(text: str) -> float:
@@ -108,7 +126,7 @@ class Settings:
         "Seconds between a worker's signs of life: how soon it hears of a rebalance",
         _at_least(0.1, float),
     )
-    topic_prefix: str = _setting("ids", "First part of every topic's name")
+    topic_prefix: str = _setting("ids", "First part of every topic's name", _topic_prefix)
     group: str = _setting("autodeep-id", "Consumer group of the workers")
     redis_url: str = _setting(
         "redis://localhost:6379/0",
@@ -200,19 +218,28 @@ class Settings:
     network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))
     torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))
     web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")
-    web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _at_least(0, int))
+    web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _port)
+
+    def __repr__(self) -> str:
+        """Without secrets, nor what stands before the host of a URL."""
+        shown = (
+            f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr
+        )
+        return without_user_info(f"Settings({', '.join(shown)})")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read AUTODEEP_* variables; for each, AUTODEEP_*_FILE may name a file that holds the value.
 
-        Raises SettingsError for a name that does not exist, and for a value that cannot be used. A secret's
-        value never stands in the message.
+        What Kubernetes sets for a Service of our name is passed over, with one line. Raises SettingsError
+        for a name that does not exist, and for a value that cannot be used. A secret's value never stands in
+        the message.
         """
         fields = {variable(field.name): field for field in dataclasses.fields(cls)}
         values: dict[str, object] = {}
+        links = _service_links(environment)
         for name, text in environment.items():
-            if not name.startswith(PREFIX) or name.startswith(RESERVED):
+            if not name.startswith(PREFIX) or _is_reserved(name) or name in links:
                 continue
             plain = name.removesuffix("_FILE") if name not in fields else name
             if plain not in fields:
@@ -221,6 +248,12 @@ class Settings:
                 raise SettingsError(f"{plain} and {name} are both set; keep one")
             field = fields[plain]
             values[field.name] = _parse(name, field, text if plain == name else _read(name, text))
+        if links:
+            log.warning(
+                "passed over, since they describe a Service of Kubernetes and no setting: %s "
+                "(enableServiceLinks: false keeps them away)",
+                ", ".join(sorted(links)),
+            )
         return cls(**cast(Any, values))
 
 
@@ -228,19 +261,50 @@ RESERVED: Final = (f"{PREFIX}TEST_", f"{PREFIX}CACHE", f"{PREFIX}DATA")
 """Variables of the tests and of data and cache folders, which no worker reads."""
 
 
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED or name.startswith(RESERVED[0])
+
+
+_LINK: Final = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
+)
+_LINKED_PORT: Final = re.compile(r"(tcp|udp|sctp)://\S+")
+"""What X_PORT of a Service X holds, and no port of a setting does: AUTODEEP_WEB_PORT is one of both."""
+
+
+def _service_links(environment: Mapping[str, str]) -> frozenset[str]:
+    """Names that Kubernetes sets in every pod beside a Service whose name begins with ours."""
+    return frozenset(
+        name
+        for name, text in environment.items()
+        if _LINK.fullmatch(name)
+        or (name.startswith(PREFIX) and name.endswith("PORT") and _LINKED_PORT.fullmatch(text))
+    )
+
+
 def variable(field_name: str) -> str:
     return PREFIX + field_name.upper()
 
 
 def _read(name: str, path: str) -> str:
+    if not path:
+        raise SettingsError(f"{name} names no file; leave it unset, or give the file that holds the value")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        text = Path(path).read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise SettingsError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise SettingsError(f"{name}: {path} holds no text in UTF-8") from exc
+    if not text:
+        raise SettingsError(f"{name}: {path} is empty")
+    return text
 
 
 def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
+    if field.default != "" and not text.strip():
+        raise SettingsError(f"{name} is empty; leave it unset for its default, {field.default}")
     try:
+        text.encode()  # what the system cannot decode comes as half of a surrogate pair
         return field.metadata["parse"](text)
     except ValueError as exc:
         shown = "its value" if field.metadata["secret"] else repr(text)

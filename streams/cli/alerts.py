@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.legible import one_line
+
 if TYPE_CHECKING:
     from streams.core.alerts import Alert
 
@@ -25,7 +27,8 @@ def tail(
         [], "--class", help="Only this class: dos, probe, r2l, u2r or novel. May be given again."
     ),
     since: str = typer.Option(
-        "now", help="now, beginning, how long ago (90s, 10m, 2h, 1d), or an ISO 8601 time."
+        "now",
+        help="now, beginning, how long ago (90s, 10m, 2h, 1d), or an ISO 8601 time; UTC without a zone.",
     ),
     follow: bool = typer.Option(True, help="Wait for more at the end."),
     most: int = typer.Option(0, "--max", min=0, help="End after so many alerts; 0: no end."),
@@ -44,10 +47,10 @@ def tail(
     """
     import itertools
     import os
-    import sys
 
     from streams.client.alerts import read_alerts
     from streams.settings import Settings
+    from streams.starting import ReaderGone
 
     settings = Settings.from_environment(os.environ)
     found = read_alerts(
@@ -56,35 +59,32 @@ def tail(
     show = _json if as_json else _line
     try:
         for alert in itertools.islice(found, most or None):
-            typer.echo(show(alert))
-            sys.stdout.flush()
+            typer.echo(show(alert))  # which flushes
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # The reader of the pipe has seen enough; Python must not complain when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
+        raise typer.Exit from None
 
 
 def _json(alert: Alert) -> str:
     import dataclasses
     import json
 
-    return json.dumps(dataclasses.asdict(alert), ensure_ascii=False, separators=(",", ":"))
+    # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
+    return json.dumps(dataclasses.asdict(alert), separators=(",", ":"))
 
 
 def _line(alert: Alert) -> str:
-    """One line for people. What a device calls itself may hold terminal commands: only print is printed."""
+    """One line for people, whatever is in the alert's texts."""
     what = alert.verdict if alert.verdict == alert.closest else f"{alert.verdict} (like {alert.closest})"
     score = alert.scores.get(alert.closest, 0.0)
-    device = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in alert.device_id
-    )
-    verdict = typer.style(f"{what:<18}", fg=_COLOURS.get(alert.verdict, "white"), bold=True)
-    return (
-        f"{_when(alert.event_time_us)}  {verdict} {device:<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
+    verdict = typer.style(f"{one_line(what):<18}", fg=_COLOURS.get(alert.verdict, "white"), bold=True)
+    rest = one_line(
+        f"{alert.device_id:<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
         f"window {alert.window_fill}/{alert.window_width}  {alert.topic}-{alert.partition}@{alert.offset}  "
         f"{alert.model_name}/{alert.model_version}"
     )
+    return f"{_when(alert.event_time_us)}  {verdict} {rest}"
 
 
 def _when(time_us: int) -> str:

@@ -241,8 +241,7 @@ def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_j
     """The report, and what is printed."""
     import json
 
-    from rich.console import Console
-
+    from streams.cli import output
     from streams.evaluation.printed import print_study
 
     if folder:
@@ -252,4 +251,4 @@ def _conclude(console: Console, found: dict[str, Any], folder: Path | None, as_j
     if as_json:
         typer.echo(json.dumps(found, allow_nan=False))
     else:
-        print_study(Console(), found)
+        print_study(output.console(), found)

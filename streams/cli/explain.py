@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from streams.cli.output import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,7 +58,10 @@ def explain(
     except ModelRejected as exc:
         raise SettingsError(str(exc)) from exc
     found = _explained(detector, read_rows(file, detector.table, labelled=False), file, row)
-    typer.echo(json.dumps(found.as_json()) if as_json else "\n".join(found.lines(most)))
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        say("\n".join(found.lines(most)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

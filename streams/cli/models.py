@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from streams.cli.models_active import active
 from streams.cli.models_challenge import canary, dismiss, report, shadow
 from streams.cli.models_orders import promote, rollback
 from streams.cli.models_release import release
+
+if TYPE_CHECKING:
+    from streams.adapters.store.models import Entry
 
 app = typer.Typer(no_args_is_help=True, help="The model store, and which model serves.")
 
@@ -41,10 +46,10 @@ def list_models(
     """
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from streams.adapters.store.models import open_store
+    from streams.cli.output import add_row, console
 
     entries = open_store(store).entries()
     if as_json:
@@ -64,17 +69,25 @@ def list_models(
     head = ("model", "aliases", "classes", "window", "test accuracy", "test cost", "problem")
     table = Table(*head, box=None, pad_edge=False, header_style="dim")
     for entry in entries:
-        test = entry.manifest.get("metrics", {}).get("test", {}).get("all_rows", {})
-        table.add_row(
-            f"{entry.name}/{entry.version}",
-            ", ".join((*entry.aliases, *(("retired",) if entry.retired else ()))),
-            ", ".join(entry.manifest.get("classes", ())),
-            str(entry.manifest.get("architecture", {}).get("window", "")),
+        marks = ", ".join((*entry.aliases, *(("retired",) if entry.retired else ())))
+        add_row(table, f"{entry.name}/{entry.version}", marks, *_told(entry))
+    console().print(table)
+
+
+def _told(entry: Entry) -> tuple[str, ...]:
+    """What a manifest says of itself. It may be anybody's: one that says it oddly is a problem of its own."""
+    manifest = entry.manifest
+    try:
+        test = manifest.get("metrics", {}).get("test", {}).get("all_rows", {})
+        return (
+            ", ".join(manifest.get("classes", ())),
+            str(manifest.get("architecture", {}).get("window", "")),
             f"{test['accuracy']:.2%}" if test else "",
             f"{test['cost']:.4f}" if test else "",
             entry.problem,
         )
-    Console().print(table)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        return "", "", "", "", entry.problem or f"its manifest's classes or figures are odd: {exc!r}"
 
 
 @app.command()
@@ -93,12 +106,13 @@ def show(
     from rich.markdown import Markdown
 
     from streams.adapters.store.models import open_store
+    from streams.legible import lines
 
     manifest, card = open_store(store).describe(ref)
     if as_json:
         typer.echo(json.dumps(manifest))
     else:
-        Console().print(Markdown(card))
+        Console().print(Markdown(lines(card)))
 
 
 @app.command()
@@ -143,10 +157,10 @@ def diff(
     """
     import json
 
-    from rich.console import Console
     from rich.table import Column, Table
 
     from streams.adapters.store.models import open_store
+    from streams.cli.output import add_row, console
     from streams.model.differences import differences
 
     opened = open_store(store)
@@ -164,8 +178,8 @@ def diff(
     table = Table("section", Column("what", overflow="fold"), left, right)
     for section, changed in found.items():
         for key, (a, b) in changed.items():
-            table.add_row(section, key, _shown(a, b), _shown(b, a))
-    Console().print(table)
+            add_row(table, section, key, _shown(a, b), _shown(b, a))
+    console().print(table)
 
 
 def _shown(value: object, other: object) -> str:

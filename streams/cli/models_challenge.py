@@ -142,24 +142,26 @@ def _challenged(states: Iterable[ModelState], family: str) -> tuple[ModelState, 
 
 
 def _show(state: ModelState, whole: Comparison, lines: Sequence[Finding], said: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from streams.cli.output import add_row, console
+    from streams.legible import one_line
+
+    out = console()
     one, other = (f"{ref.name}/{ref.version}" if ref else "" for ref in (state.challenger, state.champion))
     role = f"canary on {state.canary_share:.2%} of the devices" if state.canary_share else "shadow"
     table = Table("", "found", "asked for", "", title=f"{one} ({role}) beside {other}", title_justify="left")
     for line in lines:
         mark = "" if line.holds is None else "yes" if line.holds else "no"
-        table.add_row(line.what, line.value, line.asked, mark)
-    console.print(table)
+        add_row(table, line.what, line.value, line.asked, mark)
+    out.print(table)
     names = sorted({name for pair in whole.confusion for name in pair})
     if names:
         matrix = Table(title="Verdicts: the champion's down, the challenger's across", title_justify="left")
         matrix.add_column("")
         for name in names:
-            matrix.add_column(name, justify="right")
+            matrix.add_column(one_line(name), justify="right")
         for row in names:
-            matrix.add_row(row, *(f"{whole.confusion[row, column]:,}" for column in names))
-        console.print(matrix)
-    console.print(f"promote: {said}", highlight=False)
+            add_row(matrix, row, *(f"{whole.confusion[row, column]:,}" for column in names))
+        out.print(matrix)
+    out.print(f"promote: {said}", highlight=False)

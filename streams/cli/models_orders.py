@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.cli.output import say
+
 if TYPE_CHECKING:
     from streams.codec.models import ModelCommand, ModelState
 
@@ -157,6 +159,6 @@ def carry_out(ordered: ModelCommand, wait_s: float, as_json: bool) -> None:
         said = _SAID[status.outcome]
         detail = f" {status.detail}" if status.detail.startswith("from offsets") else ""
         more = f": {status.detail}" if status.detail and not detail else ""
-        typer.echo(
+        say(
             f"{said} {model}{detail} (revision {status.revision}, manifest sha256 {status.digest[:16]}){more}"
         )

@@ -42,9 +42,8 @@ def release(  # options are arguments
     """
     import json
 
-    from rich.console import Console
-
     from streams.adapters.store.models import open_store
+    from streams.cli import output
     from streams.cli.evaluate import progress_console, stored_models, study_scope
     from streams.evaluation import protocols
     from streams.evaluation.printed import print_study
@@ -69,7 +68,7 @@ def release(  # options are arguments
             )
         )
         return
-    print_study(Console(), found)
+    print_study(output.console(), found)
     typer.echo(f"released {name}/{version} to {target.url} (manifest sha256 {identity.digest})")
 
 

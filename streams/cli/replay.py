@@ -111,6 +111,8 @@ def _feed(file: Path, devices: int, rate: float, limit: int, mixed: tuple[float,
     from streams.core.topics import NORMAL
 
     read = read_rows(file, KDD99)
+    if read.left_out:
+        typer.echo(f"autodeep: {file}: {read.left_out_said}", err=True)
     start_us, step_us = time.time_ns() // 1000, round(1e6 / rate) if rate else 1_000
     share, seed = mixed
     if share == -1:

@@ -74,17 +74,18 @@ def list_(as_json: bool = typer.Option(False, "--json", help="One JSON object.")
 
 
 def _show(reports: list[TopicReport]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from streams.cli.output import add_row, console
 
     table = Table("topic", "partitions", "state", "what differs", "wanted", "found", box=None, pad_edge=False)
     for report in reports:
         first, *more = report.differences or (None,)
         cells = (first.what, first.wanted, first.found) if first else ("", "", "")
-        table.add_row(report.spec.name, str(report.spec.partitions), report.state.value, *cells)
+        add_row(table, report.spec.name, str(report.spec.partitions), report.state.value, *cells)
         for other in more:
-            table.add_row("", "", "", *((other.what, other.wanted, other.found) if other else ()))
-    Console().print(table)
+            add_row(table, "", "", "", *((other.what, other.wanted, other.found) if other else ()))
+    console().print(table)
 
 
 def _show_json(reports: list[TopicReport]) -> None:

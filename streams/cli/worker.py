@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 def worker(
     log_level: str = typer.Option("INFO", help="DEBUG, INFO, WARNING or ERROR."),
@@ -18,9 +20,12 @@ def worker(
     """
     import os
 
+    from streams.errors import SettingsError
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
+    if log_level.upper() not in _LEVELS:
+        raise SettingsError(f"--log-level {log_level}: give one of {', '.join(_LEVELS)}")
     os.environ.setdefault("POLARS_MAX_THREADS", str(settings.torch_threads))  # read when polars is imported
     from streams.worker.app import run_worker
 

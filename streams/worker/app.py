@@ -33,9 +33,9 @@ from streams.rollout.loading import fitting
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
-from streams.worker.pages import add_pages
+from streams.worker.pages import add_pages, bound, serve_at
 from streams.worker.path import Judging, Said, at_start, build_detection, waiting
-from streams.worker.process import WorkerShell, ending, log_config, start_watch
+from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
 
 log: Final = logging.getLogger("autodeep")
 
@@ -46,12 +46,13 @@ LAYOUT: Final = WindowLayout(KDD99)
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
     logging.config.dictConfig(log_config(log_level))
+    web = bound(settings)
     torch.set_num_threads(settings.torch_threads)
     store = open_store(settings.model_store, settings.model_trust_key)
     detector = fitting(store.load(settings.model), LAYOUT).at(settings.operating_point)
     admission = Admission(detector, store_loader(settings, store, LAYOUT))
     health = Health()
-    with ExitStack() as parts:
+    with closed_then_ended(), ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)
         watchers = Watchers(challenge.canary, shadow.watch, health.totals.add)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
@@ -68,6 +69,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         if models is not None:
             offer, since = models.follower.offer, models.since
             app.task(lambda: follow_states(settings, offer, since))
+        serve_at(app, web, settings)
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)

@@ -3,17 +3,81 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import socket
 import time
-from typing import Any
+from typing import Any, Final
 
 import faust
+from aiohttp.web import BaseSite, SockSite
+from faust.web.drivers.aiohttp import Web
 
+from streams.errors import SettingsError
 from streams.pipeline.detection import Detection
 from streams.rollout.admission import Admission
+from streams.settings import Settings
 from streams.worker.figures import memory_kib
 from streams.worker.health import Health
 from streams.worker.metrics import CONTENT_TYPE, exposition
 from streams.worker.models import WorkerModels
+from streams.worker.process import EX_USAGE, end_now
+
+log: Final = logging.getLogger("autodeep")
+
+
+def bound(settings: Settings) -> socket.socket:
+    """The socket of the pages, which listens once they are there; at `::` for IPv4, too.
+
+    Raises SettingsError where it cannot be had.
+    """
+    host, port = settings.web_bind, settings.web_port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            opened.bind(address)
+        except OSError:
+            opened.close()
+            raise
+    except (OSError, UnicodeError) as exc:
+        raise SettingsError(_not_bound(settings, exc)) from exc
+    return opened
+
+
+def _not_bound(settings: Settings, problem: Exception) -> str:
+    said = getattr(problem, "strerror", None) or problem
+    return (
+        f"the pages cannot be served at {settings.web_bind} port {settings.web_port}: {said}; "
+        "change AUTODEEP_WEB_BIND or AUTODEEP_WEB_PORT"
+    )
+
+
+class _Pages(Web):  # type: ignore[misc, unused-ignore]
+    """Faust's web server on a socket of ours."""
+
+    def __init__(self, app: faust.App, opened: socket.socket, settings: Settings) -> None:
+        super().__init__(app)
+        self._opened = opened
+        self._settings = settings
+
+    def _create_site(self) -> BaseSite:
+        try:
+            self._opened.listen()
+        except OSError as exc:  # another process bound the same port, and was faster to listen
+            log.error("%s", _not_bound(self._settings, exc))
+            end_now(EX_USAGE)
+        host, port = self._opened.getsockname()[:2]
+        log.info("pages at %s port %d", host, port)
+        return SockSite(self._runner, self._opened)
+
+
+def serve_at(app: faust.App, opened: socket.socket, settings: Settings) -> None:
+    """Before any page is added."""
+    app.web = _Pages(app, opened, settings)
 
 
 def add_pages(

@@ -15,12 +15,14 @@ import faust
 
 from streams.core.patience import LONGEST_PAUSE_S
 from streams.errors import SettingsError, Unavailable
+from streams.legible import OneLine
 from streams.settings import Settings
 from streams.worker.client_lines import ClientLines
 from streams.worker.health import Health
 
 log: Final = logging.getLogger("autodeep")
 
+EX_USAGE: Final = 2
 EX_SOFTWARE: Final = 70
 LOOK_S: Final = 5.0
 _LAST_WORDS_S: Final = 2.0
@@ -52,6 +54,17 @@ class WorkerShell(faust.Worker):  # type: ignore[misc, unused-ignore]
     def _on_sigterm(self) -> None:
         self._stop_soon()
         super()._on_sigterm()
+
+    def _gather_all(self) -> None:
+        """What is left when all services have stopped waits for nothing: mode gives it a second."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+    async def _sentinel_task(self) -> None:
+        """Once round the loop before it is closed, where mode sleeps for another second."""
+        await asyncio.sleep(0)
 
     def _stop_soon(self) -> None:
         if not self._health.stopping.is_set():
@@ -102,7 +115,7 @@ def start_thread(name: str, body: Callable[[], None]) -> threading.Thread:
                 "unexpected in the thread %r: this worker ends, and what is not finished will be read again",
                 name,
             )
-            _end(EX_SOFTWARE)
+            end_now(EX_SOFTWARE)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
@@ -119,12 +132,12 @@ def _end_stuck(health: Health) -> NoReturn:
         health.standstill_s,
         health.under_way,
     )
-    _end(EX_SOFTWARE)
+    end_now(EX_SOFTWARE)
 
 
 def _end_late(stop_timeout_s: float) -> None:
     log.error("did not stop within %g s (AUTODEEP_STOP_TIMEOUT_S): ending as it is", stop_timeout_s)
-    _end(EX_SOFTWARE)
+    end_now(EX_SOFTWARE)
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -133,7 +146,7 @@ def log_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "formatters": {"line": {"()": OneLine, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
         "filters": {"clients": {"()": ClientLines}},
         "handlers": {
             "stderr": {
@@ -154,16 +167,27 @@ def ending(what: str) -> Iterator[None]:
         yield
     except Unavailable as exc:
         log.warning("stopping with a %s unfinished; it will be read again: %s", what, exc)
-        _end(exc.exit_code)
+        end_now(exc.exit_code)
     except asyncio.CancelledError:
         raise
     except BaseException:
         log.exception("unexpected: this worker ends, and the %s will be read again", what)
-        _end(EX_SOFTWARE)
+        end_now(EX_SOFTWARE)
 
 
-def _end(exit_code: int) -> NoReturn:
-    """End the process at once: any gentler way commits the chunk in hand (docs/decisions)."""
+@contextmanager
+def closed_then_ended() -> Iterator[None]:
+    """A worker that has stopped has closed all it had: Python's own tidying of torch would take seconds."""
+    try:
+        yield
+    except SystemExit as exc:
+        if isinstance(exc.code, int):
+            end_now(exc.code)
+        raise
+
+
+def end_now(exit_code: int) -> NoReturn:
+    """End the process at once: while it works, any gentler way commits the chunk in hand (docs/decisions)."""
     logging.shutdown()
     sys.stderr.flush()
     os._exit(exit_code)

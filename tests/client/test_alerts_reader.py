@@ -212,12 +212,8 @@ def tail(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str
         "AUTODEEP_KAFKA_SERVERS": settings.kafka_servers,
         "AUTODEEP_TOPIC_PREFIX": settings.topic_prefix,
     }
-    command = [sys.executable, "-c", _TAIL, "tail", "--since", "beginning", *arguments]
+    command = [sys.executable, "-m", "streams", "alerts", "tail", "--since", "beginning", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-
-
-# The command alone: the other commands are not this test's.
-_TAIL = "from streams.cli.alerts import app; app()"
 
 
 def test_tail_prints_json_lines(stage: Stage) -> None:
@@ -232,11 +228,20 @@ def test_tail_prints_json_lines(stage: Stage) -> None:
 
 
 def test_tail_for_people_ends_by_count_and_prints_no_control_characters(stage: Stage) -> None:
-    stage.publish(*(alert(i, device_id="cam\x1b[2J\n") for i in range(5)))
+    odd = "\x1b[2J\n\x9b1m"
+    stage.publish(
+        *(
+            dataclasses.replace(alert(i, device_id=f"cam{odd}"), model_name=odd, model_version=odd)
+            for i in range(5)
+        )
+    )
     done = tail(stage.settings, "--max", "2")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 2
-    assert "\x1b[2J" not in done.stdout
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    (line,) = tail(stage.settings, "--max", "1", "--json").stdout.splitlines()
+    assert line.isascii()
+    assert json.loads(line)["device_id"] == f"cam{odd}"
     assert "ids.telemetry-2@" in done.stdout
 
 
@@ -249,7 +254,7 @@ def test_tail_ends_quietly_when_its_pipe_is_closed_and_on_ctrl_c(stage: Stage) -
         "AUTODEEP_KAFKA_SERVERS": stage.settings.kafka_servers,
         "AUTODEEP_TOPIC_PREFIX": stage.settings.topic_prefix,
     }
-    command = [sys.executable, "-c", _TAIL, "tail", "--since", "beginning", "--json"]
+    command = [sys.executable, "-m", "streams", "alerts", "tail", "--since", "beginning", "--json"]
     for how, code in (("pipe", 0), ("ctrl-c", 130)):
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

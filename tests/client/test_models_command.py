@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
-from streams.__main__ import app
 from streams.adapters.kafka.model_topics import newest_state
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import touch_topics
 from streams.adapters.store.models import open_store
+from streams.cli.commands import app
 from streams.codec import models
 from streams.codec.models import ModelCommand, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
@@ -71,6 +71,33 @@ def test_list_says_which_versions_are_champion_and_retired(root: str, no_kafka: 
         ("1", ["champion"], False),
         ("2", [], True),
     ]
+
+
+def test_list_shows_odd_manifests_and_files_as_problems_of_their_lines(root: str) -> None:
+    """The other lines stay as they are; a terminal obeys nothing of what is printed."""
+    manifest = json.loads(Path(root, "toy", "1", "manifest.json").read_text())
+    odd = {
+        "3": {**manifest, "version": "3", "metrics": ["none"]},
+        "4": {**manifest, "version": "4", "metrics": {"test": {"all_rows": {"accuracy": "\x1b[2J"}}}},
+        "5": {**manifest, "version": "5", "classes": 7, "name": "[/bold]"},
+    }
+    for version, said in odd.items():
+        folder = Path(root, "toy", version)
+        folder.mkdir()
+        (folder / "manifest.json").write_text(json.dumps(said))
+    Path(root, "other", "1").mkdir(parents=True)
+    Path(root, "other", "aliases.json").write_text("[/red]\x1b")
+    result = run("list", "--store", root)
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert [name for name in lines if "/" in name] == [
+        "other/1",
+        *(f"toy/{number}" for number in range(1, 6)),
+    ]
+    assert all("figures are odd" in lines[f"toy/{version}"] for version in odd)
+    assert "odd" not in lines["toy/1"]
+    assert all(line.isprintable() for line in lines.values())
+    assert len(json.loads(run("list", "--store", root, "--json").stdout)["models"]) == 6
 
 
 def test_diff_shows_what_the_plans_have_otherwise(root: str) -> None:

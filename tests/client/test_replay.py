@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from streams.adapters.kafka.topics import touch_topics
+from streams.cli.commands import app as command_line
 from streams.cli.replay import replay
 from streams.client.replaying import RUN, device_name, feed_of, interleaved, mix
 from streams.codec.ingest.telemetry import TelemetryDecoder
@@ -179,6 +180,16 @@ def test_replay_delivers_every_row_to_its_device_in_order(settings: Settings, fi
             sent.setdefault(device_id, []).append(int(row["numbers"][1]))
     starts = [k * 60 // 7 for k in range(8)]
     assert sent == {device_name(k): list(range(starts[k], starts[k + 1])) for k in range(7)}
+
+
+def test_replay_says_which_lines_of_the_file_it_cannot_use(settings: Settings, file: Path) -> None:
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:20], "junk", *lines[20:], "1,tcp"]) + "\n")
+    result = CliRunner().invoke(
+        command_line, ["replay", str(file), "--kafka-servers", settings.kafka_servers, "--json"]
+    )
+    assert json.loads(result.stdout)["events"] == 60
+    assert f"{file}: 2 of 62 lines cannot be used: missing value: 2 (first in line 21)\n" in result.stderr
 
 
 def test_replay_sends_as_many_events_as_asked_with_the_share_of_attacks_asked_for(

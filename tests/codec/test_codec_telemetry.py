@@ -59,7 +59,8 @@ BAD: dict[str, tuple[bytes | None, bytes | None, Reason, str]] = {
     "empty": (b"", KEY, Reason.EMPTY_VALUE, "empty"),
     "one byte": (b"\xc3", KEY, Reason.UNKNOWN_FRAMING, "single byte 0xc3"),
     "one zero byte": (b"\x00", KEY, Reason.UNKNOWN_FRAMING, "single byte 0x00"),
-    "JSON": (b'{"device_id": "camera-1"}', KEY, Reason.UNKNOWN_FRAMING, "7b 22"),
+    "JSON": (b'{"device_id": "camera-1"}', KEY, Reason.UNKNOWN_FRAMING, "7b 22 64 65 76; it looks like JSON"),
+    "a container": (b"Obj\x01\x04", KEY, Reason.UNKNOWN_FRAMING, "it looks like an Avro container file"),
     "half a magic": (b"\xc3\x02" + VALID[2:], KEY, Reason.UNKNOWN_FRAMING, "c3 02"),
     "cut in the header": (VALID[:7], KEY, Reason.TRUNCATED, "10-byte header"),
     "cut in a Confluent header": (b"\x00\x00", KEY, Reason.TRUNCATED, "5-byte header"),
@@ -77,6 +78,23 @@ BAD: dict[str, tuple[bytes | None, bytes | None, Reason, str]] = {
     "no key": (VALID, None, Reason.KEY_MISSING, "camera-1"),
     "empty key": (VALID, b"", Reason.KEY_NOT_DEVICE_ID, "camera-1"),
     "another key": (VALID, b"\xffcamera-2", Reason.KEY_NOT_DEVICE_ID, "camera-2"),
+    "key in JSON": (VALID, b'"camera-1"', Reason.KEY_NOT_DEVICE_ID, "JSON text; have producers send"),
+    "key a JSON object": (VALID, b'{"id":"camera-1"}', Reason.KEY_NOT_DEVICE_ID, "like a JSON object"),
+    "key by a registry's Avro": (
+        VALID, b"\x00\x00\x00\x00\x07\x10camera-1", Reason.KEY_NOT_DEVICE_ID, "serializer (schema id 7)",
+    ),
+    "key by a registry's JSON": (
+        VALID, b'\x00\x00\x00\x00\x07"camera-1"', Reason.KEY_NOT_DEVICE_ID, "serializer (schema id 7)",
+    ),
+    "key as single object": (
+        VALID, b"\xc3\x0112345678\x10camera-1", Reason.KEY_NOT_DEVICE_ID, "Avro single object",
+    ),
+    "key as an Avro string": (VALID, b"\x10camera-1", Reason.KEY_NOT_DEVICE_ID, "its length before it"),
+    "key in UTF-16": (VALID, "camera-1".encode("utf-16-be"), Reason.KEY_NOT_DEVICE_ID, "as UTF-16"),
+    "a long id in JSON": (
+        single(fields("ö" * 100)), json.dumps("ö" * 100).encode(), Reason.KEY_NOT_DEVICE_ID,
+        "StringSerializer",
+    ),
     "empty device id": (single(fields("")), b"", Reason.BAD_DEVICE_ID, "empty"),
     "device id of 200 KB": (single(fields("x" * 200_000)), b"x", Reason.BAD_DEVICE_ID, "200000 bytes"),
     "257 bytes of 2-byte letters": (single(fields("é" * 128 + "e")), b"", Reason.BAD_DEVICE_ID, "257 bytes"),

@@ -86,6 +86,10 @@ def test_unusable_lines_are_left_out_and_counted_by_reason(tmp_path: Path) -> No
         "not a number": 2,
         "negative number": 1,
     }
+    assert read.left_out_said == (
+        "6 of 8 lines cannot be used: missing value: 2 (first in line 5), too many columns: 1 "
+        "(first in line 7), not a number: 2 (first in line 2), negative number: 1 (first in line 4)"
+    )
 
 
 @pytest.mark.parametrize(

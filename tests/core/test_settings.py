@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from streams.errors import SettingsError
-from streams.settings import Settings, markdown
+from streams.settings import Settings, markdown, variable
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -62,3 +63,77 @@ def test_secrets_do_not_show_in_a_repr_or_in_the_table() -> None:
     )
     assert "hunter2" not in repr(settings)
     assert "AUTODEEP_KAFKA_PASSWORD" in markdown()
+
+
+SERVICE_LINKS = {
+    "AUTODEEP_ID_SERVICE_HOST": "10.0.0.7",
+    "AUTODEEP_ID_SERVICE_PORT": "6066",
+    "AUTODEEP_ID_SERVICE_PORT_HTTP": "6066",
+    "AUTODEEP_ID_PORT": "tcp://10.0.0.7:6066",
+    "AUTODEEP_ID_PORT_6066_TCP": "tcp://10.0.0.7:6066",
+    "AUTODEEP_ID_PORT_6066_TCP_ADDR": "10.0.0.7",
+    "AUTODEEP_ID_PORT_6066_TCP_PORT": "6066",
+    "AUTODEEP_ID_PORT_6066_TCP_PROTO": "tcp",
+    "AUTODEEP_ID_PORT_53_UDP": "udp://10.0.0.7:53",
+    "AUTODEEP_PORT": "sctp://10.0.0.7:99",
+    "AUTODEEP_SERVICE_HOST": "10.0.0.7",
+    "AUTODEEP_WEB_PORT": "tcp://10.0.0.7:6066",  # of a Service autodeep-web
+}
+
+
+def test_links_to_a_service_of_kubernetes_are_passed_over_with_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert Settings.from_environment({**SERVICE_LINKS, "AUTODEEP_GROUP": "g"}) == Settings(group="g")
+    (said,) = caplog.messages
+    assert all(name in said for name in SERVICE_LINKS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AUTODEEP_KAFKA_PORT",
+        "AUTODEEP_WEBPORT",
+        "AUTODEEP_SERVICE",
+        "AUTODEEP_ID_PORT_6066",
+        "AUTODEEP_DATAS",
+    ],
+)
+def test_a_name_that_only_resembles_a_service_link_is_no_setting(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is no setting"):
+        Settings.from_environment({name: "6066"})
+
+
+@pytest.mark.parametrize(
+    "field",
+    [field for field in dataclasses.fields(Settings) if field.default != ""],
+    ids=lambda one: one.name,
+)
+def test_a_setting_that_has_a_default_is_not_taken_empty(field: dataclasses.Field[object]) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable(field.name)} is empty; leave it unset"):
+        Settings.from_environment({variable(field.name): " "})
+
+
+def test_a_file_for_a_setting_is_named_and_holds_text(tmp_path: Path) -> None:
+    for content, says in ((b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "no text in UTF-8")):
+        (tmp_path / "value").write_bytes(content)
+        with pytest.raises(SettingsError, match=rf"^AUTODEEP_KAFKA_PASSWORD_FILE: .*{says}"):
+            Settings.from_environment({"AUTODEEP_KAFKA_PASSWORD_FILE": str(tmp_path / "value")})
+    with pytest.raises(SettingsError, match=r"^AUTODEEP_KAFKA_PASSWORD_FILE names no file"):
+        Settings.from_environment({"AUTODEEP_KAFKA_PASSWORD_FILE": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTODEEP_WEB_PORT", "99999"),
+        ("AUTODEEP_WEB_PORT", "-1"),
+        ("AUTODEEP_TOPIC_PREFIX", "ids/a"),
+        ("AUTODEEP_TOPIC_PREFIX", "ids\n"),
+        ("AUTODEEP_TOPIC_PREFIX", "i" * 201),
+        ("AUTODEEP_GROUP", "\udc80"),  # a byte of the environment that is no UTF-8
+    ],
+)
+def test_what_kafka_or_the_system_would_refuse_is_refused_as_a_setting(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: .* cannot be used"):
+        Settings.from_environment({name: value})

@@ -193,6 +193,8 @@ def test_the_command_says_what_differs_with_its_exit_code(settings: Settings) ->
     made = command(settings, "create", "--partitions", "2")
     assert made.returncode == 0, made.stderr
     assert made.stdout.count("created") == len(topic_specs(Topics("any")))
+    names = {spec.name for spec in topic_specs(Topics(settings.topic_prefix))}
+    assert {line.split()[0] for line in made.stdout.splitlines()[1:]} == names  # off a terminal: whole
     again = command(settings, "create", "--json", "--partitions", "4")
     assert again.returncode == 4
     assert "kafka-topics" in again.stderr

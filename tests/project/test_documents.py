@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from bench.__main__ import app as bench
 from docs import transcripts
-from streams.__main__ import app as autodeep
+from streams.cli.commands import app as autodeep
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]

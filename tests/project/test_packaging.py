@@ -90,7 +90,7 @@ sys.exit(f'imported: {{heavy}}' if heavy else 0)
 
 def test_help_answers_in_half_a_second_of_cpu() -> None:
     """CPU time, so that a busy machine does not decide; the best of three, since caches may be cold."""
-    code = "import time, sys; from streams.__main__ import app; print(time.process_time())"
+    code = "import time, sys; from streams.cli.commands import app; print(time.process_time())"
     spent_s = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(3)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import tempfile
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -22,6 +18,8 @@ from streams.errors import SettingsError
 from streams.settings import Settings
 
 SCHEME: Final = "chunked://"
+_SOME_PORT: Final = 6066  # Faust takes no 0; the socket of the pages is bound elsewhere (worker/pages.py)
+_NO_FOLDER: Final = "/nonexistent/autodeep-id"  # nothing is written: tables are in memory
 METADATA_MAX_AGE_MS: Final = 10_000  # how soon partitions that were added are read; aiokafka's is 5 minutes
 
 
@@ -46,7 +44,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "processing_guarantee": "at_least_once",
         "store": "memory://",
-        "datadir": str(Path(tempfile.gettempdir(), f"autodeep-id-{os.getuid()}")),  # stays empty; not the cwd
+        "datadir": _NO_FOLDER,
         "stream_wait_empty": True,  # the running chunk is finished before a stop or a rebalance
         "stream_buffer_maxsize": QUEUE_NEVER_FULL,
         "topic_allow_declare": False,  # topics are made by `autodeep topics create`
@@ -55,7 +53,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "TableManager": Tables,
         "table_standby_replicas": 1,  # keeps the sticky assignor, which leaves devices where they were
         "web_bind": settings.web_bind,
-        "web_port": settings.web_port or _free_port(settings.web_bind),
+        "web_port": settings.web_port or _SOME_PORT,
         "web_tables_enabled": False,
         "web_router_enabled": False,
         "autodiscover": False,
@@ -69,11 +67,6 @@ def chunk_topic(app: faust.App, name: str) -> Any:
 
 def server_list(settings: Settings) -> list[str]:
     return [server.strip() for server in settings.kafka_servers.split(",") if server.strip()]
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def credentials(settings: Settings) -> CredentialsT | None:

@@ -30,3 +30,8 @@ class Tables(TableManager):  # type: ignore[misc, unused-ignore]
         if self._recovery is None:
             self._recovery = WaitingRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
+
+    async def on_start(self) -> None:
+        """At once: Faust gives tables a second to be registered, and there are none."""
+        await self._update_channels()
+        await self.recovery.start()

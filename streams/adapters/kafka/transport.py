@@ -51,6 +51,9 @@ class ChunkedApp(faust.App):  # type: ignore[misc, unused-ignore]
         self.wishes = wishes
         super().__init__(group, **settings)
 
+    def _create_directories(self) -> None:
+        """Its tables are in memory: nothing is written, and the root may be read-only."""
+
 
 class ChunkSchema(Schema):  # type: ignore[misc, unused-ignore]
     """Hands the chunks through as they are: no bytes, so nothing for Faust to decode."""

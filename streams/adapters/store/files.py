@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.errors import ModelRejected, Unavailable
+from streams.legible import without_user_info
 
 log: Final = logging.getLogger("autodeep.store")
 
@@ -32,7 +33,7 @@ class StoreFiles:
     """Reading below one root; `url` is how messages name it. Paths are relative to the root."""
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
-        self.url = url
+        self.url = without_user_info(url)
         self._fs = filesystem
         self._root = root
 
@@ -135,19 +136,26 @@ def _hides_trouble(cause: BaseException | None) -> bool:
     return isinstance(cause, (OSError, *_loaded("aiohttp", "ClientError")))
 
 
-def cache_folder() -> Path:
-    """$AUTODEEP_CACHE/models, or ~/.cache/autodeep-id/models."""
+def cache_folder() -> Path | None:
+    """$AUTODEEP_CACHE/models, or ~/.cache/autodeep-id/models; None for a user without a home."""
     named = os.environ.get("AUTODEEP_CACHE")
-    return (Path(named) if named else Path.home() / ".cache" / "autodeep-id") / "models"
+    try:
+        return (Path(named) if named else Path.home() / ".cache" / "autodeep-id") / "models"
+    except RuntimeError:  # a container's user id of which the system knows nothing
+        return None
 
 
 def cached(files: StoreFiles, folder: str, manifest: bytes, digests: Mapping[str, str]) -> dict[str, bytes]:
     """The files of one version (name to sha256 in `digests`): from the cache, or downloaded into it.
 
-    What is in the cache but not as it was written is downloaded anew. A cache that cannot be written is no
-    reason to fail: the files are then held in memory only.
+    What is in the cache but not as it was written is downloaded anew. A cache that is not there or cannot be
+    written is no reason to fail: the files are then held in memory only.
     """
-    place = cache_folder() / hashlib.sha256(manifest).hexdigest()
+    cache = cache_folder()
+    if cache is None:
+        log.warning("models are not kept: this user has no home; set AUTODEEP_CACHE to a folder")
+        return {name: files.read(f"{folder}/{name}") for name in digests}
+    place = cache / hashlib.sha256(manifest).hexdigest()
     found = {name: _cached_file(place / name, digest) for name, digest in digests.items()}
     whole = {name: data for name, data in found.items() if data is not None}
     if len(whole) == len(digests):

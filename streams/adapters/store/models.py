@@ -165,7 +165,7 @@ class ModelStore:
         self._files.forget_listings()
         found = []
         for name in self._folders():
-            aliases, retired = self.aliases(name), self.retired(name)
+            aliases, retired, odd = self._marks(name)
             for version in self._folders(name):
                 mine = tuple(sorted(alias for alias, of in aliases.items() if of == version))
                 manifest: dict[str, Any] = {}
@@ -174,8 +174,17 @@ class ModelStore:
                     _, manifest = self._manifest(name, version)
                 except ModelRejected as exc:
                     problem = str(exc)
-                found.append(Entry(name, version, mine, manifest, problem, version in retired))
+                found.append(Entry(name, version, mine, manifest, problem or odd, version in retired))
         return found
+
+    def _marks(self, name: str) -> tuple[dict[str, str], frozenset[str], str]:
+        """Aliases and retired versions of one model, and what is wrong with the files that say so."""
+        aliases: dict[str, str] = {}
+        try:
+            aliases = self.aliases(name)
+            return aliases, self.retired(name), ""
+        except ModelRejected as exc:
+            return aliases, frozenset(), str(exc)
 
     def free_version(self, name: str, version: str = "") -> str:
         """A version that can be written: the given one, or one more than the greatest number there is."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streams.codec.avro.columns import Columns
+from streams.codec.ingest.forms import key_form
 from streams.core.events import Reason, Rejected
 from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 
@@ -25,6 +26,7 @@ DETAIL_LIMIT: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FEW: Final = 256
 """Up to so many symbols are looked up one by one: polars' cast to an Enum costs as much for one."""
+_KEY_SHOWN: Final = 16  # bytes, where the rest of a detail says what the key is
 _UTF8_MOST: Final = 4  # bytes of a character
 
 Mask = npt.NDArray[np.bool_]
@@ -121,8 +123,15 @@ def _check_keys(batch: Batch) -> None:
     batch.reject(
         np.array([key != one.encode() for key, one in zip(keys, ids, strict=True)]),
         Reason.KEY_NOT_DEVICE_ID,
-        lambda row: f"the key is {shown(keys[row])}, the device_id {shown(ids[row])}; they must be equal",
+        lambda row: _other_key(keys[row] or b"", ids[row]),
     )
+
+
+def _other_key(key: bytes, device_id: str) -> str:
+    form = key_form(key, device_id)
+    if form:
+        return f"the key is {shown(key[:_KEY_SHOWN])}{form}"
+    return f"the key is {shown(key)}, the device_id {shown(device_id)}; they must be equal"
 
 
 def _check_times(batch: Batch) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -60,9 +60,20 @@ class KddRows:
     line: npt.NDArray[np.int64]  # (N,) 1-based line in the file
     left_out: Mapping[str, int]  # reason -> lines
     table: FeatureTable  # what the rows are of
+    first_left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> 1-based line in the file
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def left_out_said(self) -> str:
+        """One line about what was left out, with the first line of each kind; empty where nothing was."""
+        kinds = (
+            f"{reason}: {count} (first in line {self.first_left_out[reason]})"
+            for reason, count in self.left_out.items()
+        )
+        total = sum(self.left_out.values())
+        return f"{total} of {total + len(self)} lines cannot be used: {', '.join(kinds)}" if total else ""
 
 
 def read_rows(path: Path, table: FeatureTable, *, labelled: bool = True) -> KddRows:
@@ -81,8 +92,11 @@ def read_rows(path: Path, table: FeatureTable, *, labelled: bool = True) -> KddR
     reasons = _faults(text, numbers, table.file_columns)
     good = np.ones(len(text), bool)
     left_out: dict[str, int] = {}
+    first: dict[str, int] = {}
     for reason, mask in reasons.items():
-        left_out[reason] = int((mask & good).sum())
+        places = np.flatnonzero(mask & good)
+        if len(places):
+            left_out[reason], first[reason] = len(places), int(places[0]) + 1
         good &= ~mask
     if not good.any():
         raise DataError(f"{path}: no usable row among {len(text)} lines ({_counts(left_out)})")
@@ -94,8 +108,9 @@ def read_rows(path: Path, table: FeatureTable, *, labelled: bool = True) -> KddR
         label=label.astype(np.int64),
         labels=tuple(labels.tolist()),
         line=np.flatnonzero(good) + 1,
-        left_out={reason: count for reason, count in left_out.items() if count},
+        left_out=left_out,
         table=table,
+        first_left_out=first,
     )
 
 

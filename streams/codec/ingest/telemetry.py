@@ -16,6 +16,7 @@ from streams.codec.avro.columns import Columns, Plan
 from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.checks import Batch, check, rejected, shown, without_nulls
+from streams.codec.ingest.forms import value_form
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
 from streams.core.tables import FeatureTable, Rows
 
@@ -135,7 +136,8 @@ class TelemetryDecoder:
             return self._by_id(header)
         raise Unreadable(
             Reason.UNKNOWN_FRAMING,
-            f"the value begins with {header[:5].hex(' ')}; expected c3 01 (single object) or 00 (Confluent)",
+            f"the value begins with {header[:5].hex(' ')}{value_form(header)}; "
+            "expected c3 01 (single object) or 00 (Confluent)",
         )
 
     def _by_fingerprint(self, header: bytes) -> Schema:

@@ -1,0 +1,37 @@
+"""What commands print for people: no control characters of others', and whole off a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from streams.legible import lines, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_WIDE = 1000
+"""Columns of what has no width: a table is as wide as what stands in it."""
+
+
+def say(text: str) -> None:
+    typer.echo(lines(text))
+
+
+def console() -> Console:
+    """As wide as the terminal, or COLUMNS; else as wide as what is printed."""
+    import os
+
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """A row whose cells are text as it is, no markup. What is too long for a terminal is folded, not cut."""
+    from rich.text import Text
+
+    table.add_row(*(Text(one_line(cell), overflow="fold") for cell in cells))

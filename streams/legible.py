@@ -1,0 +1,52 @@
+"""What a person reads of foreign text: without the log-in inside a URL, and without control characters.
+
+Errors (`errors.py`), the log (`OneLine`), the settings' repr and the command line (`cli/output.py`) all pass
+through here, so that nobody else has to think of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from types import TracebackType
+from typing import Final
+
+_USER_INFO: Final = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def without_user_info(text: str) -> str:
+    """`https://user:password@host/path` as `https://host/path`, wherever it stands in the text.
+
+    >>> without_user_info("https://u:p@h/a@b does not answer")
+    'https://h/a@b does not answer'
+    """
+    return _USER_INFO.sub(r"\1", text)
+
+
+def one_line(text: str) -> str:
+    """Nothing in it moves a terminal's cursor, begins a line, or shows a password.
+
+    >>> one_line("kdd99\\x1b[2J\\n2026-01-31 INFO autodeep: promoted")
+    'kdd99\ufffd[2J\ufffd2026-01-31 INFO autodeep: promoted'
+    """
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in without_user_info(text)
+    )
+
+
+def lines(text: str) -> str:
+    """The same for text of several lines, which stay."""
+    return "\n".join(one_line(line.expandtabs()) for line in text.split("\n"))
+
+
+class OneLine(logging.Formatter):
+    """A record is one line, whatever a name or a message in it holds; a trace's lines are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's name
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: ExcInfo) -> str:  # logging's name
+        trace = lines(super().formatException(ei))
+        return "\n".join(f"  {line}" for line in trace.split("\n"))
