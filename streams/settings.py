@@ -109,7 +109,9 @@ class Settings:
     )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
-        3600.0, "A longer gap in event time, seconds, starts a device's window anew", _at_least(1, float)
+        3600.0,
+        "A longer gap, seconds, in event time and in Kafka's timestamps starts a device's window anew",
+        _at_least(1, float),
     )
     window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
     rebuild_windows_records: int = _setting(

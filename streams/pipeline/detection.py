@@ -55,6 +55,8 @@ class Report:
     fenced: int
     """Devices whose stored window was newer than ours: another worker owns them by now."""
     cpu_ns: Mapping[str, int]
+    window_resets: int = 0
+    """Windows that began anew after a gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +208,7 @@ class Detection:
             new_devices=loaded.new_devices,
             fenced=0,
             cpu_ns=watch.ns,
+            window_resets=step.resets,
         )
         saves = _saves(turn, loaded, step, reaches)
         return Computed(judged, self._ports.clock_us(), letters, saves, report)

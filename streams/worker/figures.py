@@ -23,6 +23,7 @@ class Totals:
     repeats: int = 0
     new_devices: int = 0
     fenced: int = 0
+    window_resets: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     cpu_ns: Counter[str] = field(default_factory=Counter)
@@ -36,6 +37,7 @@ class Totals:
         self.repeats += report.repeats
         self.new_devices += report.new_devices
         self.fenced += report.fenced
+        self.window_resets += report.window_resets
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
         self.cpu_ns.update(report.cpu_ns)

@@ -146,6 +146,7 @@ class Health:
             "repeats": totals.repeats,
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
+            "window_resets": totals.window_resets,
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
             "partitions": topics,

@@ -50,6 +50,7 @@ class _WorkerCollector(Collector):
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
+        yield _counter("window_resets", "Windows that began anew after a gap.", totals.window_resets)
         recovered = self._windows.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)

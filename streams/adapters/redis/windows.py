@@ -31,7 +31,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from streams.core.events import Source
-from streams.core.windows import HEAD, Index, WindowLayout
+from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Save
 
@@ -47,10 +47,12 @@ _OFFSETS: Final = struct.Struct("<qq")
 # the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
 # exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
 # the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
-# be written unless it has. Then eight per window:
-# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
+# be written unless it has; the first byte of Kafka's time, the last 8, which formerly stored windows lack.
+# Then eight per window: the new offset; of the window it grew from the offset, the `next` and the least
+# count; four by `_parts`.
 _SAVE: Final = """
-local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 7, #KEYS, false
+local tail = tonumber(ARGV[6])
 local through = nil
 if ARGV[4] ~= '' then
   windows = windows - 1
@@ -78,10 +80,11 @@ for i = 1, windows do
     answer = 1
   elseif tonumber(ARGV[arg + 4]) < 0 then
     redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
-  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
+  elseif (grown or string.sub(ARGV[arg + 5], 1, 40) == head)
+      and redis.call('GETRANGE', key, tail, tail) ~= '' then
     redis.call('SETRANGE', key, 0, ARGV[arg + 5])
     redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
-    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
+    redis.call('SETRANGE', key, tail, ARGV[arg + 7])
     redis.call('PEXPIRE', key, ttl_ms)
   else
     answer, stale = 2, true
@@ -153,7 +156,7 @@ class RedisWindows:
 
     def _try_commands(self, key: str) -> None:
         self._call(self._redis.mget, [key])
-        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b""])
+        self._call(self._save, keys=[key], args=[b"", 1000, b"", b"", 0, 0, 0, -1, 0, 0, -1, b"", b"", b""])
         self._call(self._redis.setrange, key, 0, b"0")
         self._call(self._redis.getrange, key, 0, 0)
         self._call(self._redis.pexpire, key, 1)
@@ -224,6 +227,7 @@ class RedisWindows:
         arguments += (
             [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
         )
+        arguments.append(self._layout.dtype.itemsize - KAFKA_TIME.itemsize)
         head = save.windows["head"]
         packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
         after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
@@ -283,15 +287,16 @@ def _answer(connection: Any) -> Any:
 
 
 def _parts(layout: WindowLayout, value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
-    """What the script writes: (-1, whole value), or the first new row's byte, header, rows, wrapped rows.
+    """What the script writes: (-1, whole value), or the first new row's byte, header, rows, Kafka's time.
 
-    The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0.
+    The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0, behind
+    the header.
     """
     width = layout.width
     if added >= width:
         return -1, value, b"", b""
-    head, row = HEAD.itemsize, layout.table.row.itemsize
+    head, row, tail = HEAD.itemsize, layout.table.row.itemsize, len(value) - KAFKA_TIME.itemsize
     first = (after - added) % width
-    if first + added <= width:
-        return head + first * row, value[:head], value[head + first * row : head + (first + added) * row], b""
-    return head + first * row, value[:head], value[head + first * row :], value[head : head + after * row]
+    wrapped = max(first + added - width, 0)
+    rows = value[head + first * row : head + (first + added - wrapped) * row]
+    return head + first * row, value[: head + wrapped * row], rows, value[tail:]

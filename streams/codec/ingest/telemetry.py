@@ -16,6 +16,7 @@ from streams.codec.avro.columns import Columns, Plan
 from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.checks import Batch, check, rejected, shown, without_nulls
+from streams.core.clocks import kafka_time_us
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
 from streams.core.tables import FeatureTable, Rows
 
@@ -234,5 +235,7 @@ def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_P
             [at for at in np.argsort(position).tolist() if int(position[at]) not in refused], np.int64
         )
         position, time, rows, ids = position[keep], time[keep], rows[keep], [ids[at] for at in keep]
-    offset = np.fromiter((records[at].offset for at in position.tolist()), np.int64, len(position))
-    return Events(position, offset, time, ids, rows)
+    places = position.tolist()
+    offset = np.fromiter((records[at].offset for at in places), np.int64, len(places))
+    timestamp_ms = np.fromiter((records[at].timestamp for at in places), np.int64, len(places))
+    return Events(position, offset, time, ids, rows, timestamp_us=kafka_time_us(timestamp_ms))
