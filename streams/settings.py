@@ -135,6 +135,12 @@ class Settings:
         _at_least(1, int),
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    max_clock_skew_s: float = _setting(
+        0.0,
+        "Most seconds between an event's time and Kafka's timestamp; events beyond become dead letters; "
+        "0: no limit",
+        _at_least(0, float),
+    )
     new_devices_per_s: int = _setting(
         0,
         "Most devices without a window that are let in per second and partition; the events of others "

@@ -24,6 +24,7 @@ from streams.core.alerts import CANARY, CHAMPION
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Retry
+from streams.core.skew import NO_SKEW, Skew, skew_of
 from streams.core.stopwatch import Stopwatch
 from streams.core.windows import Advance, Index, Windows
 from streams.model.classified import Classified
@@ -57,6 +58,8 @@ class Report:
     cpu_ns: Mapping[str, int]
     window_resets: int = 0
     """Windows that began anew after a gap."""
+    skew: Skew = NO_SKEW
+    """Of the classified events' times against Kafka's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +212,7 @@ class Detection:
             fenced=0,
             cpu_ns=watch.ns,
             window_resets=step.resets,
+            skew=skew_of(events, step.applied),
         )
         saves = _saves(turn, loaded, step, reaches)
         return Computed(judged, self._ports.clock_us(), letters, saves, report)

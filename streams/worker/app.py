@@ -25,13 +25,14 @@ from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
-from streams.pipeline.detection import Watchers
+from streams.pipeline.detection import Report, Watchers
 from streams.rollout.admission import Admission
 from streams.rollout.commands import Commands
 from streams.rollout.loading import of_table
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
+from streams.worker.odd_times import OddTimesLog
 from streams.worker.pages import add_pages
 from streams.worker.path import Judging, at_start, build_detection, waiting
 from streams.worker.process import WorkerShell, ending, log_config, start_watch
@@ -52,7 +53,13 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     health = Health()
     with ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)
-        watchers = Watchers(challenge.canary, shadow.watch, health.totals.add)
+        odd_times = OddTimesLog(log.warning)
+
+        def done(report: Report) -> None:
+            health.totals.add(report)
+            odd_times.note(report.skew)
+
+        watchers = Watchers(challenge.canary, shadow.watch, done)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
         models = assemble(
             settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts

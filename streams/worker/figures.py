@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from streams.core.skew import NONE, OneWay
 from streams.pipeline.detection import Report
 
 SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
@@ -29,6 +30,9 @@ class Totals:
     cpu_ns: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
     """Turns by their records, the place being that of the least bound that holds them."""
+    ahead: OneWay = NONE
+    """Events whose times are not before Kafka's timestamps, by how far they are ahead."""
+    behind: OneWay = NONE
 
     def add(self, report: Report) -> None:
         self.turns += 1
@@ -41,6 +45,8 @@ class Totals:
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
         self.cpu_ns.update(report.cpu_ns)
+        self.ahead += report.skew.ahead
+        self.behind += report.skew.behind
         self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
 
 

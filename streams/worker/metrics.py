@@ -5,7 +5,8 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -19,10 +20,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from streams.codec.models import ModelRef
+from streams.core.skew import BOUNDS_S
 from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
-from streams.worker.figures import SIZE_BOUNDS
+from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.health import Health
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,6 +64,7 @@ class _WorkerCollector(Collector):
         seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
+        yield _skews(totals)
         yield _lags(health)
         cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
@@ -93,14 +96,24 @@ def _lags(health: Health) -> Metric:
 
 
 def _turn_sizes(health: Health) -> Metric:
-    """Prometheus counts each bucket with all below it."""
-    totals, below = health.totals, 0
-    buckets: list[tuple[str, float]] = []
-    for bound, count in zip(SIZE_BOUNDS, totals.sizes, strict=False):
-        below += count
-        buckets.append((str(float(bound)), below))
-    buckets.append(("+Inf", totals.turns))
+    totals = health.totals
+    buckets = _buckets(SIZE_BOUNDS, totals.sizes)
     return HistogramMetricFamily("autodeep_turn_records", "Records of a turn.", buckets, totals.records)
+
+
+def _skews(totals: Totals) -> Metric:
+    family = HistogramMetricFamily(
+        "autodeep_event_time_skew_seconds", "Event time against Kafka's timestamp.", labels=["direction"]
+    )
+    for direction, one in (("ahead", totals.ahead), ("behind", totals.behind)):
+        family.add_metric([direction], _buckets(BOUNDS_S, one.counts), one.sum_s)
+    return family
+
+
+def _buckets(bounds: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Prometheus counts each bucket with all below it."""
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
 
 
 def _counter(name: str, said: str, value: float) -> Metric:

@@ -17,6 +17,7 @@ from streams.adapters.kafka.topics import check_rights, wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, confluent_registry
 from streams.codec.avro.schemas import ALERT, load, load_folder
+from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertOutput
 from streams.core.patience import BackOff
@@ -126,7 +127,8 @@ def _decoder(
 ) -> TelemetryDecoder:
     """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
     others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
-    return TelemetryDecoder(layout.table, others, registry, settings.device_id_max_bytes)
+    limits = Limits(settings.device_id_max_bytes, settings.max_clock_skew_s)
+    return TelemetryDecoder(layout.table, others, registry, limits)
 
 
 def _recovery(

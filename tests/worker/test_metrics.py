@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.codec.models import ModelRef
 from streams.core.events import Chunk, Source
+from streams.core.skew import OneWay, Skew
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
 from streams.pipeline.recovery import Recovered
@@ -116,6 +118,21 @@ def test_turns_are_counted_in_buckets_each_with_all_below_it() -> None:
     }
     assert found["autodeep_turn_records_count", ""] == 5
     assert found["autodeep_turn_records_sum", ""] == 9106
+
+
+def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
+    health = Health()
+    skew = Skew(OneWay((2, 1, 0, 0, 0, 0, 0, 0), 2.5), OneWay((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
+    health.totals.add(replace(report(8), skew=skew, window_resets=3))
+    health.totals.add(replace(report(8), skew=skew))
+    found = scraped(health)
+    name = "autodeep_event_time_skew_seconds"
+    ahead = [found[f"{name}_bucket", f"ahead,{bound}"] for bound in ("1.0", "10.0", "86400.0", "+Inf")]
+    behind = [found[f"{name}_bucket", f"behind,{bound}"] for bound in ("1.0", "86400.0", "2592000.0", "+Inf")]
+    assert (ahead, behind) == ([4, 6, 6, 6], [0, 2, 2, 10])
+    assert (found[f"{name}_sum", "ahead"], found[f"{name}_count", "behind"]) == (5.0, 10)
+    assert found["autodeep_window_resets_total", ""] == 3
+    assert health.figures()["window_resets"] == 3
 
 
 def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
