@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import logging.config
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NoReturn
 
 import faust
 import torch
 
+from streams.adapters.kafka.client import where
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
 from streams.adapters.kafka.model_topics import follow_states
+from streams.adapters.kafka.offsets import PartitionOffsets, Standing
 from streams.adapters.kafka.topics import TopicIds
 from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins, Wishes
 from streams.adapters.store.models import open_store
@@ -35,6 +37,7 @@ from streams.worker.models import Waiting, assemble, challenged, store_loader
 from streams.worker.odd_times import OddTimesLog
 from streams.worker.pages import add_pages
 from streams.worker.path import Judging, at_start, build_detection, waiting
+from streams.worker.probes import Probe
 from streams.worker.process import WorkerShell, ending, log_config, start_watch
 
 log: Final = logging.getLogger("autodeep")
@@ -77,6 +80,8 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)
+        for probe in health.probes:
+            probe.start(health.wait)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
@@ -109,12 +114,32 @@ def create_app(
     app.task(health.beat)
     health.watch(conveyors[:1])
 
+    def standings() -> Mapping[Partition, Standing]:
+        found: Mapping[Partition, Standing] = app.consumer.standings()  # it is made when the app starts
+        return found
+
+    health.standings.of_consumer = standings
+    health.probes.append(Probe(f"Kafka at {where(settings)}", _ask_kafka(settings, health)))
+
     def stop_intake() -> None:
         admission.stop()
         for conveyor in conveyors:
             conveyor.stop()
 
     return app, stop_intake
+
+
+def _ask_kafka(settings: Settings, health: Health) -> Callable[[], None]:
+    """Whether it answers, by the question where the worker's partitions stand."""
+    offsets = PartitionOffsets(settings)
+
+    def ask() -> None:
+        health.standings.note_offsets(offsets(health.partitions))
+        line = health.standings.unfetched()
+        if line is not None:
+            log.warning("%s", line)
+
+    return ask
 
 
 def _ends(app: faust.App, topic: str, held: dict[str, frozenset[Partition]]) -> Ends:

@@ -26,6 +26,7 @@ from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.health import Health
+from streams.worker.standing import PartitionFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NS_PER_S: Final = 1e9
@@ -65,14 +66,14 @@ class _WorkerCollector(Collector):
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
         yield _skews(totals)
-        yield _lags(health)
+        yield from _by_partition(health)
         cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
         yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
         yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
-        yield _gauge("ready", "1 while events are being classified here.", health.unready is None)
+        yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
         model = self._model()
         told = {"name": model.name, "version": model.version, "digest": model.digest}
         yield InfoMetricFamily("autodeep_model", "The model that serves.", told)
@@ -86,13 +87,24 @@ def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) 
     return lambda: generate_latest(registry)
 
 
-def _lags(health: Health) -> Metric:
-    family = GaugeMetricFamily(
-        "autodeep_partition_lag_records", "Records beyond what was read last.", labels=["topic", "partition"]
-    )
-    for (topic, partition), count in sorted(dict(health.lag).items()):
-        family.add_metric([topic, str(partition)], count)
-    return family
+def _by_partition(health: Health) -> Iterator[Metric]:
+    figures = health.standings.figures()
+    for suffix, said, value in _OF_PARTITION:
+        family = GaugeMetricFamily(f"autodeep_partition_{suffix}", said, labels=["topic", "partition"])
+        for (topic, partition), one in figures.items():
+            known = value(one)
+            if known is not None:
+                family.add_metric([topic, str(partition)], known)
+        yield family
+
+
+_OF_PARTITION: Final[Sequence[tuple[str, str, Callable[[PartitionFigures], float | None]]]] = (
+    ("lag_records", "Records beyond what was read last.", lambda one: one.lag_records),
+    ("end_offset", "One past the last offset, by the brokers.", lambda one: one.end_offset),
+    ("position", "The offset that is read next.", lambda one: one.position),
+    ("committed_offset", "Of the group, by the brokers.", lambda one: one.committed_offset),
+    ("seconds_since_fetch", "Since a broker last answered a fetch.", lambda one: one.seconds_since_fetch),
+)
 
 
 def _turn_sizes(health: Health) -> Metric:

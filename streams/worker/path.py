@@ -31,6 +31,7 @@ from streams.pipeline.recovery import Recovery, RecoveryParts
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import Health
+from streams.worker.probes import Probe
 
 log: Final = logging.getLogger("autodeep")
 
@@ -64,6 +65,7 @@ def build_detection(
         )
     )
     starting(store.ping)
+    health.probes.append(Probe(f"Redis at {store.address} (AUTODEEP_REDIS_URL)", store.ping))
     wait_for_broker(settings, starting)
     starting(lambda: check_rights(settings))
     url = settings.schema_registry_url
