@@ -265,10 +265,9 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
 
 
 @pytest.mark.redis
-def test_a_window_stored_before_kafkas_timestamps_were_is_written_whole_and_takes_no_more_room(
+def test_a_window_stored_before_kafkas_timestamps_were_grows_in_place_and_takes_no_more_room(
     redis_url: str,
 ) -> None:
-    """A value that grows in place takes twice its size in Redis."""
     with (
         RedisWindows(LAYOUT, redis_url, uuid.uuid4().hex, 3600, 5) as windows,
         redis.Redis.from_url(redis_url) as client,

@@ -397,7 +397,11 @@ def test_a_time_too_far_from_kafkas_is_refused_where_there_is_a_limit(
 
 @pytest.mark.parametrize(
     "record",
-    [timed(NOW_MS * 1000 + 60_000_000), timed(NOW_MS * 1000 - 60_000_000), timed(5, timestamp_ms=-1)],
+    [
+        timed(NOW_MS * 1000 + 60_000_000),
+        timed(NOW_MS * 1000 - 60_000_000),
+        timed(NOW_MS * 1000, timestamp_ms=-1),
+    ],
 )
 def test_up_to_the_limit_and_without_a_timestamp_of_kafka_a_record_is_taken(record: Raw) -> None:
     assert len(TelemetryDecoder(KDD99, limits=Limits(skew_s=60)).decode([record]).events) == 1

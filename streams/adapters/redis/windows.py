@@ -80,8 +80,7 @@ for i = 1, windows do
     answer = 1
   elseif tonumber(ARGV[arg + 4]) < 0 then
     redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
-  elseif (grown or string.sub(ARGV[arg + 5], 1, 40) == head)
-      and redis.call('GETRANGE', key, tail, tail) ~= '' then
+  elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
     redis.call('SETRANGE', key, 0, ARGV[arg + 5])
     redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
     redis.call('SETRANGE', key, tail, ARGV[arg + 7])
