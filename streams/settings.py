@@ -170,7 +170,9 @@ class Settings:
     )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
-        3600.0, "A longer gap in event time, seconds, starts a device's window anew", _at_least(1, float)
+        3600.0,
+        "A longer gap, seconds, in event time and in Kafka's timestamps starts a device's window anew",
+        _at_least(1, float),
     )
     window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
     rebuild_windows_records: int = _setting(
@@ -194,6 +196,12 @@ class Settings:
         _at_least(1, int),
     )
     device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    max_clock_skew_s: float = _setting(
+        0.0,
+        "Most seconds between an event's time and Kafka's timestamp; events beyond become dead letters; "
+        "0: no limit",
+        _at_least(0, float),
+    )
     new_devices_per_s: int = _setting(
         0,
         "Most devices without a window that are let in per second and partition; the events of others "

@@ -23,7 +23,7 @@ _ATTACK_SHARE: Final = 0.3
 _STEP_US: Final = 250_000
 _JUMP_SHARE: Final = 0.01
 _JUMP_US: Final = 7_200_000_000
-"""Two hours, beyond the idle rule's one: the device's window starts anew."""
+"""Two hours, beyond the idle rule's one: by the device's clock alone, so its window must go on."""
 
 
 class Poison(StrEnum):

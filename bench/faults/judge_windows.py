@@ -37,7 +37,7 @@ def _wrong(case: Case, event: Event, stored: Stored | None, fills: Set[int]) -> 
     if stored is None:
         return "there is none"
     found = (stored.topic_id, stored.partition, stored.offset, stored.time_us)
-    wanted = (case.lives[-1], event.place.partition, event.place.offset, event.time_us)
+    wanted = (case.lives[-1], event.place.partition, event.place.offset, event.latest_us)
     if found != wanted:
         return f"it is {found}, not {wanted}"
     count = len(stored.rows)

@@ -1,7 +1,8 @@
 """What must be said of each event, by a plain recomputation that shares nothing with the stream's windows.
 
 A device's window is the last W rows of its events in one partition of one life of the topic, in order of
-their offsets; a gap in event time longer than the idle rule's begins it anew.
+their offsets; a gap longer than the idle rule's begins it anew, where event time and Kafka's both have it.
+What a gap is, `core/clocks.py` says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bench.faults.feed import Record
 from bench.faults.flow import Place
 from bench.parity import Said
 from streams.client.replaying import Feed, device_name
+from streams.core.clocks import begins_anew, counted_time_us
 from streams.model.detector import Detector, Verdicts
 
 
@@ -28,6 +30,8 @@ class Event:
     row: int  # its place in the feed
     appended_us: int  # to the topic, by the broker; 0 where its life of the topic is over
     history: tuple[int, ...]
+    latest_us: int
+    """The latest time that an event counted as since its window began."""
 
     @property
     def full(self) -> int:
@@ -39,19 +43,22 @@ def events_of(found: Mapping[Place, tuple[Record, int]], feed: Feed, width: int,
     """The events (no poison) among records and their times of appending, in order of their places."""
     events: list[Event] = []
     last: dict[tuple[int, int, str], int] = {}
+    kafka_us: dict[tuple[int, int, str], int] = {}
     for place in sorted(found, key=lambda place: (place.life, place.partition, place.offset)):
         record, appended_us = found[place]
         if record.poison is not None:
             continue
         device, time_us = device_name(int(feed.device[record.row])), int(feed.event_time_us[record.row])
-        whose, history = (place.life, place.partition, device), tuple[int, ...]()
+        counted_us = int(counted_time_us(time_us, appended_us))
+        whose, history, latest_us = (place.life, place.partition, device), tuple[int, ...](), counted_us
         if whose in last:
             before = events[last[whose]]
-            if time_us - before.time_us <= idle_us:
+            latest_us = max(counted_us, before.latest_us)
+            if not begins_anew(counted_us - before.latest_us, appended_us - kafka_us[whose], idle_us):
                 history = before.history[1 - width :]
-        last[whose] = len(events)
+        last[whose], kafka_us[whose] = len(events), max(appended_us, kafka_us.get(whose, 0))
         history = (*history, len(events))
-        events.append(Event(place, device, time_us, record.row, appended_us, history))
+        events.append(Event(place, device, time_us, record.row, appended_us, history, latest_us))
     return events
 
 

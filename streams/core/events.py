@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streams.core.clocks import Times
 from streams.core.tables import Rows
 from streams.core.timers import NO_WATERMARK, watermark_after
 
@@ -103,6 +104,12 @@ class Events:
     rows: Rows  # (N,)
     context: Sequence[Mapping[str, str] | None] | None = None  # N; None where no event has any
     """What each event carries beside its features, for whoever reads its alert. No model sees it."""
+    timestamp_us: Times | None = None  # (N,) of Kafka, 1970 to 9999; None where no Kafka has seen the events
+
+    @property
+    def kafka_us(self) -> Times:
+        """(N,) Kafka's timestamps; without them the event times themselves."""
+        return self.event_time_us if self.timestamp_us is None else self.timestamp_us
 
     def __len__(self) -> int:
         return len(self.device_id)
@@ -118,6 +125,7 @@ class Events:
             device_id=[self.device_id[i] for i in places],
             rows=self.rows[kept],
             context=None if self.context is None else [self.context[i] for i in places],
+            timestamp_us=None if self.timestamp_us is None else self.timestamp_us[kept],
         )
 
 
@@ -135,6 +143,7 @@ class Reason(StrEnum):
     KEY_NOT_DEVICE_ID = "key_not_device_id"
     BAD_DEVICE_ID = "bad_device_id"
     BAD_EVENT_TIME = "bad_event_time"
+    CLOCK_SKEW = "clock_skew"
     NOT_FINITE = "not_finite"
     NEGATIVE_NUMBER = "negative_number"
     TOO_LARGE = "too_large"

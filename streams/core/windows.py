@@ -9,8 +9,9 @@ every event finds its own past. Raw features are kept, so a new model can read a
     window of a5        a2 a3 a4 a5            window of a6   a3 a4 a5 a6
     ring afterwards     a3 a4 a5 a6            next = 0
 
-Rules: an event at or before a window's last offset was applied already and is left out. A gap in event time
-longer than `idle_us` starts the window anew; so does another life of the topic. Masked places hold nothing.
+Rules: an event at or before a window's last offset was applied already and is left out. A gap longer than
+`idle_us`, in event time and in Kafka's timestamps (`core/clocks.py`), starts the window anew; so does another
+life of the topic. Masked places hold nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from streams.core.clocks import Latest, Mask, begins_anew, counted_time_us, latest_of
 from streams.core.events import NO_TOPIC_ID, Events, Source
 from streams.core.tables import FeatureTable, Rows
 
@@ -43,9 +45,11 @@ HEAD: Final = np.dtype(
         ("next", "<u2"),  # ring place of the next row
         ("count", "<u2"),  # rows that belong to the window, at most W
         ("offset", "<i8"),  # of the last event applied
-        ("event_time_us", "<i8"),  # of the last event applied
+        ("event_time_us", "<i8"),  # the latest that an event counted as since the window began
     ]
 )
+KAFKA_TIME: Final = np.dtype("<i8")
+"""Behind the rows: the latest of Kafka's timestamps since the window began, microseconds."""
 _WIDEST: Final = int(np.iinfo("<u2").max)
 
 Windows = npt.NDArray[np.void]  # (D,) of a layout's `dtype`
@@ -67,9 +71,11 @@ class WindowLayout:
     def dtype(self) -> np.dtype[np.void]:
         """One device's packed window: what Redis holds is exactly this.
 
-        Of 16 rows of KDD'99's table, 48 + 16 * 156 = 2,544 bytes.
+        Of 16 rows of KDD'99's table, 48 + 16 * 156 + 8 = 2,552 bytes.
         """
-        return np.dtype([("head", HEAD), ("rows", self.table.row, (self.width,))])
+        return np.dtype(
+            [("head", HEAD), ("rows", self.table.row, (self.width,)), ("kafka_time_us", KAFKA_TIME)]
+        )
 
     def blank(self, n: int, source: Source) -> Windows:
         """`n` empty windows (n,) of devices of this partition: no rows, no offset applied yet."""
@@ -86,12 +92,15 @@ class WindowLayout:
     def unpack(self, values: Sequence[bytes | None], source: Source) -> Windows:
         """Stored values, None where there is none, as windows (D,).
 
-        A value of another layout, width or feature table cannot be read by this code and counts as none.
+        A value of another layout, width or feature table cannot be read by this code and counts as none. One
+        that was stored before Kafka's timestamps were has its event time in their place.
         """
         windows = self.blank(len(values), source)
+        size = self.dtype.itemsize
         for i, value in enumerate(values):
-            if value is not None and len(value) == self.dtype.itemsize:
-                stored = np.frombuffer(value, self.dtype)[0]
+            if value is not None and len(value) in (size, size - KAFKA_TIME.itemsize):
+                whole = value + value[HEAD.itemsize - KAFKA_TIME.itemsize : HEAD.itemsize]
+                stored = np.frombuffer(whole[:size], self.dtype)[0]
                 head = stored["head"]
                 mine = head["layout"] == LAYOUT and head["width"] == self.width
                 if mine and (head["table"] == self._stamp).all():
@@ -162,6 +171,8 @@ class Advance:
     added: Index  # (D,) events applied, per device: their rows end at ring place head.next - 1
     ring_place: Index  # (A,) d * W + place that each event took; only a device's last W are still there
     stays: npt.NDArray[np.bool_]  # (A,) True for the events that are still in their ring afterwards
+    resets: int = 0
+    """Events before which a window began anew, for a gap."""
 
     @property
     def fill(self) -> Index:
@@ -203,7 +214,10 @@ def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Ad
     place = np.arange(len(order))
     added = np.bincount(d, minlength=len(windows))  # (D,)
     first = (np.cumsum(added) - added)[d]  # (A,) where the device's events begin in this order
-    start = _starts(windows, d, first, events.event_time_us[applied][order], idle_us)
+    clock, kafka = _clocks(windows, d, events, applied[order])
+    has_past = (place > first) | (windows["head"]["count"][d] > 0)
+    anew = has_past & begins_anew(clock.since, kafka.since, idle_us)
+    start = _starts(windows, d, first, anew)
 
     head, width = windows["head"], width_of(windows)
     lag = np.arange(width - 1, -1, -1)  # (W,) oldest first
@@ -217,28 +231,39 @@ def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Ad
     rank = place - first
     ring_place = d * width + (head["next"].astype(np.int64)[d] + rank) % width
     stays = rank >= added[d] - width
-    after = _after(windows, events, applied[order], d, place + 1 - start)
+    after = _after(windows, events.offset[applied[order]], d, place + 1 - start, clock, kafka)
     flat = after["rows"].reshape(-1).copy()
     flat[ring_place[stays]] = events.rows[applied[order][stays]]
     after["rows"] = flat.reshape(-1, width)
 
     arrival = np.argsort(order)  # back from device order to arrival order
-    return Advance(applied, index[arrival], valid[arrival], after, added, ring_place[arrival], stays[arrival])
+    return Advance(
+        applied,
+        index[arrival],
+        valid[arrival],
+        after,
+        added,
+        ring_place[arrival],
+        stays[arrival],
+        resets=int(anew.sum()),
+    )
 
 
-def _starts(windows: Windows, d: Index, first: Index, time_us: Index, idle_us: int) -> Index:
+def _clocks(windows: Windows, d: Index, events: Events, places: Index) -> tuple[Latest, Latest]:
+    """By event time, as it counts, and by Kafka's; `places` (A,) of the events, in device order."""
+    kafka_us = events.kafka_us[places]
+    counted_us = counted_time_us(events.event_time_us[places], kafka_us)
+    held_us = windows["head"]["event_time_us"]
+    return latest_of(held_us, d, counted_us), latest_of(windows["kafka_time_us"], d, kafka_us)
+
+
+def _starts(windows: Windows, d: Index, first: Index, anew: Mask) -> Index:
     """(A,) where each event's window begins, in device order; below `first` it begins in the ring."""
-    head = windows["head"]
-    place = np.arange(len(d))
-    is_first = place == first
-    before_us = np.where(is_first, head["event_time_us"][d], np.roll(time_us, 1))
-    has_past = ~is_first | (head["count"][d] > 0)
-    anew = has_past & (time_us - before_us > idle_us)
-    last_anew = np.maximum.accumulate(np.where(anew, place, -1))
-    return np.where(last_anew >= first, last_anew, first - head["count"].astype(np.int64)[d])
+    last_anew = np.maximum.accumulate(np.where(anew, np.arange(len(d)), -1))
+    return np.where(last_anew >= first, last_anew, first - windows["head"]["count"].astype(np.int64)[d])
 
 
-def _after(windows: Windows, events: Events, applied: Index, d: Index, length: Index) -> Windows:
+def _after(windows: Windows, offset: Index, d: Index, length: Index, clock: Latest, kafka: Latest) -> Windows:
     """The windows (D,) with their headers brought up to the last of the applied events, in device order."""
     after = windows.copy()
     if not len(d):
@@ -249,8 +274,9 @@ def _after(windows: Windows, events: Events, applied: Index, d: Index, length: I
     head, width = after["head"], width_of(after)
     head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % width
     head["count"][touched] = np.minimum(length[last], width)
-    head["offset"][touched] = events.offset[applied[last]]
-    head["event_time_us"][touched] = events.event_time_us[applied[last]]
+    head["offset"][touched] = offset[last]
+    head["event_time_us"][touched] = clock.after[last]
+    after["kafka_time_us"][touched] = kafka.after[last]
     return after
 
 

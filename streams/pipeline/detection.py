@@ -25,6 +25,7 @@ from streams.core.alerts import CANARY, CHAMPION
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Retry
+from streams.core.skew import NO_SKEW, Skew, skew_of
 from streams.core.stopwatch import Stopwatch
 from streams.core.windows import Advance, Index, Windows
 from streams.model.classified import Classified
@@ -59,6 +60,10 @@ class Report:
     cpu_ns: Mapping[str, int]
     shortened: Mapping[str, int] = field(default_factory=dict)
     """Messages that their topics took only without a part of them, by that part."""
+    window_resets: int = 0
+    """Windows that began anew after a gap."""
+    skew: Skew = NO_SKEW
+    """Of the classified events' times against Kafka's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,6 +215,8 @@ class Detection:
             new_devices=loaded.new_devices,
             fenced=0,
             cpu_ns=watch.ns,
+            window_resets=step.resets,
+            skew=skew_of(events, step.applied),
         )
         saves = _saves(turn, loaded, step, reaches)
         return Computed(judged, self._ports.clock_us(), letters, saves, report)

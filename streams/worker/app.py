@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import logging.config
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NoReturn
 
 import faust
 import torch
 
+from streams.adapters.kafka.client import where
 from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
 from streams.adapters.kafka.model_topics import follow_states
+from streams.adapters.kafka.offsets import PartitionOffsets, Standing
 from streams.adapters.kafka.topics import TopicIds, lacking
 from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins
 from streams.adapters.store.models import open_store
@@ -26,15 +28,17 @@ from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
-from streams.pipeline.detection import Watchers
+from streams.pipeline.detection import Report, Watchers
 from streams.rollout.admission import Admission
 from streams.rollout.commands import Commands
 from streams.rollout.loading import fitting
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
+from streams.worker.odd_times import OddTimesLog
 from streams.worker.pages import add_pages, bound, serve_at
 from streams.worker.path import Judging, Said, at_start, build_detection, waiting
+from streams.worker.probes import Probe
 from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
 
 log: Final = logging.getLogger("autodeep")
@@ -54,7 +58,13 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     health = Health()
     with closed_then_ended(), ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)
-        watchers = Watchers(challenge.canary, shadow.watch, health.totals.add)
+        odd_times = OddTimesLog(log.warning)
+
+        def done(report: Report) -> None:
+            health.totals.add(report)
+            odd_times.note(report.skew)
+
+        watchers = Watchers(challenge.canary, shadow.watch, done)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
         models = assemble(
             settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts
@@ -73,6 +83,8 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         add_pages(app, health, detection, admission, models)
         health.why_held = lambda: admission.reason
         start_watch(health, settings)
+        for probe in health.probes:
+            probe.start(health.wait)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
@@ -107,6 +119,13 @@ def create_app(
     app.task(health.beat)
     health.watch(conveyors[:1])
 
+    def standings() -> Mapping[Partition, Standing]:
+        found: Mapping[Partition, Standing] = app.consumer.standings()  # it is made when the app starts
+        return found
+
+    health.standings.of_consumer = standings
+    health.probes.append(Probe(f"Kafka at {where(settings)}", _ask_kafka(settings, health)))
+
     def stop_intake() -> None:
         admission.stop()
         for conveyor in conveyors:
@@ -124,6 +143,19 @@ def _note_lacking(settings: Settings, health: Health) -> Callable[[Sequence[str]
         health.note_away(problem)
 
     return note
+
+
+def _ask_kafka(settings: Settings, health: Health) -> Callable[[], None]:
+    """Whether it answers, by the question where the worker's partitions stand."""
+    offsets = PartitionOffsets(settings)
+
+    def ask() -> None:
+        health.standings.note_offsets(offsets(health.partitions))
+        line = health.standings.unfetched()
+        if line is not None:
+            log.warning("%s", line)
+
+    return ask
 
 
 def _ends(app: faust.App, topic: str, held: dict[str, frozenset[Partition]]) -> Ends:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from streams.core.skew import NONE, OneWay
 from streams.pipeline.detection import Report
 
 SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
@@ -23,6 +24,7 @@ class Totals:
     repeats: int = 0
     new_devices: int = 0
     fenced: int = 0
+    window_resets: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     shortened: Counter[str] = field(default_factory=Counter)
@@ -31,6 +33,9 @@ class Totals:
     cpu_ns: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
     """Turns by their records, the place being that of the least bound that holds them."""
+    ahead: OneWay = NONE
+    """Events whose times are not before Kafka's timestamps, by how far they are ahead."""
+    behind: OneWay = NONE
 
     def note_lost(self, reason: str, records: int) -> None:
         self.lost[reason] += records
@@ -42,10 +47,13 @@ class Totals:
         self.repeats += report.repeats
         self.new_devices += report.new_devices
         self.fenced += report.fenced
+        self.window_resets += report.window_resets
         self.verdicts.update(report.verdicts)
         self.dead_letters.update(report.dead_letters)
         self.shortened.update(report.shortened)
         self.cpu_ns.update(report.cpu_ns)
+        self.ahead += report.skew.ahead
+        self.behind += report.skew.behind
         self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
 
 

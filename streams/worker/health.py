@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from streams.adapters.redis.evictions import Evictions
 from streams.core.events import Chunk, Partition
 from streams.errors import Unavailable
 from streams.worker.figures import Totals
+from streams.worker.standing import Standings, name
 
 STUCK_AFTER_S: Final = 120.0
 """So long a standstill, and the worker calls itself dead on its page of health."""
@@ -31,23 +33,43 @@ class Belt(Protocol):
     def held(self) -> Mapping[Partition, str]: ...
 
 
+class Probed(Protocol):
+    """What health asks of a probe."""
+
+    @property
+    def problem(self) -> str | None: ...
+    def start(self, wait: Callable[[float], bool]) -> None: ...
+
+
+class Role(StrEnum):
+    """What the group has given this worker to do."""
+
+    JOINING = "joining"
+    """Nothing has been assigned yet, or a rebalance is under way."""
+    ACTIVE = "active"
+    SPARE = "spare"
+    """A member of the group without partitions: others have them all."""
+
+
 class Health:
     """For all threads: each field is assigned at once."""
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
         self.partitions: frozenset[Partition] = frozenset()
-        self.lag: dict[Partition, int] = {}
-        """Records of each partition beyond what was read last."""
-        self.away: str | None = None
         self.evictions: Evictions | None = None
         """What Redis last said of them."""
+        self.standings = Standings(clock_s)
+        self.probes: list[Probed] = []
+        """What is asked whether it answers, also while there are no events."""
         self.is_set_up = False
         self.stopping = threading.Event()
         self.why_held: Callable[[], str | None] = lambda: None
         """Why nothing begins on any partition; None where something may."""
         self._clock_s = clock_s
         self._belts: Sequence[Belt] = ()
+        self._is_assigned = False
+        self._waited_for: dict[int, str] = {}  # by thread: what its call waits for
         self._progress_s = clock_s()
         self._alive_s: float | None = None
         self._read_s = clock_s()
@@ -64,23 +86,28 @@ class Health:
     def assigned(self, partitions: frozenset[Partition]) -> None:
         self.partitions = partitions
         self.note_read()
-        self.lag = dict.fromkeys(sorted(partitions), 0)
+        self.standings.assigned(partitions)
+        self._is_assigned = True
 
     def revoked(self) -> None:
+        self._is_assigned = False
         self.partitions = frozenset()
-        self.lag = {}
+        self.standings.assigned(())
 
     def note_chunks(self, chunks: Iterable[Chunk]) -> None:
         """These were read."""
-        for chunk in chunks:
-            self.lag[chunk.source.place] = chunk.lag_records
+        self.standings.note_chunks(chunks)
 
     def progressed(self) -> None:
         """In a turn that takes long."""
         self._progress_s = self._clock_s()
 
     def note_away(self, problem: Unavailable | None) -> None:
-        self.away = None if problem is None else str(problem)
+        """Of the call that this thread makes; each waits for one thing at a time."""
+        if problem is None:
+            self._waited_for.pop(threading.get_ident(), None)
+        else:
+            self._waited_for[threading.get_ident()] = str(problem)
         self._progress_s = self._read_s = self._clock_s()  # every attempt that fails tells of it anew
 
     def note_read(self) -> None:
@@ -126,19 +153,33 @@ class Health:
         return self.standstill_s <= STUCK_AFTER_S
 
     @property
+    def role(self) -> Role:
+        if not self._is_assigned:
+            return Role.JOINING
+        return Role.ACTIVE if self.partitions else Role.SPARE
+
+    @property
+    def away(self) -> list[str]:
+        """All that does not answer: what a call waits for, and what a probe found."""
+        probed = (probe.problem for probe in self.probes)
+        found = [*tuple(self._waited_for.values()), *(problem for problem in probed if problem is not None)]
+        return list(dict.fromkeys(found))
+
+    @property
     def unready(self) -> str | None:
-        """Why no events are being classified here, None when they are."""
+        """Why no events could be classified here, None when they could: a spare worker is ready, too."""
         if not self.is_set_up:
             return "the model is not loaded yet"
-        if self.away is not None:
-            return self.away
+        away = self.away
+        if away:
+            return "; ".join(away)
         why_held = self.why_held()
         if why_held is not None:
             return why_held
-        return None if self.partitions else "no partitions are assigned"
+        return "no partitions are assigned yet" if self.role is Role.JOINING else None
 
     def figures(self) -> dict[str, Any]:
-        totals = self.totals
+        totals, standing = self.totals, self.standings.figures()
         topics: dict[str, list[int]] = {}
         for topic, partition in sorted(self.partitions):
             topics.setdefault(topic, []).append(partition)
@@ -149,18 +190,16 @@ class Health:
             "repeats": totals.repeats,
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
+            "window_resets": totals.window_resets,
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
             "shortened": dict(totals.shortened),
             "lost": dict(totals.lost),
             "partitions": topics,
-            "held": {_said(place): why for belt in self._belts for place, why in belt.held.items()},
+            "role": self.role,
+            "held": {name(place): why for belt in self._belts for place, why in belt.held.items()},
             "away": self.away,
             "cpu_ns": dict(totals.cpu_ns),
-            "lag": {_said(place): count for place, count in dict(self.lag).items()},
+            "lag": {name(place): one.lag_records for place, one in standing.items()},
+            "offsets": {name(place): one.as_json() for place, one in standing.items()},
         }
-
-
-def _said(place: Partition) -> str:
-    topic, number = place
-    return f"{topic}-{number}"

@@ -5,7 +5,8 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -19,11 +20,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from streams.codec.models import ModelRef
+from streams.core.skew import BOUNDS_S
 from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
-from streams.worker.figures import SIZE_BOUNDS
+from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.health import Health
+from streams.worker.standing import PartitionFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NS_PER_S: Final = 1e9
@@ -50,6 +53,7 @@ class _WorkerCollector(Collector):
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
+        yield _counter("window_resets", "Windows that began anew after a gap.", totals.window_resets)
         recovered = self._windows.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)
@@ -64,7 +68,8 @@ class _WorkerCollector(Collector):
         seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
-        yield _lags(health)
+        yield _skews(totals)
+        yield from _by_partition(health)
         cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
         yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
@@ -72,7 +77,7 @@ class _WorkerCollector(Collector):
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
         yield from _evictions(health)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
-        yield _gauge("ready", "1 while events are being classified here.", health.unready is None)
+        yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
         model = self._model()
         told = {"name": model.name, "version": model.version, "digest": model.digest}
         yield InfoMetricFamily("autodeep_model", "The model that serves.", told)
@@ -97,24 +102,45 @@ def _evictions(health: Health) -> Iterator[Metric]:
         yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
 
 
-def _lags(health: Health) -> Metric:
-    family = GaugeMetricFamily(
-        "autodeep_partition_lag_records", "Records beyond what was read last.", labels=["topic", "partition"]
-    )
-    for (topic, partition), count in sorted(dict(health.lag).items()):
-        family.add_metric([topic, str(partition)], count)
-    return family
+def _by_partition(health: Health) -> Iterator[Metric]:
+    figures = health.standings.figures()
+    for suffix, said, value in _OF_PARTITION:
+        family = GaugeMetricFamily(f"autodeep_partition_{suffix}", said, labels=["topic", "partition"])
+        for (topic, partition), one in figures.items():
+            known = value(one)
+            if known is not None:
+                family.add_metric([topic, str(partition)], known)
+        yield family
+
+
+_OF_PARTITION: Final[Sequence[tuple[str, str, Callable[[PartitionFigures], float | None]]]] = (
+    ("lag_records", "Records beyond what was read last.", lambda one: one.lag_records),
+    ("end_offset", "One past the last offset, by the brokers.", lambda one: one.end_offset),
+    ("position", "The offset that is read next.", lambda one: one.position),
+    ("committed_offset", "Of the group, by the brokers.", lambda one: one.committed_offset),
+    ("seconds_since_fetch", "Since a broker last answered a fetch.", lambda one: one.seconds_since_fetch),
+)
 
 
 def _turn_sizes(health: Health) -> Metric:
-    """Prometheus counts each bucket with all below it."""
-    totals, below = health.totals, 0
-    buckets: list[tuple[str, float]] = []
-    for bound, count in zip(SIZE_BOUNDS, totals.sizes, strict=False):
-        below += count
-        buckets.append((str(float(bound)), below))
-    buckets.append(("+Inf", totals.turns))
+    totals = health.totals
+    buckets = _buckets(SIZE_BOUNDS, totals.sizes)
     return HistogramMetricFamily("autodeep_turn_records", "Records of a turn.", buckets, totals.records)
+
+
+def _skews(totals: Totals) -> Metric:
+    family = HistogramMetricFamily(
+        "autodeep_event_time_skew_seconds", "Event time against Kafka's timestamp.", labels=["direction"]
+    )
+    for direction, one in (("ahead", totals.ahead), ("behind", totals.behind)):
+        family.add_metric([direction], _buckets(BOUNDS_S, one.counts), one.sum_s)
+    return family
+
+
+def _buckets(bounds: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Prometheus counts each bucket with all below it."""
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
 
 
 def _counter(name: str, said: str, value: float) -> Metric:

@@ -94,7 +94,7 @@ def add_pages(
         unready = health.unready
         detail = follower.problem if follower is not None else None
         return web.json(
-            {"ready": unready is None, "why_not": unready, "detail": detail},
+            {"ready": unready is None, "why_not": unready, "role": health.role, "detail": detail},
             status=200 if unready is None else 503,
         )
 

@@ -18,6 +18,7 @@ from streams.adapters.kafka.topics import check_rights, wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, registry_of
 from streams.codec.avro.schemas import ALERT, load, load_folder
+from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertOutput
 from streams.core.patience import BackOff
@@ -31,6 +32,7 @@ from streams.pipeline.recovery import Recovery, RecoveryParts
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import Health
+from streams.worker.probes import Probe
 from streams.worker.redis_watch import RedisWatch
 
 log: Final = logging.getLogger("autodeep")
@@ -66,6 +68,7 @@ def build_detection(
     )
     starting(store.ping)
     RedisWatch(store, settings.group, health).start(starting)
+    health.probes.append(Probe(f"Redis at {store.address} (AUTODEEP_REDIS_URL)", store.ping))
     wait_for_broker(settings, starting)
     starting(lambda: check_rights(settings))
     limits = TopicLimits(settings)
@@ -133,7 +136,8 @@ def _decoder(
 ) -> TelemetryDecoder:
     """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
     others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
-    return TelemetryDecoder(layout.table, others, registry, settings.device_id_max_bytes)
+    limits = Limits(settings.device_id_max_bytes, settings.max_clock_skew_s)
+    return TelemetryDecoder(layout.table, others, registry, limits)
 
 
 def _recovery(

@@ -52,6 +52,7 @@ def grown(window: Windows, rows: int, offset: int) -> Windows:
         head["count"] = min(int(head["count"][0]) + 1, WIDTH)
     head["offset"] = offset
     head["event_time_us"] = offset * 1000
+    after["kafka_time_us"] = offset * 2000
     return after
 
 
@@ -71,6 +72,7 @@ def same_window(value: bytes | None, window: Windows) -> bool:
     return (
         read["head"].tobytes() == window["head"].tobytes()
         and in_order(read)[0].tobytes() == in_order(window)[0].tobytes()
+        and read["kafka_time_us"].tolist() == window["kafka_time_us"].tolist()
     )
 
 
@@ -265,6 +267,22 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
         assert client.memory_usage(key) <= 3200
         assert 0 < client.pttl(key) <= 3600 * 1000
         assert KDD99.row.itemsize * WIDTH < client.strlen(key) == LAYOUT.dtype.itemsize
+
+
+@pytest.mark.redis
+def test_a_window_stored_before_kafkas_timestamps_were_grows_in_place_and_takes_no_more_room(
+    redis_url: str,
+) -> None:
+    with (
+        RedisWindows(LAYOUT, redis_url, uuid.uuid4().hex, 3600, 5) as windows,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        base = grown(LAYOUT.blank(1, SOURCE), 3, 2)
+        key = windows.key(SOURCE, "a")
+        client.set(key, base.tobytes()[:-8], ex=60)
+        assert save(windows, base, grown(base, 1, 3), 1) == Saved.DONE
+        assert same_window(stored(windows), grown(base, 1, 3))
+        assert client.memory_usage(key) <= 3200
 
 
 @pytest.mark.redis

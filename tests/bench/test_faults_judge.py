@@ -78,7 +78,7 @@ def sound() -> Case:
     places = [Place(0, 0, 0), Place(0, 0, 1), *(Place(1, 0, offset) for offset in range(4))]
     histories = [(0,), (0, 1), (2,), (2, 3), (2, 3, 4), (2, 3, 4, 5)]
     events = [
-        Event(place, "d", 100 + i, i, 0 if place.life == 0 else T * place.offset, history)
+        Event(place, "d", 100 + i, i, 0 if place.life == 0 else T * place.offset, history, 100 + i)
         for i, (place, history) in enumerate(zip(places, histories, strict=True))
     ]
     bare = Case(
@@ -245,7 +245,8 @@ def deleted(verdicts: Sequence[int], alerts: Sequence[int]) -> list[str]:
     """
     plain = sound()
     events = [
-        Event(Place(0, 0, i), "de"[i % 2], 100 + i, i, 0, tuple(range(i % 2, i + 1, 2))) for i in range(7)
+        Event(Place(0, 0, i), "de"[i % 2], 100 + i, i, 0, tuple(range(i % 2, i + 1, 2)), 100 + i)
+        for i in range(7)
     ]
     case = replace(plain, events=events, committed={}, poison={}, letters=(), stored={})
     all_heard = [replace(heard(case, i), partition=i % 2) for i in range(7)]
@@ -331,8 +332,16 @@ def test_the_plain_recomputation_is_that_of_evaluation_and_begins_anew_after_a_l
     assert [one.scores for one in told] == [
         tuple(scores) for scores in expected.posterior.astype(np.float64).round(4).tolist()
     ]
-    late = dataclasses.replace(source, event_time_us=np.where(time_us < 30, time_us, time_us + 11))
-    assert [event.full for event in events_of(found, late, WIDTH, 10)][28:33] == [16, 16, 1, 2, 3]
+    gap_us = np.where(time_us < 30, 0, 11)
+    jumping = dataclasses.replace(source, event_time_us=time_us + gap_us)
+    assert [event.full for event in events_of(found, jumping, WIDTH, 10)][28:33] == [16] * 5, "by its clock"
+    appended = {place: (record, 1 + int(gap_us[record.row])) for place, (record, _) in found.items()}
+    assert [event.full for event in events_of(appended, source, WIDTH, 10)][28:33] == [16] * 5, "buffered"
+    assert [event.full for event in events_of(appended, jumping, WIDTH, 10)][28:33] == [16, 16, 1, 2, 3]
+    live = dataclasses.replace(jumping, event_time_us=np.where(time_us % 2, 0, time_us + gap_us))
+    mixed = events_of(appended, live, WIDTH, 10)
+    assert [event.full for event in mixed][28:35] == [16, 16, 1, 2, 3, 4, 5], "late ones join"
+    assert [event.latest_us for event in mixed][28:33] == [28, 28, 41, 41, 43]
 
 
 def narrow(fill: int) -> Case:

@@ -7,6 +7,7 @@ import math
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from streams.codec.avro import columns, framing, schemas
 from streams.codec.avro.schemas import Schema
+from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
 from streams.core.kdd99 import KDD99
@@ -184,7 +186,7 @@ def test_many_records_are_read_as_each_of_them_alone() -> None:
 @pytest.mark.parametrize("device", ["d" * 256, "é" * 128, "\U0001f4f7" * 64])
 def test_a_device_id_of_exactly_the_limit_is_taken(device: str) -> None:
     assert TelemetryDecoder(KDD99).decode([raw(0, device)]).events.device_id == [device]
-    [rejected] = TelemetryDecoder(KDD99, max_device_id_bytes=255).decode([raw(0, device)]).rejected
+    [rejected] = TelemetryDecoder(KDD99, limits=Limits(device_id_bytes=255)).decode([raw(0, device)]).rejected
     assert rejected.reason is Reason.BAD_DEVICE_ID
 
 
@@ -379,3 +381,63 @@ def test_the_guard_is_drawn_anew_for_each_batch(monkeypatch: pytest.MonkeyPatch)
 
 def test_schemas_are_plain_json_files() -> None:
     assert json.loads((schemas.folder() / "ConnectionRecord.avsc").read_text())["namespace"] == "autodeep.ids"
+
+
+NOW_MS = 1_795_000_000_000
+
+
+def timed(event_time_us: int, timestamp_ms: int = NOW_MS) -> Raw:
+    return replace(raw(event_time_us=event_time_us), timestamp=timestamp_ms)
+
+
+@pytest.mark.parametrize(
+    ("event_time_us", "detail"),
+    [
+        (
+            NOW_MS,
+            "1793205000 s behind Kafka's timestamp; at most 60 s are taken; event_time_us looks like milli",
+        ),
+        (
+            NOW_MS // 1000,
+            "behind Kafka's timestamp; at most 60 s are taken; event_time_us looks like seconds",
+        ),
+        (NOW_MS * 1000 + 60_000_001, "60 s ahead of Kafka's timestamp; at most 60 s are taken"),
+        (NOW_MS * 1000 - 60_000_001, "60 s behind Kafka's timestamp"),
+    ],
+)
+def test_a_time_too_far_from_kafkas_is_refused_where_there_is_a_limit(
+    event_time_us: int, detail: str
+) -> None:
+    record = timed(event_time_us)
+    [rejected] = TelemetryDecoder(KDD99, limits=Limits(skew_s=60)).decode([record]).rejected
+    assert rejected.reason is Reason.CLOCK_SKEW
+    assert detail in rejected.detail
+    assert len(TelemetryDecoder(KDD99).decode([record]).events) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        timed(NOW_MS * 1000 + 60_000_000),
+        timed(NOW_MS * 1000 - 60_000_000),
+        timed(NOW_MS * 1000, timestamp_ms=-1),
+    ],
+)
+def test_up_to_the_limit_and_without_a_timestamp_of_kafka_a_record_is_taken(record: Raw) -> None:
+    assert len(TelemetryDecoder(KDD99, limits=Limits(skew_s=60)).decode([record]).events) == 1
+
+
+def test_events_carry_kafkas_timestamps_in_their_own_order() -> None:
+    records = [replace(one, timestamp=NOW_MS + i) for i, one in enumerate(good(4))]
+    records[1] = replace(records[1], key=None)
+    older = replace(raw(2, "d", writer(drop=("context",))), timestamp=NOW_MS + 9)
+    events = (
+        TelemetryDecoder(KDD99, [writer(drop=("context",))]).decode([records[0], older, *records[1:]]).events
+    )
+    assert (events.kafka_us // 1000 - NOW_MS).tolist() == [0, 9, 2, 3]
+
+
+def test_nanoseconds_are_named_in_the_detail() -> None:
+    [rejected] = TelemetryDecoder(KDD99).decode([timed(NOW_MS * 1_000_000)]).rejected
+    assert rejected.reason is Reason.BAD_EVENT_TIME
+    assert rejected.detail.endswith("event_time_us looks like nanoseconds")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.core.clocks import AHEAD_US
 from streams.core.events import NO_TOPIC_ID, Events, Source
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout, Windows, advance, in_order, of_this_topic
@@ -24,13 +26,23 @@ SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 IDLE_US = 1_000
 
 
-def events_of(devices: list[int], times_us: list[int], first_offset: int) -> Events:
-    """Events whose first number is their own offset, so that a row says which event it is."""
+def events_of(
+    devices: list[int], times_us: list[int], first_offset: int, kafka_us: list[int] | None = None
+) -> Events:
+    """Events whose first number is their own offset, so that a row says which event it is.
+
+    Without Kafka's timestamps both clocks agree.
+    """
     n = len(devices)
     rows = np.zeros(n, KDD99.row)
     rows["numbers"][:, 0] = np.arange(first_offset, first_offset + n)
     return Events(
-        np.arange(n), np.arange(first_offset, first_offset + n), np.array(times_us, np.int64), [""] * n, rows
+        np.arange(n),
+        np.arange(first_offset, first_offset + n),
+        np.array(times_us, np.int64),
+        [""] * n,
+        rows,
+        timestamp_us=None if kafka_us is None else np.array(kafka_us, np.int64),
     )
 
 
@@ -48,51 +60,63 @@ def seen(windows: Windows, devices: list[int], events: Events) -> tuple[list[lis
 
 @dataclass
 class Naive:
-    """The rules in their plainest form: a list per device."""
+    """The rules in their plainest form: a list per device, and the times of all of its events so far."""
 
     rows: list[int]
-    last_us: int = 0
+    times_us: list[tuple[int, int]]
 
-    def apply(self, offset: int, time_us: int) -> list[int]:
-        if self.rows and time_us - self.last_us > IDLE_US:
-            self.rows = []
+    def apply(self, offset: int, time_us: int, kafka_us: int) -> list[int]:
+        if self.rows:
+            latest_us = max(min(time, kafka + AHEAD_US) for time, kafka in self.times_us)
+            latest_kafka_us = max(kafka for _, kafka in self.times_us)
+            if time_us - latest_us > IDLE_US and kafka_us - latest_kafka_us > IDLE_US:
+                self.rows, self.times_us = [], []
         self.rows = [*self.rows, offset][-WIDTH:]
-        self.last_us = time_us
+        self.times_us.append((time_us, kafka_us))
         return self.rows
 
 
-steps = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1, 5, -3, IDLE_US, IDLE_US + 1])), max_size=60)
+gaps = st.sampled_from([1, 5, -3, IDLE_US, IDLE_US + 1, -5 * IDLE_US, 2 * AHEAD_US])
+steps = st.lists(st.tuples(st.integers(0, 3), gaps, gaps), max_size=60)
+START_US = 1_000 * AHEAD_US
+
+
+def timeline(steps: list[tuple[int, int, int]]) -> tuple[list[int], list[int], list[int]]:
+    """Devices, event times, and Kafka's timestamps."""
+    times = np.cumsum([gap for _, gap, _ in steps], dtype=np.int64) + START_US
+    kafka = np.cumsum([gap for _, _, gap in steps], dtype=np.int64) + START_US
+    return [device for device, _, _ in steps], times.tolist(), kafka.tolist()
 
 
 @settings(deadline=None)
-@given(chunks=st.lists(steps, max_size=8))
-def test_every_event_sees_what_a_plain_recomputation_sees(chunks: list[list[tuple[int, int]]]) -> None:
-    windows, naive = LAYOUT.blank(4, SOURCE), [Naive([]) for _ in range(4)]
-    offset, now_us = 0, 0
-    for chunk in chunks:
-        times = np.cumsum([gap for _, gap in chunk], dtype=np.int64) + now_us
-        devices = [device for device, _ in chunk]
-        views, windows = seen(windows, devices, events_of(devices, times.tolist(), offset))
-        expected = [
-            naive[device].apply(offset + i, int(time_us))
-            for i, (device, time_us) in enumerate(zip(devices, times, strict=True))
-        ]
+@given(steps, st.lists(st.integers(0, 60), max_size=5))
+def test_every_event_sees_what_a_plain_recomputation_sees(
+    drawn: list[tuple[int, int, int]], cuts: list[int]
+) -> None:
+    devices, times, kafka = timeline(drawn)
+    windows, naive = LAYOUT.blank(4, SOURCE), [Naive([], []) for _ in range(4)]
+    cuts = sorted({0, *(cut for cut in cuts if cut < len(devices)), len(devices)})
+    for first, end in pairwise(cuts):
+        part = slice(first, end)
+        views, windows = seen(
+            windows, devices[part], events_of(devices[part], times[part], first, kafka[part])
+        )
+        expected = [naive[devices[i]].apply(i, times[i], kafka[i]) for i in range(first, end)]
         assert views == expected
         assert [rows["numbers"][:, 0].astype(int).tolist() for rows in in_order(windows)] == [
             device.rows for device in naive
         ]
-        offset, now_us = offset + len(chunk), int(times[-1]) if len(times) else now_us
 
 
 @settings(deadline=None)
 @given(steps, st.data())
-def test_chunking_changes_nothing(timeline: list[tuple[int, int]], data: st.DataObject) -> None:
-    devices = [device for device, _ in timeline]
-    times = np.cumsum([gap for _, gap in timeline], dtype=np.int64).tolist()
-    whole, after_whole = seen(LAYOUT.blank(4, SOURCE), devices, events_of(devices, times, 0))
-    cut = data.draw(st.integers(0, len(timeline)))
-    first, middle = seen(LAYOUT.blank(4, SOURCE), devices[:cut], events_of(devices[:cut], times[:cut], 0))
-    second, after = seen(middle, devices[cut:], events_of(devices[cut:], times[cut:], cut))
+def test_chunking_changes_nothing(drawn: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    devices, times, kafka = timeline(drawn)
+    whole, after_whole = seen(LAYOUT.blank(4, SOURCE), devices, events_of(devices, times, 0, kafka))
+    cut = data.draw(st.integers(0, len(drawn)))
+    blank = LAYOUT.blank(4, SOURCE)
+    first, middle = seen(blank, devices[:cut], events_of(devices[:cut], times[:cut], 0, kafka[:cut]))
+    second, after = seen(middle, devices[cut:], events_of(devices[cut:], times[cut:], cut, kafka[cut:]))
     assert first + second == whole
     assert [w.tobytes() for w in after] == [w.tobytes() for w in after_whole]
 
@@ -113,6 +137,50 @@ def test_a_gap_of_exactly_the_idle_time_keeps_the_window_and_one_more_ends_it() 
 def test_time_running_backwards_is_no_gap() -> None:
     views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 2, events_of([0] * 2, [10 * IDLE_US, 0], 0))
     assert views == [[0], [0, 1]]
+
+
+def test_late_events_join_and_start_no_window_anew() -> None:
+    """A sensor that sends what it buffered between what happens now."""
+    times = [100 * IDLE_US, 10, 100 * IDLE_US + 1, 20, 100 * IDLE_US + 2]
+    events = events_of([0] * 5, times, 0)
+    assert seen(LAYOUT.blank(1, SOURCE), [0] * 5, events)[0][-1] == [0, 1, 2, 3, 4]
+    assert advance(LAYOUT.blank(1, SOURCE), np.zeros(5, np.int64), events, IDLE_US).resets == 0
+
+
+def test_a_gap_is_measured_from_the_latest_event_and_not_from_a_late_one() -> None:
+    times = [100 * IDLE_US, 10, 101 * IDLE_US + 1]
+    views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 3, events_of([0] * 3, times, 0))
+    assert views == [[0], [0, 1], [2]]
+
+
+def test_a_clock_that_jumps_with_each_event_empties_no_window() -> None:
+    times = [START_US + i * (IDLE_US + 1) for i in range(5)]
+    kafka = [START_US + i for i in range(5)]
+    views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 5, events_of([0] * 5, times, 0, kafka))
+    assert views[-1] == [0, 1, 2, 3, 4]
+
+
+def test_what_was_buffered_through_an_outage_goes_on_where_it_was() -> None:
+    """Kafka heard nothing for long; by the device's own clock nothing was missed."""
+    kafka = [START_US, START_US + 10 * IDLE_US, START_US + 10 * IDLE_US + 1]
+    views, _ = seen(LAYOUT.blank(1, SOURCE), [0] * 3, events_of([0] * 3, [1, 2, 3], 0, kafka))
+    assert views[-1] == [0, 1, 2]
+
+
+def test_one_event_of_the_far_future_hides_no_later_gap() -> None:
+    later = 2 * AHEAD_US
+    times, kafka = [START_US, 10**17, START_US + later], [START_US, START_US + 1, START_US + later]
+    events = events_of([0] * 3, times, 0, kafka)
+    assert seen(LAYOUT.blank(1, SOURCE), [0] * 3, events)[0] == [[0], [0, 1], [2]]
+    assert advance(LAYOUT.blank(1, SOURCE), np.zeros(3, np.int64), events, IDLE_US).resets == 1
+
+
+def test_a_window_stored_before_kafkas_timestamps_were_is_read_with_its_event_time() -> None:
+    _, windows = seen(LAYOUT.blank(1, SOURCE), [0] * 3, events_of([0] * 3, [7, 8, 9], 0))
+    former = windows[0].tobytes()[:-8]
+    read = LAYOUT.unpack([former], SOURCE)
+    assert read["kafka_time_us"].tolist() == [9]
+    assert read[0].tobytes() == windows[0].tobytes()
 
 
 def test_a_packed_window_reads_back_and_another_layout_counts_as_none() -> None:
@@ -153,14 +221,15 @@ def test_a_window_of_kdd99_is_packed_as_those_that_are_stored() -> None:
     events = Events(np.arange(3), offset, time_us, ["a"] * 3, rows)
     step = advance(LAYOUT.blank(1, SOURCE), np.zeros(3, np.int64), events, 10**9)
     packed = step.windows.tobytes()
-    assert len(packed) == 2544  # within one 2,560-byte allocation of Redis, its string header included
+    assert len(packed) == 2552  # within one 2,560-byte allocation of Redis, its string header included
     assert packed[:48].hex() == (
         "01001000ec2fc2b2"  # layout, pad, width, table
         "00000000000000000000000000000007"  # topic id
         "03000000030003002a00000000000000c0cf6a0000000000"  # partition, next, count, offset, time
     )
     assert packed[48 : 48 + 3 * 156] == rows.tobytes()
-    assert not any(packed[48 + 3 * 156 :])
+    assert not any(packed[48 + 3 * 156 : 48 + 16 * 156])
+    assert packed[48 + 16 * 156 :].hex() == "c0cf6a0000000000"  # Kafka's time
 
 
 @settings(deadline=None)

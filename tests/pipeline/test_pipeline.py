@@ -105,11 +105,14 @@ class World:
     publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
     detector: Detector = DETECTOR
     explain_share: float = 0.0
+    idle_us: int = 10**9
 
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Worker:
         ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         outputs = [AlertOutput(TOPICS, publish_classified=True)]
-        rules = Rules(TOPICS, 10**9, outputs, publish_classified=True, explain_share=self.explain_share)
+        rules = Rules(
+            TOPICS, self.idle_us, outputs, publish_classified=True, explain_share=self.explain_share
+        )
         return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, 8), self)
 
     def admit(self, chunks: Sequence[Chunk]) -> Admitted:
@@ -358,6 +361,16 @@ def test_repeats_are_counted_and_a_revoked_partition_is_read_anew() -> None:
     worker.revoked(frozenset({SOURCE.place}))
     (report,) = feed(worker, records, 4)
     assert (report.records, report.classified, report.repeats) == (4, 0, 4)
+
+
+def test_windows_that_begin_anew_after_a_gap_are_counted_and_not_again_where_they_are_read_again() -> None:
+    world = World(idle_us=2_000)  # events lie 1,000 us apart
+    records = telemetry([0, 1, 1, 1, 0, 1])
+    first = world.worker().process(Chunk(SOURCE, records, 6))
+    assert (first.window_resets, first.classified) == (1, 6)
+    again = world.worker().process(Chunk(SOURCE, records, 6))
+    assert (again.window_resets, again.repeats) == (0, 6)
+    assert [alert.window_fill for alert in world.verdicts().values()] == [1, 1, 2, 3, 1, 4]
 
 
 def test_a_new_model_reads_the_windows_of_the_old_one_at_once() -> None:

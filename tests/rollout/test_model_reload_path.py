@@ -274,7 +274,12 @@ def test_a_worker_that_cannot_load_the_agreed_model_keeps_the_old_one_says_so_an
         assert (failed.revision, failed.version, "kdd99/2" in failed.detail) == (1, "2", True)
         assert (model(worker)["digest"], model(worker)["problem"]) == (old, failed.detail)
         with urllib.request.urlopen(f"http://127.0.0.1:{worker.web_port}/health/ready") as answer:
-            assert json.load(answer) == {"ready": True, "why_not": None, "detail": failed.detail}
+            assert json.load(answer) == {
+                "ready": True,
+                "why_not": None,
+                "role": "active",
+                "detail": failed.detail,
+            }
         elsewhere.rename(store / "kdd99" / "2")
         all_serve(tested, 1, 1)
         assert (model(worker)["digest"], model(worker)["problem"]) == (digest, None)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.adapters.kafka.offsets import Offsets, Standing
 from streams.codec.models import ModelRef
 from streams.core.events import Chunk, Source
+from streams.core.skew import OneWay, Skew
+from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
 from streams.pipeline.recovery import Recovered
@@ -120,6 +125,21 @@ def test_turns_are_counted_in_buckets_each_with_all_below_it() -> None:
     assert found["autodeep_turn_records_sum", ""] == 9106
 
 
+def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
+    health = Health()
+    skew = Skew(OneWay((2, 1, 0, 0, 0, 0, 0, 0), 2.5), OneWay((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
+    health.totals.add(replace(report(8), skew=skew, window_resets=3))
+    health.totals.add(replace(report(8), skew=skew))
+    found = scraped(health)
+    name = "autodeep_event_time_skew_seconds"
+    ahead = [found[f"{name}_bucket", f"ahead,{bound}"] for bound in ("1.0", "10.0", "86400.0", "+Inf")]
+    behind = [found[f"{name}_bucket", f"behind,{bound}"] for bound in ("1.0", "86400.0", "2592000.0", "+Inf")]
+    assert (ahead, behind) == ([4, 6, 6, 6], [0, 2, 2, 10])
+    assert (found[f"{name}_sum", "ahead"], found[f"{name}_count", "behind"]) == (5.0, 10)
+    assert found["autodeep_window_resets_total", ""] == 3
+    assert health.figures()["window_resets"] == 3
+
+
 def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
     health = Health()
     assert scraped(health)["autodeep_ready", ""] == 0
@@ -135,7 +155,37 @@ def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
     health.revoked()
     found = scraped(health)
     assert found["autodeep_ready", ""] == 0
-    assert not [name for name, _ in found if name == "autodeep_partition_lag_records"]
+    assert not [name for name, _ in found if name.startswith("autodeep_partition_")]
+
+
+def test_where_partitions_stand_is_told_though_they_are_not_read() -> None:
+    health = Health()
+    health.assigned(frozenset({(TELEMETRY, 3), (TELEMETRY, 4)}))
+    health.note_chunks([chunk(TELEMETRY, 3, 10, 11, end=20)])
+    health.standings.of_consumer = lambda: {
+        (TELEMETRY, 3): Standing(12, 0.5),
+        (TELEMETRY, 4): Standing(5, 70.25, end_offset=7),
+        (FLOWS, 1): Standing(5, 70.25),
+    }
+    assert health.standings.figures()[TELEMETRY, 4].lag_records == 2, "as of the fetch"
+    health.standings.note_offsets({(TELEMETRY, 3): Offsets(500, 12), (TELEMETRY, 4): Offsets(9, None)})
+    found = scraped(health)
+
+    def told(suffix: str) -> list[float | None]:
+        return [found.get((f"autodeep_partition_{suffix}", f"{number},{TELEMETRY}")) for number in (3, 4)]
+
+    assert told("lag_records") == [488, 4]
+    assert told("end_offset") == [500, 9]
+    assert told("position") == [12, 5]
+    assert told("committed_offset") == [12, None]
+    assert told("seconds_since_fetch") == [0.5, 70.25]
+    assert health.figures()["offsets"][f"{TELEMETRY}-4"] == {
+        "end_offset": 9,
+        "position": 5,
+        "committed_offset": None,
+        "seconds_since_fetch": 70.25,
+    }
+    assert not [labels for name, labels in found if labels == f"1,{FLOWS}"]
 
 
 def test_the_page_of_figures_says_the_same_by_topic() -> None:
@@ -148,6 +198,7 @@ def test_the_page_of_figures_says_the_same_by_topic() -> None:
     found = stats_of(health, Counted(Recovered(windows=40)))  # type: ignore[arg-type]
     assert (found["turns"], found["records"], found["rebuilt_windows"]) == (1, 8, 40)
     assert found["partitions"] == {FLOWS: [0], TELEMETRY: [3, 10]}
+    assert found["role"] == "active"
     assert found["lag"] == {f"{FLOWS}-0": 0, f"{TELEMETRY}-10": 0, f"{TELEMETRY}-3": 9}
     assert found["held"] == {f"{TELEMETRY}-3": "loading m/2"}
     assert (found["cached_devices"], found["cache_capacity"]) == (3, 8)
@@ -157,10 +208,41 @@ def test_why_a_worker_is_not_ready_is_the_first_thing_that_is_missing() -> None:
     health = Health()
     assert health.unready == "the model is not loaded yet"
     health.watch([])
-    assert health.unready == "no partitions are assigned"
+    assert (health.role, health.unready) == ("joining", "no partitions are assigned yet")
     health.assigned(frozenset({(TELEMETRY, 3)}))
-    assert health.unready is None
+    assert (health.role, health.unready) == ("active", None)
     health.why_held = lambda: "holding for m/2"
     assert health.unready == "holding for m/2"
-    health.away = "Redis is away"
+    health.note_away(WindowStoreUnavailable("Redis is away"))
     assert health.unready == "Redis is away"
+
+
+def test_a_member_without_partitions_is_ready_and_a_spare_once_the_group_has_said_so() -> None:
+    health = Health()
+    health.watch([])
+    health.assigned(frozenset())
+    assert (health.role, health.unready) == ("spare", None)
+    assert health.figures()["role"] == "spare"
+    health.revoked()
+    assert (health.role, health.unready) == ("joining", "no partitions are assigned yet")
+
+
+def test_everything_that_is_away_is_named_and_each_goes_when_it_is_back() -> None:
+    """What two threads wait for, and what probes found; what both say is said once."""
+    health, probe = Health(), SimpleNamespace(problem=None)
+    health.watch([])
+    health.assigned(frozenset({(TELEMETRY, 3)}))
+    health.probes.append(probe)
+    redis, kafka = WindowStoreUnavailable("Redis is away"), BrokerUnavailable("Kafka is away")
+    health.note_away(redis)
+    with ThreadPoolExecutor(1) as deliverer:
+        deliverer.submit(health.note_away, kafka).result()
+        assert health.figures()["away"] == ["Redis is away", "Kafka is away"]
+        health.note_away(None)
+        probe.problem = "Kafka is away"
+        assert health.unready == "Kafka is away"
+        probe.problem = "Redis is away"
+        assert health.unready == "Kafka is away; Redis is away"
+        deliverer.submit(health.note_away, None).result()
+    probe.problem = None
+    assert (health.unready, health.figures()["away"], health.live) == (None, [], True)

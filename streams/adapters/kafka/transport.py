@@ -30,6 +30,7 @@ from mode.utils.futures import notify
 
 from streams.adapters.kafka.consumer_thread import ChunkedConsumerThread, Fetched, Wishes
 from streams.adapters.kafka.deliveries import Committable, Deliveries
+from streams.adapters.kafka.offsets import Standing, standings_of
 from streams.adapters.kafka.positions import commit_metadata
 from streams.core.events import Chunk, Partition, Source
 
@@ -145,6 +146,10 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def _begin_anew(self, tp: TP) -> None:
         """Else Faust would drop all up to the offset read last, and commit nothing below the last commit."""
         self._read_offset[tp] = self._committed_offset[tp] = None
+
+    def standings(self) -> dict[Partition, Standing]:
+        """Of the partitions that are assigned. From any thread."""
+        return standings_of(self._thread._consumer)
 
     def acknowledge(self, source: Source, through: int, watermark_ms: int | None = None) -> None:
         """Everything of this partition up to this offset is done; the watermark there, where it is kept."""

@@ -9,10 +9,12 @@ from typing import Final
 # the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
 # exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
 # the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
-# be written unless it has. Then eight per window:
-# the new offset; of the window it grew from the offset, the `next` and the least count; four by `_parts`.
+# be written unless it has; the first byte of Kafka's time, the last 8, which formerly stored windows lack.
+# Then eight per window: the new offset; of the window it grew from the offset, the `next` and the least
+# count; four by `_parts`.
 SAVE: Final = """
-local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 6, #KEYS, false
+local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 7, #KEYS, false
+local tail = tonumber(ARGV[6])
 local through = nil
 if ARGV[4] ~= '' then
   windows = windows - 1
@@ -43,7 +45,7 @@ for i = 1, windows do
   elseif grown or string.sub(ARGV[arg + 5], 1, 40) == head then
     redis.call('SETRANGE', key, 0, ARGV[arg + 5])
     redis.call('SETRANGE', key, tonumber(ARGV[arg + 4]), ARGV[arg + 6])
-    if ARGV[arg + 7] ~= '' then redis.call('SETRANGE', key, 48, ARGV[arg + 7]) end
+    redis.call('SETRANGE', key, tail, ARGV[arg + 7])
     redis.call('PEXPIRE', key, ttl_ms)
   else
     answer, stale = 2, true

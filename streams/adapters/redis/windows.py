@@ -40,7 +40,7 @@ from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
 from streams.adapters.redis.script import SAVE, SAVE_SHA
 from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
-from streams.core.windows import HEAD, Index, WindowLayout
+from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import Mark, Save
 
@@ -99,7 +99,7 @@ class RedisWindows:
             raise
 
     def _try_commands(self, key: str) -> None:
-        blank = (b"", 1000, b"", b"", 0, 0, -1, 0, 0, -1, b"", b"", b"")
+        blank = (b"", 1000, b"", b"", 0, 0, 0, -1, 0, 0, -1, b"", b"", b"")
         tried: Sequence[Words] = (
             ("MGET", key),
             ("EVALSHA", SAVE_SHA, 1, key, *blank),
@@ -208,6 +208,7 @@ class RedisWindows:
         arguments += (
             [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
         )
+        arguments.append(self._layout.dtype.itemsize - KAFKA_TIME.itemsize)
         head = save.windows["head"]
         packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
         after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
@@ -254,15 +255,16 @@ def connect(url: str, timeout_s: float, ca_file: str = "") -> Link:
 
 
 def _parts(layout: WindowLayout, value: bytes, after: int, added: int) -> tuple[int, bytes, bytes, bytes]:
-    """What the script writes: (-1, whole value), or the first new row's byte, header, rows, wrapped rows.
+    """What the script writes: (-1, whole value), or the first new row's byte, header, rows, Kafka's time.
 
-    The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0.
+    The new rows end at ring place `after` - 1; those that passed the ring's end went on at place 0, behind
+    the header.
     """
     width = layout.width
     if added >= width:
         return -1, value, b"", b""
-    head, row = HEAD.itemsize, layout.table.row.itemsize
+    head, row, tail = HEAD.itemsize, layout.table.row.itemsize, len(value) - KAFKA_TIME.itemsize
     first = (after - added) % width
-    if first + added <= width:
-        return head + first * row, value[:head], value[head + first * row : head + (first + added) * row], b""
-    return head + first * row, value[:head], value[head + first * row :], value[head : head + after * row]
+    wrapped = max(first + added - width, 0)
+    rows = value[head + first * row : head + (first + added - wrapped) * row]
+    return head + first * row, value[: head + wrapped * row], rows, value[tail:]

@@ -17,7 +17,9 @@ import polars as pl
 
 from streams.codec.avro.columns import Columns
 from streams.codec.ingest.forms import key_form
+from streams.core.clocks import Times
 from streams.core.events import Reason, Rejected
+from streams.core.skew import why_odd
 from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
@@ -33,6 +35,18 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a deployment takes."""
+
+    device_id_bytes: int = 256
+    skew_s: float = 0.0
+    """Most seconds between event time and Kafka's timestamp; 0: any."""
+
+
+USUAL: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Readable records of one writer, and what has been found wrong with them."""
 
@@ -41,7 +55,8 @@ class Batch:
     keys: list[bytes | None]  # N
     columns: Columns  # with nulls only where a value may be absent
     device_ids: list[str]  # N
-    max_device_id_bytes: int
+    kafka_us: Times  # (N,) Kafka's timestamps, 0 where there is none
+    limits: Limits
     wrong: dict[int, Rejected] = field(default_factory=dict)  # by row
 
     def reject(self, mask: Mask, reason: Reason, detail: Callable[[int], str]) -> None:
@@ -94,7 +109,7 @@ def check(batch: Batch) -> Rows:
 
 
 def _check_devices(batch: Batch) -> None:
-    ids, limit = batch.device_ids, batch.max_device_id_bytes
+    ids, limit = batch.device_ids, batch.limits.device_id_bytes
     if not all(ids) or max(map(len, ids), default=0) * _UTF8_MOST > limit:
         sizes = batch.columns["device_id"].str.len_bytes().to_numpy()
         batch.reject(sizes == 0, Reason.BAD_DEVICE_ID, lambda row: "device_id is empty")
@@ -135,14 +150,33 @@ def _other_key(key: bytes, device_id: str) -> str:
 
 
 def _check_times(batch: Batch) -> None:
-    times = batch.columns["event_time_us"].to_numpy()
+    times, kafka_us = batch.columns["event_time_us"].to_numpy(), batch.kafka_us
     batch.reject(
         (times < 0) | (times >= END_OF_YEAR_9999_US),
         Reason.BAD_EVENT_TIME,
         lambda row: (
             f"event_time_us is {times[row]}; it must lie in 1970 to 9999, in microseconds since 1970-01-01"
+            f"{_guess(times[row], kafka_us[row])}"
         ),
     )
+    limit_s = batch.limits.skew_s
+    if not limit_s:
+        return
+    skew_us = times - kafka_us
+    batch.reject(
+        (kafka_us > 0) & (np.abs(skew_us) > limit_s * 1e6),
+        Reason.CLOCK_SKEW,
+        lambda row: (
+            f"event_time_us is {times[row]}, {abs(skew_us[row]) / 1e6:.0f} s "
+            f"{'ahead of' if skew_us[row] > 0 else 'behind'} Kafka's timestamp; "
+            f"at most {limit_s:g} s are taken{_guess(times[row], kafka_us[row])}"
+        ),
+    )
+
+
+def _guess(time_us: int, kafka_us: int) -> str:
+    why = why_odd(time_us, kafka_us)
+    return f"; {why}" if "looks" in why else ""
 
 
 def _check_numbers(batch: Batch, numbers: npt.NDArray[np.float32]) -> None:

@@ -15,8 +15,9 @@ from streams.codec.avro import columns, framing, schemas
 from streams.codec.avro.columns import Columns, Plan
 from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
-from streams.codec.ingest.checks import Batch, check, rejected, shown, without_nulls
+from streams.codec.ingest.checks import USUAL, Batch, Limits, check, rejected, shown, without_nulls
 from streams.codec.ingest.forms import value_form
+from streams.core.clocks import kafka_time_us
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
 from streams.core.tables import FeatureTable, Rows
 
@@ -62,7 +63,7 @@ class TelemetryDecoder:
         table: FeatureTable,
         writer_schemas: Iterable[Schema] = (),
         registry: SchemaRegistry | None = None,
-        max_device_id_bytes: int = 256,
+        limits: Limits = USUAL,
         reader: Schema | None = None,
     ) -> None:
         self._table = table
@@ -70,7 +71,7 @@ class TelemetryDecoder:
         ours = (*schemas.history(self._reader.name), self._reader, schemas.load("Flow"))
         self._writers = schemas.by_fingerprint((*writer_schemas, *ours))
         self._registry = registry
-        self._max_device_id_bytes = max_device_id_bytes
+        self._limits = limits
         self._plans: dict[bytes, Plan | Unreadable] = {}
 
     def decode(self, records: Sequence[RawRecord]) -> Decoded:
@@ -176,7 +177,9 @@ class TelemetryDecoder:
         wrong += nulls
         keys = [records[at].key for at in positions.tolist()]
         ids = full["device_id"].to_list()
-        batch = Batch(self._table, positions, keys, full, ids, self._max_device_id_bytes)
+        timestamp_ms = np.fromiter((records[at].timestamp for at in positions.tolist()), np.int64, len(ids))
+        kafka_us = kafka_time_us(timestamp_ms)
+        batch = Batch(self._table, positions, keys, full, ids, kafka_us, self._limits)
         return _Part(batch, check(batch))
 
 
@@ -231,6 +234,7 @@ def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_P
     time = np.concatenate(
         [np.empty(0, np.int64), *(part.batch.columns["event_time_us"].to_numpy() for part in parts)]
     )
+    kafka_us = np.concatenate([np.empty(0, np.int64), *(part.batch.kafka_us for part in parts)])
     rows = np.concatenate([np.empty(0, table.row), *(part.rows for part in parts)])
     ids = [one for part in parts for one in part.batch.device_ids]
     refused = {int(part.batch.positions[row]) for part in parts for row in part.batch.wrong}
@@ -238,6 +242,7 @@ def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_P
         keep = np.array(
             [at for at in np.argsort(position).tolist() if int(position[at]) not in refused], np.int64
         )
-        position, time, rows, ids = position[keep], time[keep], rows[keep], [ids[at] for at in keep]
+        position, time, kafka_us = position[keep], time[keep], kafka_us[keep]
+        rows, ids = rows[keep], [ids[at] for at in keep]
     offset = np.fromiter((records[at].offset for at in position.tolist()), np.int64, len(position))
-    return Events(position, offset, time, ids, rows)
+    return Events(position, offset, time, ids, rows, timestamp_us=kafka_us)
