@@ -15,12 +15,12 @@ from typing import Any, Final, NoReturn
 import faust
 import torch
 
-from streams.adapters.kafka.client import where
+from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
 from streams.adapters.kafka.model_topics import follow_states
 from streams.adapters.kafka.offsets import PartitionOffsets, Standing
-from streams.adapters.kafka.topics import TopicIds, lacking
+from streams.adapters.kafka.topics import TopicIds
 from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins
 from streams.adapters.store.models import open_store
 from streams.core.events import Partition, Source

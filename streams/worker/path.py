@@ -14,7 +14,8 @@ from streams import __version__
 from streams.adapters.kafka.history import KafkaHistory
 from streams.adapters.kafka.limits import TopicLimits, check_limits
 from streams.adapters.kafka.publisher import KafkaPublisher
-from streams.adapters.kafka.topics import check_rights, wait_for_broker
+from streams.adapters.kafka.rights import check_rights
+from streams.adapters.kafka.topics import wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, registry_of
 from streams.codec.avro.schemas import ALERT, load, load_folder

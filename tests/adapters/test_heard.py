@@ -20,7 +20,8 @@ from confluent_kafka.admin import AclOperation
 
 from streams.adapters.kafka import topics
 from streams.adapters.kafka.heard import advice
-from streams.adapters.kafka.topics import check_rights, list_topics, worker_rights
+from streams.adapters.kafka.rights import check_rights, worker_rights
+from streams.adapters.kafka.topics import list_topics
 from streams.embedded.kafka import Broker
 from streams.errors import AccessDenied, BrokerUnavailable
 from streams.settings import Settings

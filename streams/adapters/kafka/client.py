@@ -1,4 +1,4 @@
-"""How every client of confluent-kafka is configured: addresses, security, time-outs, log."""
+"""How every client of confluent-kafka is configured and made, and what it names in its errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaException
@@ -75,3 +75,9 @@ def where(settings: Settings) -> str:
 
 def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
+
+
+def lacking(settings: Settings, rights: Sequence[str]) -> BrokerUnavailable:
+    """Of rights that were taken away while a worker runs: once they are given again, it goes on."""
+    named = f"{', '.join(rights)} {'is' if len(rights) == 1 else 'are'} missing"
+    return BrokerUnavailable(f"{named} for user {settings.kafka_username!r} on Kafka at {where(settings)}")

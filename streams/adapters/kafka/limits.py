@@ -10,7 +10,8 @@ from typing import Final
 
 from confluent_kafka.admin import AclOperation
 
-from streams.adapters.kafka.topics import message_limits, worker_rights
+from streams.adapters.kafka.rights import worker_rights
+from streams.adapters.kafka.topics import message_limits
 from streams.codec.output.dead_letters import LARGEST_BYTES
 from streams.codec.output.sizes import wire_bytes
 from streams.core.events import Message

@@ -15,13 +15,13 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.adapters.kafka.client import Config, made, producer_config, where
+from streams.adapters.kafka.client import Config, lacking, made, producer_config, where
 from streams.adapters.kafka.faust_app import credentials, server_list
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.reconnecting import return_to_brokers
 from streams.adapters.kafka.refusals import is_refusal
-from streams.adapters.kafka.topics import lacking, list_topics
+from streams.adapters.kafka.topics import list_topics
 from streams.codec import models
 from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,29 +12,25 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
-    AclOperation,
     ClusterMetadata,
     ConfigResource,
     NewTopic,
     ResourceType,
 )
 
-from streams.adapters.kafka.client import where
+from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.heard import Admin
-from streams.adapters.kafka.hidden import hidden_topics
 from streams.adapters.kafka.security import check_files
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
 from streams.core.topics import Topics
-from streams.errors import AccessDenied, AutodeepError, BrokerUnavailable, SettingsError
+from streams.errors import AutodeepError, BrokerUnavailable, SettingsError
 from streams.settings import Settings
-
-log: Final = logging.getLogger("autodeep")
 
 DAY_MS: Final = 86_400_000
 TELEMETRY_PARTITIONS: Final = 12
 _VISIBLE_POLL_S: Final = 0.05
-_MOCK_CLUSTER: Final = "mockCluster"  # how librdkafka's mock cluster begins its cluster's id
+MOCK_CLUSTER: Final = "mockCluster"  # how librdkafka's mock cluster begins its cluster's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ def create_topics(
     where the brokers refuse a topic as asked for.
     """
     admin = Admin(settings)
-    cluster = _cluster(admin, settings)
+    cluster = cluster_of(admin, settings)
     copies = replication or min(3, len(cluster.brokers))
     if copies > len(cluster.brokers):
         raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")
@@ -122,7 +117,7 @@ def create_topics(
 
 def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
     """Topics whose name begins with the prefix and a dot: name to (partitions, replicas of the first)."""
-    cluster = _cluster(Admin(settings), settings)
+    cluster = cluster_of(Admin(settings), settings)
     return {
         name: (len(topic.partitions), len(topic.partitions[0].replicas) if topic.partitions else 0)
         for name, topic in sorted(cluster.topics.items())
@@ -146,7 +141,7 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
 
     def check() -> None:
         try:
-            known = _cluster(admin, settings).topics
+            known = cluster_of(admin, settings).topics
         except BrokerUnavailable:
             admin.heard.raise_refused()
             raise
@@ -167,135 +162,20 @@ def _unseen(settings: Settings) -> str:
     return f"; or user {settings.kafka_username!r} lacks the right to see them (docs/operating.md)"
 
 
-def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
-    """What a worker does with each topic; seeing a topic (DESCRIBE) comes with either."""
-    topics = Topics(settings.topic_prefix)
-    read, write = AclOperation.READ, AclOperation.WRITE
-    classified = {topics.classified: (write,)} if settings.publish_classified else {}
-    return {
-        topics.telemetry: (read,),
-        **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
-        **classified,
-        topics.model_commands: (read,),
-        topics.model_active: (read, write),
-        topics.model_status: (read, write),
-        topics.disagreements: (write,),
-    }
-
-
-def check_rights(settings: Settings) -> None:
-    """Raises AccessDenied with all that the user lacks of a worker's topics and of its group.
-
-    Without an authorizer everything is allowed. librdkafka's mock cluster has none, and is not asked.
-    """
-    admin = Admin(settings)
-    cluster = _cluster(admin, settings)
-    if (cluster.cluster_id or "").startswith(_MOCK_CLUSTER):
-        return
-    _refuse_hidden(settings, [name for name in worker_rights(settings) if name not in cluster.topics])
-    rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
-    lacking: list[str] = []
-    unknown: list[str] = []
-    for what, wanted, may in (*_topic_rights(admin, settings, rights), *_group_rights(admin, settings)):
-        if not may:  # whoever may ask at all may DESCRIBE: nothing means that the service does not tell
-            unknown.append(what)
-        else:
-            lacking += [f"{right.name} on {what}" for right in wanted if right not in may]
-    if unknown:
-        log.warning(
-            "Kafka at %s does not say what user %r may do with %s; it will show when the worker does it",
-            where(settings),
-            settings.kafka_username,
-            ", ".join(unknown),
-        )
-    if lacking:
-        raise AccessDenied(
-            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
-            "docs/operating.md lists the rights that a worker needs"
-        )
-
-
-def lacking(settings: Settings, rights: Sequence[str]) -> BrokerUnavailable:
-    """Of rights that were taken away while a worker runs: once they are given again, it goes on."""
-    named = f"{', '.join(rights)} {'is' if len(rights) == 1 else 'are'} missing"
-    return BrokerUnavailable(f"{named} for user {settings.kafka_username!r} on Kafka at {where(settings)}")
-
-
-def _refuse_hidden(settings: Settings, names: Sequence[str]) -> None:
-    rights = worker_rights(settings)
-    hidden = [
-        f"{right.name} on topic {name}" for name in hidden_topics(settings, names) for right in rights[name]
-    ]
-    if hidden:
-        raise AccessDenied(
-            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(hidden)} "
-            "(or the topic is not there: who may not see one is not told); "
-            "docs/operating.md lists the rights that a worker needs"
-        )
-
-
-Rights = tuple[str, Sequence[AclOperation], Collection[AclOperation]]
-"""A resource, what is wanted of it, and what is allowed; nothing where the service does not say."""
-
-
-def _topic_rights(
-    admin: Admin, settings: Settings, wanted: Mapping[str, Sequence[AclOperation]]
-) -> Iterator[Rights]:
-    asked = admin.client.describe_topics(
-        TopicCollection(list(wanted)),
-        include_authorized_operations=True,
-        request_timeout=settings.network_timeout_s,
-    )
-    for name, future in asked.items():
-        described = _told(future, settings, f"the rights on topic {name}")
-        yield f"topic {name}", wanted[name], described
-
-
-def _group_rights(admin: Admin, settings: Settings) -> Iterator[Rights]:
-    asked = admin.client.describe_consumer_groups(
-        [settings.group], include_authorized_operations=True, request_timeout=settings.network_timeout_s
-    )
-    for name, future in asked.items():
-        described = _told(
-            future, settings, f"the rights on group {name}", allowed=KafkaError.GROUP_AUTHORIZATION_FAILED
-        )
-        yield f"group {name}", (AclOperation.READ,), described
-
-
-_NONE: Final = frozenset({AclOperation.UNKNOWN})
-"""Stands for no right at all, where the broker refuses to say because of that."""
-_UNSAID: Final = {
-    KafkaError._UNSUPPORTED_FEATURE,
-    KafkaError.UNSUPPORTED_VERSION,
-    KafkaError.INVALID_REQUEST,
-}
-
-
-def _told(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Collection[AclOperation]:
-    try:
-        described = _result(future, settings, what, allowed=allowed)
-    except AutodeepError as exc:
-        cause = exc.__cause__
-        if isinstance(cause, KafkaException) and cause.args[0].code() in _UNSAID:
-            return ()
-        raise
-    return _NONE if described is _ALLOWED else described.authorized_operations or ()
-
-
 def message_limits(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """`max.message.bytes` of these topics, as far as the brokers tell it to this user.
 
     Raises BrokerUnavailable where they do not answer at all.
     """
     admin = Admin(settings)
-    if (_cluster(admin, settings).cluster_id or "").startswith(_MOCK_CLUSTER):
+    if (cluster_of(admin, settings).cluster_id or "").startswith(MOCK_CLUSTER):
         return {}
     limits = {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     asked = admin.client.describe_configs(resources, request_timeout=settings.network_timeout_s)
     for resource, future in asked.items():
         with suppress(AutodeepError):
-            entry = _result(future, settings, f"the settings of topic {resource.name}")["max.message.bytes"]
+            entry = answer(future, settings, f"the settings of topic {resource.name}")["max.message.bytes"]
             limits[resource.name] = int(entry.value)
     return limits
 
@@ -330,11 +210,11 @@ class TopicIds:
         )
         try:
             refused = KafkaError.TOPIC_AUTHORIZATION_FAILED
-            told = _result(asked[topic], settings, f"the id of topic {topic}", allowed=refused)
+            told = answer(asked[topic], settings, f"the id of topic {topic}", allowed=refused)
         except AutodeepError:
             self._admin = None
             raise
-        if told is _ALLOWED:
+        if told is ALLOWED:
             raise lacking(settings, [f"READ on topic {topic}"])
         given = told.topic_id
         if given is None:
@@ -345,8 +225,8 @@ class TopicIds:
 
     def _connect(self) -> Admin:
         admin = Admin(self._settings)
-        cluster_id = _cluster(admin, self._settings).cluster_id or ""
-        self._gives_ids = not cluster_id.startswith(_MOCK_CLUSTER)  # it would not answer the question
+        cluster_id = cluster_of(admin, self._settings).cluster_id or ""
+        self._gives_ids = not cluster_id.startswith(MOCK_CLUSTER)  # it would not answer the question
         self._admin = admin
         return admin
 
@@ -364,7 +244,7 @@ def touch_topics(settings: Settings, names: Iterable[str]) -> None:
             time.sleep(_VISIBLE_POLL_S)
 
 
-def _cluster(admin: Admin, settings: Settings) -> ClusterMetadata:
+def cluster_of(admin: Admin, settings: Settings) -> ClusterMetadata:
     try:
         known = admin.client.list_topics(timeout=settings.network_timeout_s)
     except KafkaException as exc:
@@ -378,7 +258,7 @@ def _cluster(admin: Admin, settings: Settings) -> ClusterMetadata:
 def _cluster_with(admin: Admin, settings: Settings, names: set[str]) -> ClusterMetadata:
     """The cluster once the topics that were just made are visible: brokers learn of them a moment later."""
     deadline_s = time.monotonic() + settings.network_timeout_s
-    while not names <= (cluster := _cluster(admin, settings)).topics.keys():
+    while not names <= (cluster := cluster_of(admin, settings)).topics.keys():
         if time.monotonic() > deadline_s:
             raise BrokerUnavailable(f"topics were made at {where(settings)} and do not appear; ask again")
         time.sleep(_VISIBLE_POLL_S)
@@ -406,10 +286,7 @@ def _create(admin: Admin, settings: Settings, specs: Sequence[TopicSpec], copies
     made = set()
     futures = admin.client.create_topics(news, operation_timeout=timeout_s, request_timeout=timeout_s)
     for name, future in futures.items():
-        if (
-            _result(future, settings, f"topic {name}", allowed=KafkaError.TOPIC_ALREADY_EXISTS)
-            is not _ALLOWED
-        ):
+        if answer(future, settings, f"topic {name}", allowed=KafkaError.TOPIC_ALREADY_EXISTS) is not ALLOWED:
             made.add(name)
     return made
 
@@ -422,7 +299,7 @@ def _configs(admin: Admin, settings: Settings, names: Sequence[str]) -> dict[str
     return {
         resource.name: {
             entry.name: str(entry.value)
-            for entry in _result(future, settings, f"the settings of topic {resource.name}").values()
+            for entry in answer(future, settings, f"the settings of topic {resource.name}").values()
         }
         for resource, future in asked.items()
     }
@@ -445,17 +322,17 @@ def _differences(
     )
 
 
-_ALLOWED: Final = object()
+ALLOWED: Final = object()
 
 
-def _result(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Any:
-    """A future's result; `_ALLOWED` for the error code that is none here."""
+def answer(future: Any, settings: Settings, what: str, allowed: int | None = None) -> Any:
+    """A future's result; `ALLOWED` for the error code that is none here."""
     try:
         return future.result(timeout=2 * settings.network_timeout_s + 1)
     except KafkaException as exc:
         error = exc.args[0]
         if allowed is not None and error.code() == allowed:
-            return _ALLOWED
+            return ALLOWED
         if error.code() in _REFUSALS:
             raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {error.str()}") from exc
         raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {error.str()}") from exc
