@@ -10,6 +10,7 @@ from streams import __version__
 from streams.cli.alerts import app as alerts
 from streams.cli.data import app as data
 from streams.cli.demo import demo
+from streams.cli.doctor import doctor
 from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
 from streams.cli.models import app as models
@@ -27,7 +28,7 @@ app = typer.Typer(
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
     epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
 )
-for command in (demo, worker, replay, explain):
+for command in (demo, worker, doctor, replay, explain):
     app.command()(command)
 for name, group in {
     "alerts": alerts,

@@ -1,0 +1,1 @@
+"""`autodeep doctor`: what a deployment is like, against what it should be."""

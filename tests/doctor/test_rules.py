@@ -1,0 +1,153 @@
+"""What counts as sound, from facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from streams.doctor import rules
+from streams.doctor.facts import Broker, Certificate, Latest, Member, Place, RedisServer
+from streams.doctor.findings import Finding, Level, as_json, exit_code
+
+HOUR_MS = 3_600_000
+NOW_MS = 1_790_000_000_000
+SOUND_REDIS = {
+    "redis_version": "7.0.15",
+    "maxmemory_policy": "noeviction",
+    "evicted_keys": "0",
+    "used_memory": str(10 << 20),
+    "maxmemory": str(100 << 20),
+    "aof_enabled": "1",
+    "aof_last_write_status": "ok",
+    "rdb_last_bgsave_status": "ok",
+}
+
+
+def worst(findings: Iterable[Finding]) -> tuple[Level, str]:
+    finding = max(findings, key=lambda one: one.level)
+    return finding.level, f"{finding.found} -> {finding.advice}"
+
+
+def redis_with(clock_us: int | None = 0, **info: str) -> tuple[Level, str]:
+    server = RedisServer({**SOUND_REDIS, **info}, clock_us, 0)
+    return worst(rules.redis("one server", [server], 12))
+
+
+def without(*names: str) -> tuple[Level, str]:
+    info = {name: value for name, value in SOUND_REDIS.items() if name not in names}
+    return worst(rules.redis("one server", [RedisServer(info, None, 0)], None))
+
+
+def test_the_exit_code_is_that_of_the_gravest_finding() -> None:
+    found = [Finding("a", level, "") for level in (Level.GOOD, Level.NOTE)]
+    assert exit_code([]) == exit_code(found) == 0
+    assert exit_code([*found, Finding("b", Level.WARNING, "")]) == 5
+    assert exit_code([*found, Finding("b", Level.BROKEN, ""), Finding("b", Level.WARNING, "")]) == 6
+    assert as_json(found, "1")["worst"] == "note"
+
+
+def test_a_broker_whose_own_address_leads_nowhere_is_named() -> None:
+    three = [Broker(number, f"kafka-{number}:9092") for number in range(3)]
+    assert worst(rules.brokers(three))[0] is Level.GOOD
+    assert worst(rules.brokers(three[:1]))[0] is Level.NOTE
+    hidden = Broker(2, "internal:9092", "Name or service not known")
+    level, said = worst(rules.brokers([*three[:2], hidden]))
+    assert level is Level.BROKEN
+    assert "internal:9092" in said
+    assert "advertised.listeners" in said
+
+
+def test_a_group_owns_every_partition_or_says_which_it_does_not() -> None:
+    assert worst(rules.group("g", [Member("a", (0, 1)), Member("b", (2,))], 3))[0] is Level.GOOD
+    assert worst(rules.group("g", [Member("a", (0, 1, 2)), Member("b", ())], 3))[0] is Level.NOTE
+    assert worst(rules.group("g", None, 3))[0] is Level.NOTE
+    assert worst(rules.group("g", [], 3))[0] is Level.BROKEN
+    level, said = worst(rules.group("g", [Member("a", (0,))], 3))
+    assert level is Level.BROKEN
+    assert "partitions 1, 2" in said
+
+
+def test_waiting_records_whose_offset_does_not_move_stand_still() -> None:
+    before = [Place(0, 0, 100, 50), Place(1, 0, 100, 50), Place(2, 0, 100, 100)]
+    after = [Place(0, 0, 100, 50), Place(1, 0, 300, 60), Place(2, 0, 100, 100)]
+    level, said = worst(rules.progress(before, after, 5))
+    assert level is Level.BROKEN
+    assert "partitions 0 stand still" in said
+    assert worst(rules.progress(before[1:], after[1:], 5)) == (
+        Level.GOOD,
+        "240 records wait in 2 partitions -> ",
+    )
+
+
+def test_records_that_came_between_the_looks_have_not_stood_yet() -> None:
+    assert worst(rules.progress([Place(0, 0, 50, 50)], [Place(0, 0, 60, 50)], 5))[0] is Level.GOOD
+
+
+def test_what_retention_took_before_it_was_read_is_said() -> None:
+    place = Place(3, 200, 300, 150)
+    level, said = worst(rules.progress([place], [place], 5))
+    assert level is Level.BROKEN
+    assert "partitions 3 were deleted before" in said
+
+
+def test_a_partition_without_a_committed_offset_is_a_warning() -> None:
+    place = Place(3, 0, 0, None)
+    assert worst(rules.progress([place], [place], 5))[0] is Level.WARNING
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1000, "milliseconds"), (1_000_000, "seconds")])
+def test_event_times_in_another_unit_are_named(factor: int, unit: str) -> None:
+    level, said = worst(rules.event_times([Latest(0, NOW_MS, NOW_MS * 1000 // factor)]))
+    assert level is Level.BROKEN
+    assert f"looks like {unit}" in said
+    assert "microseconds" in said
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "level"),
+    [
+        (0, Level.GOOD),
+        (-HOUR_MS // 2, Level.GOOD),
+        (2 * HOUR_MS, Level.WARNING),
+        (-2 * HOUR_MS, Level.WARNING),
+    ],
+)
+def test_event_times_far_from_kafkas_are_a_warning(off_ms: int, level: Level) -> None:
+    assert worst(rules.event_times([Latest(0, NOW_MS, (NOW_MS + off_ms) * 1000)]))[0] is level
+
+
+def test_a_sound_redis_is_sound() -> None:
+    assert redis_with()[0] is Level.GOOD
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "advice"),
+    [
+        ({"maxmemory_policy": "volatile-lru"}, Level.WARNING, "noeviction"),
+        ({"maxmemory_policy": "volatile-lru", "evicted_keys": "7"}, Level.BROKEN, "noeviction"),
+        ({"used_memory": str(90 << 20)}, Level.WARNING, "raise maxmemory"),
+        ({"maxmemory": "0"}, Level.NOTE, "set one"),
+        ({"aof_enabled": "0"}, Level.WARNING, "appendonly"),
+        ({"aof_last_write_status": "err"}, Level.BROKEN, "disk"),
+    ],
+)
+def test_a_redis_that_may_forget_is_said(info: dict[str, Any], level: Level, advice: str) -> None:
+    found, said = redis_with(**info)
+    assert found is level
+    assert advice in said
+
+
+def test_what_a_redis_does_not_tell_is_no_verdict() -> None:
+    assert without("maxmemory_policy")[0] is Level.NOTE
+    assert without("aof_enabled")[0] is Level.NOTE
+
+
+def test_clocks_that_are_apart_are_said() -> None:
+    assert redis_with(clock_us=-10_000_000)[0] is Level.WARNING
+
+
+@pytest.mark.parametrize(("days", "level"), [(90, Level.GOOD), (5, Level.WARNING), (-1, Level.BROKEN)])
+def test_a_certificate_that_ends_soon_is_said(days: int, level: Level) -> None:
+    assert worst(rules.certificates([Certificate("a", days * 86_400.0)], 0.0))[0] is level
