@@ -3,23 +3,25 @@
 FROM python:3.12-slim AS build
 # The plain torch of PyPI brings CUDA, several GB of it. Give PyTorch's own index of CPU builds to stay small:
 #   docker compose build --build-arg TORCH_INDEX_URL=...
+# and the SHA-256 of its file, which the lock cannot know: --build-arg TORCH_SHA256=...
 ARG TORCH_INDEX_URL=""
-# Extras of pyproject.toml, e.g. registry,s3 for models in S3.
-ARG EXTRAS="registry"
+ARG TORCH_SHA256=""
+# Locks beside the worker's own: "s3", "gcs" or both, for models there. A schema registry needs none.
+ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-RUN python -m venv /opt/autodeep
 COPY requirements.lock ./
-RUN if [ -n "$TORCH_INDEX_URL" ]; then \
-      /opt/autodeep/bin/pip install --index-url "$TORCH_INDEX_URL" \
-        "$(grep '^torch==' requirements.lock)"; \
-    fi
+COPY requirements requirements
+RUN python -m venv /opt/autodeep \
+ && requirements/install /opt/autodeep/bin/python $EXTRAS \
+ && python -m venv /opt/build \
+ && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY model_store model_store
 COPY streams streams
-RUN /opt/autodeep/bin/pip wheel --no-deps --wheel-dir /wheels . \
- && /opt/autodeep/bin/pip install -c requirements.lock "$(ls /wheels/*.whl)[$EXTRAS]"
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/autodeep/bin/pip install --no-deps /wheels/*.whl
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /home/autodeep autodeep

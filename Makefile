@@ -3,9 +3,13 @@
 # 3.12 first: for 3.13 there is no wheel that brings a Redis along (the demonstration needs one).
 CANDIDATES := python3.12 python3.11 python3.13 python3
 PYTHON     ?=
+# PyTorch's own index of CPU builds, for an installation without CUDA; and, where known, the SHA-256 of its file.
+TORCH_INDEX_URL ?=
+TORCH_SHA256    ?=
 VENV       := .venv
 BIN        := $(VENV)/bin
 INSTALLED  := $(VENV)/.installed
+LOCKS      := requirements
 ARGS       ?=
 # Two processes, a file each at a time: many tests wait for servers. Each has its own Kafka and Redis.
 TOGETHER   := -n 2 --dist loadfile --no-loadscope-reorder
@@ -14,14 +18,14 @@ TOGETHER   := -n 2 --dist loadfile --no-loadscope-reorder
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench lock sbom clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-install: $(INSTALLED) ## Install everything into .venv (again only when pyproject.toml or the lock changed)
+install: $(INSTALLED) ## Install everything into .venv (again only when pyproject.toml or a lock changed)
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock $(wildcard $(LOCKS)/*.lock) pyproject.toml
 	@python=''; \
 	if ! $(BIN)/python -c '$(SUITS)' >/dev/null 2>&1 || ! $(BIN)/pip --version >/dev/null 2>&1; then \
 	  for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
@@ -36,7 +40,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing into $(VENV) with $$($(BIN)/python -V). The first time takes minutes: PyTorch alone is some GB."
-	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev,demo,registry]'
+	PIP_DISABLE_PIP_VERSION_CHECK=1 TORCH_INDEX_URL='$(TORCH_INDEX_URL)' TORCH_SHA256='$(TORCH_SHA256)' \
+	  $(LOCKS)/install $(BIN)/python dev
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(INSTALLED)
 
 demo: install ## Simulate a fleet under attack and watch the alerts (ARGS='--seconds 20 --json')
@@ -53,6 +59,15 @@ check: install ## Lint, formatting, types and the direction of imports
 
 bench: install ## Throughput and latency on Apache Kafka itself (ARGS=--json)
 	$(BIN)/python -m bench pipeline $(ARGS)
+
+lock: install ## Resolve the locks again; what they pin stays, unless ARGS=--upgrade or ARGS='--upgrade-package redis'
+	$(BIN)/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCKS)/resolve $(VENV)/lock/bin/uv $(ARGS)
+
+sbom: install ## List what is installed in .venv as a CycloneDX bill of materials, dist/sbom.json
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/sbom.json $(BIN)/python
 
 clean: ## Remove what make made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

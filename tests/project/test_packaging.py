@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
+import itertools
+import json
+import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("dev", "demo", "registry")
+EXTRAS = ("dev", "demo", "registry", "train")
 HEAVY = ("torch", "faust", "polars", "confluent_kafka", "sklearn", "numpy", "aiokafka", "redis")
 
 
@@ -98,19 +102,84 @@ def test_help_answers_in_half_a_second_of_cpu() -> None:
     assert min(spent_s) < 0.5
 
 
-def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
+def locked(*names: str) -> dict[str, tuple[Requirement, frozenset[str]]]:
+    """What these locks pin, all of them where none is named, with the hashes of its files."""
+    found: dict[str, tuple[Requirement, frozenset[str]]] = {}
+    for path in (ROOT / "requirements.lock", *sorted((ROOT / "requirements").glob("*.lock"))):
+        if not names or path.stem in names:
+            for entry in path.read_text(encoding="utf-8").replace("\\\n", "").splitlines():
+                pin, *hashes = entry.split(" --hash=")
+                name = canonicalize_name(Requirement(pin).name)
+                assert found.get(name, (Requirement(pin),))[0].specifier == Requirement(pin).specifier, name
+                found[name] = Requirement(pin), frozenset(each.strip() for each in hashes)
+    return found
 
 
-def test_the_lock_pins_everything_exactly_and_names_no_registry() -> None:
-    assert all(re.fullmatch(r"==[\w.]+", pin) for pin in locked().values())
-    assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+def test_the_locks_pin_everything_exactly_with_hashes_and_name_no_registry() -> None:
+    for name, (pin, hashes) in locked().items():
+        assert re.fullmatch(r"==[\w.]+", str(pin.specifier)), name
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), name
+        assert pin.url is None
+    for path in (ROOT / "requirements.lock", *(ROOT / "requirements").iterdir()):
+        assert "://" not in path.read_text(encoding="utf-8")
 
 
-def test_the_lock_covers_all_that_our_requirements_bring() -> None:
-    """Followed from pyproject.toml through what is installed here; the extras s3 and gcs are not pinned."""
+def test_a_worker_is_pinned_without_cuda_and_without_what_only_checks_need() -> None:
+    run = locked("requirements")
+    assert {"faust-streaming", "redis", "polars", "authlib"} <= set(run)  # authlib: the registry's client
+    assert not set(run) & {*locked("torch"), *locked("dev")}
+    assert not [name for name in run if name.startswith(("torch", "nvidia", "cuda", "triton"))]
+    assert {"torch", "pytest", "s3fs", "gcsfs", "hatchling"} <= set(locked())
+
+
+def test_what_is_installed_from_the_locks_is_compared_with_their_hashes(tmp_path: Path) -> None:
+    """A pip that only writes down what it was asked for."""
+    pip, asked = tmp_path / "python", tmp_path / "asked"
+    pip.write_text(
+        f'#!/bin/sh\nexec >> {asked}\necho "$@"\nfor file; do case $file in /*) cat "$file";; esac; done\n',
+        encoding="utf-8",
+    )
+    pip.chmod(0o755)
+
+    def lines(*extras: str, **environment: str) -> list[str]:
+        asked.unlink(missing_ok=True)
+        command = ["requirements/install", os.path.relpath(pip, ROOT), *extras]  # as make gives them
+        environment["PATH"] = os.environ["PATH"]
+        subprocess.run(command, cwd=ROOT, check=True, env=environment, timeout=60)
+        return asked.read_text(encoding="utf-8").replace("requirements/", "").splitlines()
+
+    checked = "-m pip install --require-hashes --only-binary :all:"
+    torch = f"torch{locked('torch')['torch'][0].specifier}"
+    assert lines("dev", "s3") == [f"{checked} -r ../requirements.lock -r dev.lock -r s3.lock -r torch.lock"]
+    plain, other = lines(TORCH_INDEX_URL="cpu")
+    assert plain == f"{checked} -r ../requirements.lock"
+    assert other == f"-m pip install --only-binary :all: --no-deps --index-url cpu {torch}"
+    plain, other, listed = lines(TORCH_INDEX_URL="cpu", TORCH_SHA256="ab")
+    assert other.startswith(f"{checked} --no-deps --index-url cpu -r /")
+    assert listed == f"{torch} --hash=sha256:ab"
+
+
+def test_the_bill_of_materials_lists_what_is_installed(tmp_path: Path) -> None:
+    out = tmp_path / "sbom.json"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^\t\$\(BIN\)/cyclonedx-py (.*) -o dist/sbom.json \$\(BIN\)/python$", makefile, re.M
+    )
+    subprocess.run(
+        [sys.executable, "-m", "cyclonedx_py", *command.split(), "-o", str(out), sys.executable],
+        cwd=ROOT, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    bill = json.loads(out.read_text(encoding="utf-8"))
+    assert bill["metadata"]["component"]["name"] == "autodeep-id"
+    listed = {str(canonicalize_name(one["name"])): one["version"] for one in bill["components"]}
+    for name in ("torch", "faust-streaming", "redis", "confluent-kafka"):
+        assert listed[name] == importlib.metadata.version(name)
+
+
+def test_the_locks_cover_all_that_our_requirements_bring() -> None:
+    """Followed from pyproject.toml through what is installed here."""
+    pins = locked()
     missing: set[str] = set()
     seen: set[tuple[str, str]] = set()
     todo = [("autodeep-id", extra) for extra in ("", *EXTRAS)]
@@ -123,21 +192,22 @@ def test_the_lock_covers_all_that_our_requirements_bring() -> None:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # of an extra that is not installed here
-        if locked().get(name, f"=={installed}") != f"=={installed}":
+        if name in pins and not pins[name][0].specifier.contains(installed):
             continue  # another version than the lock's, whose needs are not the lock's matter
         needs = importlib.metadata.requires(name) or []
         for need in map(Requirement, needs):
             if need.marker is None or need.marker.evaluate({"extra": extra}):
                 wanted = canonicalize_name(need.name)
-                if wanted not in {*locked(), "autodeep-id"}:
+                if wanted not in {*pins, "autodeep-id"}:
                     missing.add(wanted)
                 todo += [(wanted, e) for e in ("", *need.extras)]
-    assert not missing, "add these to requirements.lock"
+    assert not missing, "make lock"
 
 
-def test_what_the_lock_pins_satisfies_our_own_bounds() -> None:
+def test_what_the_locks_pin_satisfies_our_own_bounds() -> None:
     pins = locked()
-    for need in map(Requirement, importlib.metadata.requires("autodeep-id") or []):
-        pin = pins.get(canonicalize_name(need.name))
-        if pin is not None:
-            assert need.specifier.contains(pin.removeprefix("==")), f"{need} against {pin}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    for need in map(Requirement, [*project["dependencies"], *itertools.chain(*extras)]):
+        pin, _ = pins[canonicalize_name(need.name)]
+        assert need.specifier.contains(str(pin.specifier).removeprefix("==")), f"{need} against {pin}"
