@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streams.legible import lines
+from streams.legible import lines, one_line
 
 
 class AutodeepError(Exception):
@@ -47,7 +47,7 @@ class ModelRejected(AutodeepError):
     exit_code = 3
 
     def __init__(self, says: str) -> None:
-        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in says))
+        super().__init__(one_line(says))
 
 
 class TopicsDiffer(AutodeepError):

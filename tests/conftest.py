@@ -21,6 +21,8 @@ from streams.embedded.redis_cluster import RedisCluster
 from streams.embedded.redis_sentinel import RedisSentinel
 from streams.errors import Unavailable
 
+os.environ.pop("COLUMNS", None)  # the width of whoever runs the tests is nothing that they test
+
 NO_KAFKA: Final = "no Apache Kafka: "
 NO_REDIS: Final = "no Redis: "
 MakeTopic = Callable[..., str]

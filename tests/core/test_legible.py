@@ -16,7 +16,7 @@ from streams.adapters.store.models import open_store
 from streams.codec.models import ModelStatus, encode_status
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WindowLayout
-from streams.errors import AutodeepError, ModelRejected, Unavailable
+from streams.errors import AutodeepError, DataError, Unavailable
 from streams.legible import OneLine, lines, one_line, without_user_info
 from streams.settings import Settings, variable
 
@@ -101,5 +101,5 @@ def use(name: str, settings: Settings) -> None:
 
 
 def test_an_error_of_ours_is_clean_wherever_it_is_read() -> None:
-    error = ModelRejected("s3://key:secret@bucket: 'a\x1b[31m'\nthe end of its log")
+    error = DataError("s3://key:secret@bucket: 'a\x1b[31m'\nthe end of its log")
     assert str(error) == "s3://bucket: 'a\ufffd[31m'\nthe end of its log"
