@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.client import LOG, client_config, where
 from streams.adapters.kafka.reading import Reader
@@ -104,20 +104,11 @@ class KafkaFleet:
 
         Raises BrokerUnavailable.
         """
-        settings = self.settings
-        telemetry = Topics(settings.topic_prefix).telemetry
-        admin = AdminClient(client_config(settings), logger=LOG)
-        try:
-            known = admin.list_topics(telemetry, timeout=settings.network_timeout_s).topics[telemetry]
-            asked = admin.list_offsets(
-                {TopicPartition(telemetry, number): OffsetSpec.latest() for number in known.partitions},
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=settings.network_timeout_s,
-            )
-            ends = {str(place.partition): found.result().offset for place, found in asked.items()}
-        except KafkaException as exc:
-            raise _trouble(settings, exc) from exc
-        return Ends(str(topic_id(settings, telemetry)), ends)
+        telemetry = Topics(self.settings.topic_prefix).telemetry
+        # By a consumer: of an admin client, librdkafka 2.15.1 ends the process where the answer is late.
+        with Reader(self.settings, "asking where the telemetry ends") as reader:
+            ends = {str(one.partition): one.offset for one in reader.at_end(reader.places([telemetry]))}
+        return Ends(str(topic_id(self.settings, telemetry)), ends)
 
 
 def _trouble(settings: Settings, exc: KafkaException) -> BrokerUnavailable:
