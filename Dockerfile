@@ -6,7 +6,7 @@ FROM python:3.12-slim AS build
 # and the SHA-256 of its file, which the lock cannot know: --build-arg TORCH_SHA256=...
 ARG TORCH_INDEX_URL=""
 ARG TORCH_SHA256=""
-# Locks beside the worker's own: "s3", "gcs" or both, for models there. A schema registry needs none.
+# Locks beside the worker's own: "s3" and "gcs" for models there, "msk" for IAM. A schema registry needs none.
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src

@@ -130,7 +130,9 @@ def test_a_worker_is_pinned_without_cuda_and_without_what_only_checks_need() -> 
     assert {"faust-streaming", "redis", "polars", "authlib"} <= set(run)  # authlib: the registry's client
     assert not set(run) & {*locked("torch"), *locked("dev")}
     assert not [name for name in run if name.startswith(("torch", "nvidia", "cuda", "triton"))]
-    assert {"torch", "pytest", "s3fs", "gcsfs", "hatchling"} <= set(locked())
+    assert {"torch", "pytest", "s3fs", "gcsfs", "aws-msk-iam-sasl-signer-python", "hatchling"} <= set(
+        locked()
+    )
 
 
 def test_what_is_installed_from_the_locks_is_compared_with_their_hashes(tmp_path: Path) -> None:
