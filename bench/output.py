@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from streams.adapters.kafka.reading import Reader
 from streams.core.topics import Topics
+from streams.errors import DataError
 from streams.settings import Settings
 
 STALLED_S: Final = 60.0
@@ -42,6 +43,14 @@ def to_the_end(parts: Configured, topics: Sequence[str]) -> Iterator[Message]:
     """Everything committed that is there now. Raises BrokerUnavailable where the end does not come."""
     with _from_the_beginning(parts, topics) as reader:
         yield from reader.to_the_end()
+
+
+def appended_us(message: Message) -> int:
+    """When the broker appended it. Raises DataError where its topic has the producers' times."""
+    kind, at_ms = message.timestamp()
+    if kind != TIMESTAMP_LOG_APPEND_TIME:
+        raise DataError("the broker does not say when it appended; its settings are to say LogAppendTime")
+    return int(at_ms) * 1000
 
 
 def _from_the_beginning(parts: Configured, topics: Sequence[str]) -> Reader:

@@ -29,7 +29,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.run import wait_done
 from bench.faults.schedules import Fault, Kind, fault_of
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import FaultLog, Stage
+from bench.faults.stage import FaultLog, Stage
 from bench.feed import send
 from bench.flow import Flow, flowing
 from bench.pipeline import Load, mixed

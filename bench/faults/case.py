@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -25,6 +25,7 @@ class Law(StrEnum):
     WRONG_VERDICT = "wrong_verdicts"
     WRONG_WINDOW = "wrong_windows"
     OUT_OF_ORDER = "out_of_order"
+    MISCOUNTED = "miscounted_losses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,20 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Offsets from `first` to before `end` of a partition, in one life of the telemetry topic."""
+
+    life: int
+    partition: int
+    first: int
+    end: int
+
+    def __contains__(self, place: Place) -> bool:
+        is_here = (place.life, place.partition) == (self.life, self.partition)
+        return is_here and self.first <= place.offset < self.end
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     events: Sequence[Event]
     width: int
@@ -88,6 +103,14 @@ class Case:
     stored: Mapping[tuple[int, str], Stored | None]
     """Partition and device to the window under their key."""
     alert_topic: Callable[[str], str]
+    gone: Collection[Place] = ()
+    """Deleted before it was committed, and not judged; not among the events, nor the poison."""
+    deletions: Sequence[Span] = ()
+    """What was deleted before it was committed."""
+    said_lost: Sequence[Span] = ()
+    """What workers said was deleted before they read it."""
+    counted_lost: int = 0
+    """How many offsets they counted so."""
     rebuilds: bool = False
     """Whether workers rebuild windows after a loss, from all that the topic holds."""
 
@@ -96,8 +119,8 @@ class Case:
         return min(len(event.history), self.width)
 
     def is_rebuilt(self, event: Event) -> bool:
-        """Of a topic that is gone nothing can be read back."""
-        return self.rebuilds and event.place.life == len(self.lives) - 1
+        """Of a topic that is gone, or what was deleted, nothing can be read back."""
+        return self.rebuilds and event.place.life == len(self.lives) - 1 and not self.deletions
 
     def id_of(self, place: Place) -> str:
         name = f"{self.lives[place.life]}/{place.partition}/{place.offset}"

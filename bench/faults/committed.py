@@ -13,9 +13,18 @@ _ASK_S: Final = 10.0
 
 def committed(settings: Settings, topic: str) -> dict[int, int]:
     """Partition to the group's committed offset, 0 where there is none. Joins nothing."""
+    return {number: max(offset, 0) for number, offset in _asked(settings, topic).items()}
+
+
+def standing(settings: Settings, topic: str) -> dict[int, int]:
+    """Likewise, without the partitions in which the group has committed nothing yet."""
+    return {number: offset for number, offset in _asked(settings, topic).items() if offset >= 0}
+
+
+def _asked(settings: Settings, topic: str) -> dict[int, int]:
     asking = replace(settings, network_timeout_s=_ASK_S)
     with Reader(asking, "asking how far the group is", {"group.id": settings.group}) as reader:
-        return {one.partition: max(one.offset, 0) for one in reader.committed(reader.places([topic]))}
+        return {one.partition: one.offset for one in reader.committed(reader.places([topic]))}
 
 
 def ends(settings: Settings, topic: str) -> dict[int, int]:

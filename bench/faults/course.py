@@ -7,7 +7,8 @@ import time
 from typing import Self
 
 from bench.faults.schedules import Fault
-from bench.faults.strikes import Stage, strike
+from bench.faults.stage import Stage
+from bench.faults.strikes import strike
 
 
 class Strikes:

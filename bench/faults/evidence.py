@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import redis
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from confluent_kafka import Message
 
-from bench.faults.case import Case, Letter, Polled, Stored
+from bench.faults.case import Case, Letter, Polled, Span, Stored
 from bench.faults.feed import Record
 from bench.faults.flow import SERIAL, Flow, Place
 from bench.faults.offline import Event, Offline, events_of
 from bench.faults.servers import VERSIONS, Servers
-from bench.faults.strikes import FaultLog
-from bench.output import to_the_end
+from bench.faults.stage import FaultLog
+from bench.output import appended_us, to_the_end
 from streams.adapters.store.models import open_store
 from streams.codec.output.alerts import decode_alert
 from streams.core.kdd99 import KDD99
@@ -29,10 +29,14 @@ Found = Mapping[Place, tuple[Record, int]]
 
 def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
     """Everything, once the group is done. Raises DataError where Kafka lost what it had acknowledged."""
-    found = read_input(servers, flow, diary.topic_ids)
+    found = read_input(servers, flow, diary)
     detector = open_store(servers.settings.model_store).load(f"kdd99/{VERSIONS[0]}")
-    events = events_of(found, flow.feed, WIDTH, int(servers.settings.window_idle_s * 1e6))
     topics, lives = servers.topics, [str(one) for one in diary.topic_ids]
+    classified = [_heard(message) for message in to_the_end(servers, [topics.classified])]
+    letters = [_letter(message, lives) for message in to_the_end(servers, [topics.dead_letters])]
+    gone = unread(found, diary.deletions, lives, classified, letters)
+    found = {place: one for place, one in found.items() if place not in gone}
+    events = events_of(found, flow.feed, WIDTH, int(servers.settings.window_idle_s * 1e6))
     models = {servers.digests[VERSIONS[0]]: 0}
     for at_us, version in diary.promoted:
         models.setdefault(servers.digests[version], at_us)
@@ -46,22 +50,49 @@ def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
         committed=diary.committed,
         losses=diary.losses,
         models=models,
-        classified=[_heard(message) for message in to_the_end(servers, [topics.classified])],
+        classified=classified,
         alerts=[_heard(message) for message in to_the_end(servers, topics.all_alerts())],
-        letters=[_letter(message, lives) for message in to_the_end(servers, [topics.dead_letters])],
+        letters=letters,
         stored=_stored(servers, events, len(lives) - 1),
         alert_topic=topics.alerts,
+        gone=gone,
+        deletions=diary.deletions,
+        said_lost=diary.said_lost,
+        counted_lost=diary.counted_lost,
         rebuilds=servers.settings.rebuild_windows_records > 0,
     )
 
 
-def read_input(servers: Servers, flow: Flow, topic_ids: Sequence[object]) -> Found:
-    """The present life of the topic as it is; of the former ones what the producer was told."""
-    present = len(topic_ids) - 1
+def unread(
+    found: Found,
+    deletions: Sequence[Span],
+    lives: Sequence[str],
+    classified: Sequence[Polled],
+    letters: Sequence[Letter],
+) -> frozenset[Place]:
+    """What was deleted before it was committed, and nobody judged: it is in no device's history."""
+    judged = {(one.alert.topic_id, one.alert.partition, one.alert.offset) for one in classified}
+    judged |= {(lives[at.life], at.partition, at.offset) for at in (one.place for one in letters) if at}
+    return frozenset(
+        place
+        for place in found
+        if (lives[place.life], place.partition, place.offset) not in judged
+        and any(place in span for span in deletions)
+    )
+
+
+def read_input(servers: Servers, flow: Flow, diary: FaultLog) -> Found:
+    """The present life of the topic as it is; of the former ones what the producer was told.
+
+    What was deleted meanwhile is as it was read before.
+    """
+    present = len(diary.topic_ids) - 1
     found: dict[Place, tuple[Record, int]] = {}
     for place, serial in flow.acknowledged.items():
         if place.life < present:
             found[place] = (flow.sent[serial], 0)
+    for place, (serial, at_us) in diary.deleted.items():
+        found[place] = (flow.sent[serial], at_us)
     for message in to_the_end(servers, [servers.topics.telemetry]):
         place = Place(present, message.partition(), message.offset())
         record = flow.sent[int(dict(message.headers())[SERIAL])]
@@ -97,13 +128,6 @@ def _letter(message: Message, lives: Sequence[str]) -> Letter:
         life = lives.index(told["autodeep.topic-id"])
         place = Place(life, int(told["autodeep.partition"]), int(told["autodeep.offset"]))
     return Letter(place, message.key(), message.value(), headers, appended_us(message))
-
-
-def appended_us(message: Message) -> int:
-    kind, at_ms = message.timestamp()
-    if kind != TIMESTAMP_LOG_APPEND_TIME:
-        raise DataError("the broker does not say when it appended; its settings are to say LogAppendTime")
-    return int(at_ms) * 1000
 
 
 def _stored(servers: Servers, events: Sequence[Event], present: int) -> dict[tuple[int, str], Stored | None]:

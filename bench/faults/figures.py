@@ -13,7 +13,7 @@ import numpy as np
 from bench.faults.case import Broken, Case, Law
 from bench.faults.judge import Judgement
 from bench.faults.schedules import Schedule
-from bench.faults.strikes import Struck
+from bench.faults.stage import Struck
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,16 @@ class Fleet:
                 if chosen is not None:
                     self._taken.discard(chosen.pid)
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody is struck, and no worker starts or is replaced meanwhile; waits for whom somebody has."""
+        while True:
+            with self._lock:
+                if not self._taken:
+                    yield
+                    return
+            time.sleep(_WATCH_S)
+
     def end(
         self,
         worker: WorkerProcess,

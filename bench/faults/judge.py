@@ -49,6 +49,7 @@ def judge(case: Case) -> Judgement:
         *letters.broken,
         *_differing(case),
         *_lost(case, hearing, judged_us),
+        *_passed_over(case),
         *_out_of_order("classified", case.classified),
         *_out_of_order("alerts", case.alerts),
         *judge_windows(case, hearing.fills, hearing.last_detected_us),
@@ -213,6 +214,25 @@ def _lost(case: Case, hearing: _Alerted, judged_us: Mapping[Place, int]) -> Iter
     for place, (record, _) in case.poison.items():
         if to_be_judged(place) and place not in judged_us:
             yield Broken(Law.LOST, f"no dead letter of {record.poison}, {place}")
+
+
+def _passed_over(case: Case) -> Iterator[Broken]:
+    """What was deleted unread is said and counted; nothing is that was not deleted, or was committed.
+
+    What was judged and not yet committed may be said, too: the next reader cannot know.
+    """
+    for place in case.gone:
+        if not any(place in span for span in case.said_lost):
+            yield Broken(Law.LOST, f"{place} was deleted unread, and no worker says so")
+    for said in case.said_lost:
+        ends = (Place(said.life, said.partition, said.first), Place(said.life, said.partition, said.end - 1))
+        if not any(ends[0] in span and ends[1] in span for span in case.deletions):
+            yield Broken(Law.MISCOUNTED, f"{said} is said to be lost, and was not deleted unread")
+    offsets = sum(said.end - said.first for said in case.said_lost)
+    if offsets != case.counted_lost:
+        yield Broken(
+            Law.MISCOUNTED, f"{offsets} offsets are said to be lost, and {case.counted_lost} counted"
+        )
 
 
 def _out_of_order(what: str, heard: Sequence[Polled]) -> Iterator[Broken]:

@@ -32,6 +32,7 @@ class Proxy:
         self.port = int(self._listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name=f"proxy-{self.port}", daemon=True)
+        self._server: asyncio.Server | None = None
         self._manner: Cut | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
@@ -65,20 +66,34 @@ class Proxy:
         self._loop.call_soon_threadsafe(change)
         done.wait()
 
+    def move(self) -> int:
+        """Listen on another port, which is returned; the connections of the former one end."""
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        asyncio.run_coroutine_threadsafe(self._listen(listener), self._loop).result()
+        self.port = int(listener.getsockname()[1])
+        return self.port
+
     def _serve(self) -> None:
         self._loop.run_until_complete(self._run())
         self._loop.close()
 
     async def _run(self) -> None:
-        server = await asyncio.start_server(self._connected, sock=self._listener)
+        await self._listen(self._listener)
         await self._over.wait()
-        server.close()
+        if self._server is not None:
+            self._server.close()
         self._reset_all()
         mine = asyncio.current_task()
         pending = [task for task in asyncio.all_tasks() if task is not mine]
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _listen(self, listener: socket.socket) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._reset_all()
+        self._server = await asyncio.start_server(self._connected, sock=listener)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

@@ -27,7 +27,7 @@ from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.faults.strikes import FaultLog, Stage, Struck
+from bench.faults.stage import FaultLog, Stage, Struck
 from streams.adapters.kafka.topics import topic_id
 from streams.errors import BrokerUnavailable
 

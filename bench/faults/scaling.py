@@ -18,14 +18,15 @@ from typing import Any, Final
 
 import redis
 
-from bench.faults.evidence import appended_us, read_input
+from bench.faults.evidence import read_input
 from bench.faults.feed import feed
 from bench.faults.figures import longest_stall_s
 from bench.faults.fleet import Fleet
 from bench.faults.flow import Flow, Place, flowing
 from bench.faults.run import EVENTS_PER_S, wait_done
 from bench.faults.servers import PARTITIONS, Servers, serving
-from bench.output import to_the_end
+from bench.faults.stage import FaultLog
+from bench.output import appended_us, to_the_end
 from streams.adapters.kafka.topics import topic_id
 from streams.codec.output.alerts import decode_alert
 from streams.core.alerts import Alert
@@ -65,7 +66,7 @@ def measure(data: Path | None, seed: int, say: Say) -> dict[str, Any]:
             for message in to_the_end(servers, [topics.classified])
         ]
         alerts = [decode_alert(message.value()) for message in to_the_end(servers, topics.all_alerts())]
-        found = read_input(servers, flow, [topic_id(servers.settings, topics.telemetry)])
+        found = read_input(servers, flow, FaultLog(topic_ids=[topic_id(servers.settings, topics.telemetry)]))
         appended = {place: at_us for place, (_, at_us) in found.items()}
     of_verdicts = compared([alert for _, alert in verdicts], begun_us)
     of_alerts = compared(alerts, begun_us)

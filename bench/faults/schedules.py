@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -28,6 +28,11 @@ class Kind(StrEnum):
     PARTITIONS = "partitions"  # its partitions doubled
     EXCEPTION = "exception"  # a worker that meets an unexpected exception
     PROMOTE = "promote"  # another model, alike but for its digest
+    ABORTED = "aborted"  # good events in a transaction that its producer aborts
+    HUNG = "hung"  # good events in a transaction that nobody ends, until Kafka does
+    RETENTION = "retention"  # workers cut off while Kafka deletes what they have not read
+    MOVE = "move"  # SIGKILL of a Kafka node, and its start under another address
+    ROLLING = "rolling"  # of three nodes, each stopped and started in turn
 
 
 class Cut(StrEnum):
@@ -40,9 +45,21 @@ class Cut(StrEnum):
 
 FLOW_S: Final = 24.0
 """How long events flow; every fault begins meanwhile."""
-BEYOND_SESSION_S: Final = (11.5, 16.0)
-"""A worker's session lives 10 s (streams.adapters.kafka.faust_app)."""
 _CUTS: Final = (Kind.REDIS_CUT, Kind.KAFKA_CUT)
+_LASTS_S: Final[Mapping[Kind, tuple[float, float]]] = {
+    Kind.ZOMBIE: (11.5, 16.0),  # beyond a session, which lives 10 s (streams.adapters.kafka.faust_app)
+    **dict.fromkeys(_CUTS, (1.0, 14.0)),
+    **dict.fromkeys((Kind.BROKER, Kind.LEADER, Kind.MOVE), (0.2, 6.0)),
+    **dict.fromkeys((Kind.REDIS, Kind.REDIS_LOSS, Kind.REDIS_FULL), (0.2, 6.0)),
+    **dict.fromkeys((Kind.KILL, Kind.TERM, Kind.EXCEPTION), (0.0, 2.0)),  # until it is replaced
+    Kind.ABORTED: (0.2, 6.0),
+    Kind.HUNG: (2.0, 8.0),
+    Kind.RETENTION: (2.0, 4.0),  # within a session, so that a worker goes on with what it has in hand
+    Kind.ROLLING: (0.0, 1.0),  # each node
+}
+"""From how long to how long it lasts; others are over at once."""
+_ONE_NODE: Final = (Kind.BROKER,)
+_THREE_NODES: Final = (Kind.LEADER, Kind.ROLLING)
 _ONCE: Final = (Kind.PARTITIONS, Kind.TOPIC_ANEW)
 """At most once in a schedule."""
 
@@ -89,8 +106,8 @@ def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Sched
     rng = random.Random(f"{seed}/{number}")
     wanted = [kind for kind in Kind if kind in kinds]
     first = wanted[(number - 1) % len(wanted)]
-    nodes = 3 if first is Kind.LEADER else 1
-    possible = [kind for kind in wanted if kind is not (Kind.BROKER if nodes == 3 else Kind.LEADER)]
+    nodes = 3 if first in _THREE_NODES else 1
+    possible = [kind for kind in wanted if kind not in (_ONE_NODE if nodes == 3 else _THREE_NODES)]
     chosen = [first]
     for _ in range(rng.randint(2, 4)):
         left = [kind for kind in possible if kind not in _ONCE or kind not in chosen]
@@ -102,12 +119,5 @@ def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Sched
 def fault_of(rng: random.Random, kind: Kind) -> Fault:
     """One of that kind; when, how long, whom and how is drawn."""
     at_s, which = round(rng.uniform(1.0, FLOW_S - 6.0), 1), rng.randrange(12)
-    if kind is Kind.ZOMBIE:
-        return Fault(kind, at_s, round(rng.uniform(*BEYOND_SESSION_S), 1), which)
-    if kind in _CUTS:
-        return Fault(kind, at_s, round(rng.uniform(1.0, 14.0), 1), which, rng.choice(list(Cut)))
-    if kind in (Kind.BROKER, Kind.LEADER, Kind.REDIS, Kind.REDIS_LOSS, Kind.REDIS_FULL):
-        return Fault(kind, at_s, round(rng.uniform(0.2, 6.0), 1), which)
-    if kind in (Kind.KILL, Kind.TERM, Kind.EXCEPTION):
-        return Fault(kind, at_s, round(rng.uniform(0.0, 2.0), 1), which)  # until it is replaced
-    return Fault(kind, at_s, 0.0, which)
+    for_s = round(rng.uniform(*_LASTS_S[kind]), 1) if kind in _LASTS_S else 0.0
+    return Fault(kind, at_s, for_s, which, rng.choice(list(Cut)) if kind in _CUTS else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,10 @@ from streams.settings import PREFIX, Settings
 PARTITIONS: Final = 4
 HEAP_MIB: Final = 256
 VERSIONS: Final = ("1", "2")
-_BROKER: Final = {"log.message.timestamp.type": "LogAppendTime"}  # stalls and recoveries are read off these
+_BROKER: Final = {
+    "log.message.timestamp.type": "LogAppendTime",  # stalls and recoveries are read off these
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+}
 _APPEND_ONLY: Final = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
 
@@ -39,6 +42,7 @@ class Servers:
     kafka: ApacheKafka
     redis: RedisServer
     kafka_proxies: tuple[Proxy, ...]
+    """One before each node as Kafka names it, then one before each as workers are configured."""
     redis_proxy: Proxy
     digests: dict[str, str]  # of each version
     kafka_lock: threading.Lock
@@ -62,13 +66,14 @@ def serving(nodes: int, *, rebuild: bool = False) -> Iterator[Servers]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-bench-")))
         digests = dict(zip(VERSIONS, alike(str(folder / "store"), len(VERSIONS)), strict=True))
         fronts = tuple(stack.enter_context(Proxy()) for _ in range(nodes))
+        doors = tuple(stack.enter_context(Proxy()) for _ in range(nodes))
         ports = [front.port for front in fronts]
         kafka = stack.enter_context(ApacheKafka(nodes, _BROKER, heap_mib=HEAP_MIB, fronts=ports))
-        for front, port in zip(fronts, kafka.behind_ports, strict=True):
-            front.target_port = port
+        for front, door, port in zip(fronts, doors, kafka.behind_ports, strict=True):
+            front.target_port = door.target_port = port
         redis = stack.enter_context(RedisServer(_APPEND_ONLY))
         before_redis = stack.enter_context(Proxy(redis.port))
-        environment = _environment(kafka, before_redis, folder / "store", rebuild)
+        environment = _environment(doors, before_redis, folder / "store", rebuild)
         direct = replace(
             Settings.from_environment(environment),
             kafka_servers=kafka.bootstrap_servers,
@@ -78,12 +83,14 @@ def serving(nodes: int, *, rebuild: bool = False) -> Iterator[Servers]:
         logs = folder / "logs"
         logs.mkdir()
         locks = [threading.Lock() for _ in range(5)]
-        yield Servers(direct, environment, logs, kafka, redis, fronts, before_redis, digests, *locks)
+        yield Servers(
+            direct, environment, logs, kafka, redis, (*fronts, *doors), before_redis, digests, *locks
+        )
 
 
-def _environment(kafka: ApacheKafka, before_redis: Proxy, store: Path, rebuild: bool) -> dict[str, str]:
+def _environment(doors: Sequence[Proxy], before_redis: Proxy, store: Path, rebuild: bool) -> dict[str, str]:
     settings = {
-        "kafka_servers": kafka.fronted_servers,
+        "kafka_servers": ",".join(f"127.0.0.1:{door.port}" for door in doors),
         "redis_url": f"redis://127.0.0.1:{before_redis.port}/0",
         "publish_classified": "true",
         "model_store": str(store),

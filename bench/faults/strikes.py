@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import redis
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import NewPartitions
 
 from bench.faults.committed import committed
 from bench.faults.feed import Poison
-from bench.faults.fleet import Fleet
-from bench.faults.flow import Flow
+from bench.faults.retention import retention
 from bench.faults.schedules import Fault, Kind
-from bench.faults.servers import PARTITIONS, VERSIONS, Servers
+from bench.faults.servers import PARTITIONS, VERSIONS
+from bench.faults.stage import Stage, Struck, admin_of, now_us
+from bench.faults.transactions import Transaction
 from bench.model_orders import promote
-from streams.adapters.kafka.client import LOG, client_config
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import create_topics, topic_id, topic_specs
 from streams.codec.models import encode_command
@@ -28,44 +26,12 @@ from streams.core.events import Message
 from streams.errors import AutodeepError
 
 _ADMIN_S: Final = 60.0
+_LONG_S: Final = 60.0
+"""A transaction does not end by itself so soon."""
 _FILLER: Final = "bench:filler:"
 _FILLER_BYTES: Final = 65_536
 _MOST_POISON: Final = 5
 FLAWED: Final = ("-m", "bench.faults.flawed_worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Struck:
-    """A fault as it really was, by the wall clock."""
-
-    kind: Kind
-    begun_us: int
-    ended_us: int
-
-
-@dataclass(slots=True)
-class FaultLog:
-    """What the judge must know of a schedule's course. Appending is thread-safe."""
-
-    struck: list[Struck] = field(default_factory=list)
-    losses: list[tuple[int, int]] = field(default_factory=list)
-    """Redis lost its data between these two moments."""
-    promoted: list[tuple[int, str]] = field(default_factory=list)
-    """When which version was ordered."""
-    committed: dict[int, dict[int, int]] = field(default_factory=dict)
-    """Life of the topic that ended -> partition -> offset committed just before."""
-    topic_ids: list[uuid.UUID] = field(default_factory=list)
-    """Of each life of the telemetry topic."""
-    not_struck: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    servers: Servers
-    fleet: Fleet
-    flow: Flow | None
-    """None where the telemetry is another's: nothing that changes it strikes then."""
-    diary: FaultLog
 
 
 def strike(stage: Stage, fault: Fault) -> None:
@@ -76,10 +42,6 @@ def strike(stage: Stage, fault: Fault) -> None:
         stage.diary.struck.append(Struck(fault.kind, begun_us, ended_us))
     else:
         stage.diary.not_struck.append(str(fault))
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _kill(stage: Stage, fault: Fault) -> int:
@@ -123,7 +85,7 @@ def _broker(stage: Stage, fault: Fault) -> int:
 
 def _leader(stage: Stage, fault: Fault) -> int:
     topic = stage.servers.topics.telemetry
-    admin = _admin(stage)  # kept: its answers end with it
+    admin = admin_of(stage.servers)
     partitions = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
     leader = partitions[fault.which % len(partitions)].leader
     return _restart_node(stage, max(leader - 1, 0), fault.for_s)
@@ -134,6 +96,64 @@ def _restart_node(stage: Stage, node: int, down_s: float) -> int:
         stage.servers.kafka.kill(node)
         time.sleep(down_s)
         stage.servers.kafka.restart(node)
+        return now_us()
+
+
+def _rolling(stage: Stage, fault: Fault) -> int:
+    """Each node in turn: an orderly stop, and a start; the next one once all replicas follow again."""
+    servers = stage.servers
+    with servers.kafka_lock:
+        for node in range(3):
+            servers.kafka.stop(node)
+            time.sleep(fault.for_s)
+            servers.kafka.restart(node)
+            _wait_in_sync(stage)
+        return now_us()
+
+
+def _wait_in_sync(stage: Stage) -> None:
+    admin, deadline_s = admin_of(stage.servers), time.monotonic() + _ADMIN_S
+    while True:
+        topics = admin.list_topics(timeout=_ADMIN_S).topics.values()
+        partitions = [one for topic in topics for one in topic.partitions.values()]
+        if all(len(one.isrs) == len(one.replicas) for one in partitions):
+            return
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("replicas do not follow")
+        time.sleep(0.1)
+
+
+def _move(stage: Stage, fault: Fault) -> int:
+    """A node ends, and comes back under another address. Workers know the configured one beside it."""
+    servers, node = stage.servers, fault.which % stage.servers.kafka.nodes
+    with servers.kafka_lock:
+        servers.kafka.kill(node)
+        servers.kafka.advertise(node, servers.kafka_proxies[node].move())
+        time.sleep(fault.for_s)
+        servers.kafka.restart(node)
+        return now_us()
+
+
+def _aborted(stage: Stage, fault: Fault) -> int:
+    """Good events that their producer takes back."""
+    if stage.flow is None:
+        return 0
+    with stage.servers.topic_lock:
+        transaction = Transaction(stage.servers, _LONG_S)
+        transaction.send(stage.flow.unsent(1 + fault.which))
+        time.sleep(fault.for_s)
+        transaction.abort()
+        return now_us()
+
+
+def _hung(stage: Stage, fault: Fault) -> int:
+    """A producer that says nothing any more: what stands behind its events waits until Kafka ends it."""
+    if stage.flow is None:
+        return 0
+    with stage.servers.topic_lock:
+        transaction = Transaction(stage.servers, fault.for_s)
+        transaction.send(stage.flow.unsent(1 + fault.which))
+        transaction.wait_ended()
         return now_us()
 
 
@@ -205,7 +225,7 @@ def _topic_anew(stage: Stage, fault: Fault) -> int:
         return 0
     with servers.kafka_lock, servers.topic_lock, flow.pausing():
         stage.diary.committed[flow.life] = committed(servers.settings, topic)
-        admin = _admin(stage)
+        admin = admin_of(stage.servers)
         admin.delete_topics([topic], request_timeout=_ADMIN_S)[topic].result()
         deadline_s = time.monotonic() + _ADMIN_S
         while topic in admin.list_topics(timeout=_ADMIN_S).topics:
@@ -221,7 +241,7 @@ def _topic_anew(stage: Stage, fault: Fault) -> int:
 def _partitions(stage: Stage, fault: Fault) -> int:
     topic = stage.servers.topics.telemetry
     with stage.servers.kafka_lock, stage.servers.topic_lock:
-        admin = _admin(stage)
+        admin = admin_of(stage.servers)
         count = len(admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions)
         admin.create_partitions([NewPartitions(topic, 2 * count)], request_timeout=_ADMIN_S)[topic].result()
         return now_us()
@@ -251,10 +271,6 @@ def _promote(stage: Stage, fault: Fault) -> int:
     return 0
 
 
-def _admin(stage: Stage) -> AdminClient:
-    return AdminClient(client_config(stage.servers.settings), logger=LOG)
-
-
 STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.KILL: _kill,
     Kind.TERM: _term,
@@ -272,4 +288,9 @@ STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.PARTITIONS: _partitions,
     Kind.EXCEPTION: _exception,
     Kind.PROMOTE: _promote,
+    Kind.ABORTED: _aborted,
+    Kind.HUNG: _hung,
+    Kind.RETENTION: retention,
+    Kind.MOVE: _move,
+    Kind.ROLLING: _rolling,
 }

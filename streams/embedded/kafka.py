@@ -111,6 +111,10 @@ class ApacheKafka:
         self._processes: dict[int, ServerProcess] = {}
 
     @property
+    def nodes(self) -> int:
+        return self._count
+
+    @property
     def fronted_servers(self) -> str:
         """The addresses of the fronts."""
         return ",".join(f"127.0.0.1:{port}" for port in self._fronts)
@@ -151,6 +155,11 @@ class ApacheKafka:
         for process in self._processes.values():
             process.stop(_STOP_S)
         self._temporary.cleanup()
+
+    def advertise(self, node: int, front: int) -> None:
+        """Another front of a node that does not run; `restart` makes it known."""
+        self._fronts = (*self._fronts[:node], front, *self._fronts[node + 1 :])
+        self._config(node).write_text(self._server_properties(node), encoding="utf-8")
 
     def kill(self, node: int = 0) -> None:
         """A crash of the broker: SIGKILL."""

@@ -11,7 +11,12 @@ from streams.embedded.kafka import ApacheKafka, Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
-SHORT_S, UNTIL_A_WORKER_IS_UP_S = 4.0, 25.0
+SHORT_S, UNTIL_THE_GROUP_COMMITS_S, UNTIL_A_WORKER_IS_UP_S = 4.0, 12.0, 25.0
+FLOW_S = {
+    Kind.EXCEPTION: UNTIL_A_WORKER_IS_UP_S,
+    Kind.RETENTION: UNTIL_THE_GROUP_COMMITS_S,
+    Kind.ROLLING: UNTIL_A_WORKER_IS_UP_S,  # nodes take some seconds each, and events should flow meanwhile
+}
 SCHEDULES = {
     "a worker and Redis killed, and poison": (
         Fault(Kind.KILL, 0.5, 0.0),
@@ -34,9 +39,10 @@ SCHEDULES = {
         Fault(Kind.TERM, 0.5, 0.0),
         Fault(Kind.KAFKA_CUT, 1.0, 2.0, manner=Cut.RESET),
     ),
-    "a leader of three nodes killed, and another model promoted": (
+    "of three nodes a leader killed and each restarted, and another model promoted": (
         Fault(Kind.PROMOTE, 0.5),
         Fault(Kind.LEADER, 1.0, 0.5),
+        Fault(Kind.ROLLING, 2.0),
     ),
     "Redis full, the partitions doubled, and a worker that joins": (
         Fault(Kind.REDIS_FULL, 0.5, 2.0),
@@ -46,6 +52,12 @@ SCHEDULES = {
     "the topic deleted and made again, and a worker killed": (
         Fault(Kind.TOPIC_ANEW, 1.5),
         Fault(Kind.KILL, 2.5, 0.0),
+    ),
+    "events aborted, held behind a transaction, and deleted unread, and a broker that moves": (
+        Fault(Kind.ABORTED, 0.3, 0.5, which=9),
+        Fault(Kind.HUNG, 0.5, 1.0, which=9),
+        Fault(Kind.RETENTION, 2.0, 1.0),
+        Fault(Kind.MOVE, 2.5, 0.5),
     ),
     "a worker that meets what nobody foresaw": (Fault(Kind.EXCEPTION, 0.2),),  # of two: each has partitions
 }
@@ -68,7 +80,7 @@ def test_nothing_is_lost_or_wrong_whatever_dies(name: str, kafka: Broker, redis_
         nodes=3 if Kind.LEADER in kinds else 1,
         workers=2,
         faults=faults,
-        flow_s=UNTIL_A_WORKER_IS_UP_S if Kind.EXCEPTION in kinds else SHORT_S,
+        flow_s=max(FLOW_S.get(kind, SHORT_S) for kind in kinds),
     )
     rebuild = "rebuilt" in name
     (outcome,) = run_all([schedule], None, print, rebuild=rebuild)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from bench.faults.course import Strikes
 from bench.faults.schedules import Fault, Kind
-from bench.faults.strikes import FaultLog, Stage
+from bench.faults.stage import FaultLog, Stage
 
 HOUR_S = 3600.0
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.faults.case import Case, Law, Letter, Polled, Stored
+from bench.faults.case import Case, Law, Letter, Polled, Span, Stored
+from bench.faults.evidence import unread
 from bench.faults.feed import Poison, Record
 from bench.faults.figures import longest_stall_s, recovery_s
 from bench.faults.flow import SERIAL, Place
@@ -308,6 +309,48 @@ def test_a_window_may_be_absent_where_its_last_event_had_been_judged_before_the_
     assert judge(replace(case, losses=((5 * T, 5 * T + 1),))).broken == []
     late = replace(case, losses=((3 * T, 3 * T + 1),))
     assert [one.law for one in judge(late).broken] == [Law.WRONG_WINDOW]
+
+
+UNREAD = Span(1, 0, 5, 9)
+"""Deleted before it was committed; of it Place(1, 0, 7) had been judged."""
+
+
+def deleted_unread(**changed: Any) -> Case:
+    gone = frozenset(Place(1, 0, offset) for offset in (5, 6, 8))
+    case = replace(sound(), gone=gone, deletions=(UNREAD,), said_lost=(UNREAD,), counted_lost=4)
+    return replace(case, **changed)
+
+
+def test_what_was_deleted_unread_is_no_loss_where_it_is_said_and_counted() -> None:
+    assert judge(deleted_unread()).broken == []
+    by_two = (Span(1, 0, 5, 7), Span(1, 0, 8, 9))  # what stood between had been read
+    assert judge(deleted_unread(said_lost=by_two, counted_lost=3)).broken == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "laws"),
+    [
+        ({"said_lost": (), "counted_lost": 0}, [Law.LOST] * 3),
+        ({"said_lost": (Span(1, 0, 5, 8),), "counted_lost": 3}, [Law.LOST]),
+        ({"said_lost": (Span(0, 0, 5, 9),)}, [Law.LOST] * 3 + [Law.MISCOUNTED]),
+        ({"said_lost": (Span(1, 0, 4, 9),), "counted_lost": 5}, [Law.MISCOUNTED]),
+        ({"said_lost": (Span(1, 0, 5, 10),), "counted_lost": 5}, [Law.MISCOUNTED]),
+        ({"counted_lost": 3}, [Law.MISCOUNTED]),
+        ({"counted_lost": 8}, [Law.MISCOUNTED]),
+    ],
+)
+def test_what_was_deleted_unread_and_passed_over_or_miscounted_is_found(
+    changed: dict[str, Any], laws: list[Law]
+) -> None:
+    assert [one.law for one in judge(deleted_unread(**changed)).broken] == laws
+
+
+def test_only_what_was_deleted_unread_and_not_judged_is_out_of_the_history() -> None:
+    case = sound()
+    found = {event.place: (Record(0, b"d", b"", event.row), 1) for event in case.events}
+    letters = [letter(case)]
+    gone = unread(found, [Span(1, 0, 2, 9), Span(0, 1, 0, 9)], case.lives, case.classified[:-1], letters)
+    assert gone == {Place(1, 0, 3)}, "the last event, whose verdict is not there"
 
 
 def test_alike_models_may_repeat_each_others_verdicts_once_the_second_was_ordered() -> None:

@@ -112,3 +112,18 @@ def test_a_target_that_is_not_there_ends_the_connection(proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         proxy.target_port = gone.getsockname()[1]
     assert not answers(proxy)
+
+
+def test_one_that_moved_ends_its_connections_and_serves_elsewhere(proxy: Proxy) -> None:
+    former = proxy.port
+    with socket.create_connection(("127.0.0.1", former), _DEADLINE_S) as before:
+        before.sendall(b"here")
+        assert before.recv(4) == b"here"
+        assert proxy.move() == proxy.port != former
+        with pytest.raises(ConnectionResetError):
+            before.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", former), _DEADLINE_S)
+    with socket.create_connection(("127.0.0.1", proxy.port), _DEADLINE_S) as after:
+        after.sendall(b"there")
+        assert after.recv(5) == b"there"
