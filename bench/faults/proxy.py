@@ -15,6 +15,7 @@ _READ_BYTES: Final = 65_536
 _SLOW_BYTES: Final = 16_384
 _SLOW_S: Final = 0.15
 """Each piece of at most _SLOW_BYTES waits so long, in each direction: about 100 KB/s, 0.3 s both ways."""
+_SETTLE_S: Final = 0.01
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -82,12 +83,14 @@ class Proxy:
         await self._over.wait()
         if self._server is not None:
             self._server.close()
+        await asyncio.sleep(_SETTLE_S)  # what was accepted is known then, and can be closed
         self._reset_all()
         mine = asyncio.current_task()
         pending = [task for task in asyncio.all_tasks() if task is not mine]
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.sleep(_SETTLE_S)  # a transport that was aborted closes in the loop's next round
 
     async def _listen(self, listener: socket.socket) -> None:
         if self._server is not None:
@@ -102,7 +105,7 @@ class Proxy:
                 raise ConnectionResetError
             await self._flowing.wait()
             there, away = await asyncio.open_connection("127.0.0.1", self.target_port)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             self._open.discard(writer)
             _reset(writer)
             return
