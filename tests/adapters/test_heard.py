@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation
 
-from streams.adapters.kafka import topics
+from streams.adapters.kafka import rights
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.rights import check_rights, worker_rights
 from streams.adapters.kafka.topics import list_topics
@@ -170,7 +170,7 @@ class FakeAdmin:
 def test_a_service_that_does_not_tell_rights_is_warned_of_once_and_refuses_nobody(
     unsaid: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(topics, "Admin", lambda settings: FakeAdmin(unsaid))
+    monkeypatch.setattr(rights, "Admin", lambda settings: FakeAdmin(unsaid))
     with caplog.at_level(logging.WARNING):
         check_rights(Settings(kafka_username="me"))
     [record] = caplog.records
@@ -180,6 +180,6 @@ def test_a_service_that_does_not_tell_rights_is_warned_of_once_and_refuses_nobod
 
 def test_a_service_that_tells_rights_and_lacks_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [AclOperation.DESCRIBE, AclOperation.READ]
-    monkeypatch.setattr(topics, "Admin", lambda settings: FakeAdmin(told))
+    monkeypatch.setattr(rights, "Admin", lambda settings: FakeAdmin(told))
     with pytest.raises(AccessDenied, match=r"WRITE on topic ids\.dead-letters"):
         check_rights(Settings())

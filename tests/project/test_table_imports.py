@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2] / "streams"
 MAY = (
     "core/known_tables.py",  # what a model may name
     "worker/app.py",
+    "doctor/examine.py",
     "cli/",
     "demo/",
 )
