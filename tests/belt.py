@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import selectors
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,18 @@ class Died(BaseException):
         self.told = told
 
 
+@contextlib.contextmanager
+def ending(died: Callable[[BaseException], None]) -> Iterator[None]:
+    """What a processor raises ends the conveyor like a process, and is noted."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:
+        died(exc)
+        raise asyncio.CancelledError from exc
+
+
 async def _convey(
     processor: Processor[Any],
     chunks: Sequence[Chunk],
@@ -115,16 +128,9 @@ async def _convey(
     over = asyncio.Event()
     died: list[BaseException] = []
 
-    @contextlib.contextmanager
-    def ending() -> Iterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            raise
-        except BaseException as exc:
-            died.append(exc)
-            over.set()
-            raise asyncio.CancelledError from exc
+    def die(exc: BaseException) -> None:
+        died.append(exc)
+        over.set()
 
     ends = told.ends()
     last = {chunk.source: chunk.last_offset for chunk in chunks}
@@ -142,7 +148,7 @@ async def _convey(
         Ends(acknowledge, ends.give_up, ends.hold),
         pace,
         threads,
-        ending,
+        functools.partial(ending, die),
         asyncio.get_running_loop().time,
     )
     belt.assigned(frozenset(chunk.source.place for chunk in chunks))

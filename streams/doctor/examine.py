@@ -10,6 +10,7 @@ from typing import Final
 from streams.adapters.kafka.model_topics import missing_model_topics, newest_states
 from streams.adapters.kafka.rights import check_rights
 from streams.adapters.kafka.topics import State, create_topics, list_topics, topic_specs
+from streams.adapters.redis.evictions import info_fields
 from streams.adapters.redis.windows import RedisWindows, connect
 from streams.adapters.registry import registry_of
 from streams.adapters.store.models import open_store
@@ -125,10 +126,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _server(info: object, clock: object, asked_us: int) -> RedisServer:
-    text = info.decode(errors="replace") if isinstance(info, bytes) else ""
-    fields = [line.partition(":") for line in text.splitlines()]
     clock_us = int(clock[0]) * 1_000_000 + int(clock[1]) if isinstance(clock, list) else None
-    return RedisServer({name: value.strip() for name, _, value in fields}, clock_us, asked_us)
+    return RedisServer(info_fields([info]), clock_us, asked_us)
 
 
 def _registry(settings: Settings) -> Iterator[Finding]:

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from streams.adapters.kafka.deliveries import Deliveries
 from streams.core.events import Chunk, Partition, Source
 from streams.pipeline.conveyor import RETRY_S, Begun, Conveyor, Ends, Pace
-from tests.belt import Acknowledged, run
+from tests.belt import Acknowledged, ending, run
 
 LINGER_S = 0.05
 LIFE = uuid.UUID(int=1)
@@ -143,17 +144,8 @@ async def running(most_records: int = 100, ends: Ends | None = None, **takes_s: 
     told, steps, threads = Acknowledged(), Steps(clock_s), Taking(**takes_s)
     ended: list[BaseException] = []
 
-    @contextlib.contextmanager
-    def ending() -> Iterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            raise
-        except BaseException as exc:
-            ended.append(exc)
-            raise asyncio.CancelledError from exc
-
-    conveyor = Conveyor(steps, ends or told.ends(), Pace(LINGER_S, most_records), threads, ending, clock_s)
+    ends, pace = ends or told.ends(), Pace(LINGER_S, most_records)
+    conveyor = Conveyor(steps, ends, pace, threads, partial(ending, ended.append), clock_s)
     conveyor.assigned(frozenset())
     task = asyncio.ensure_future(conveyor.run())
     try:

@@ -23,7 +23,7 @@ class Evictions:
 
 def read_evictions(told: Sequence[Sequence[Any]]) -> Evictions:
     """Of each server the answers to INFO memory and INFO stats, errors among them."""
-    fields = [_fields(answers) for answers in told]
+    fields = [info_fields(answers) for answers in told]
     policies = [of_one.get("maxmemory_policy") for of_one in fields]
     evicting = [policy for policy in policies if policy not in {None, NONE}]
     counts = [of_one.get("evicted_keys", "") for of_one in fields]
@@ -34,7 +34,8 @@ def read_evictions(told: Sequence[Sequence[Any]]) -> Evictions:
     )
 
 
-def _fields(answers: Sequence[Any]) -> dict[str, str]:
+def info_fields(answers: Sequence[Any]) -> dict[str, str]:
+    """What answers to INFO say, by name; an answer that is an error says nothing."""
     text = [answer.decode(errors="replace") for answer in answers if isinstance(answer, bytes)]
     lines = [line.partition(":") for part in text for line in part.splitlines()]
     return {name: value.strip() for name, _, value in lines}
