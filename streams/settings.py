@@ -69,6 +69,14 @@ def _topic_prefix(text: str) -> str:
     return text
 
 
+def _topic_names(text: str) -> str:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
+            raise ValueError(f"{name!r} is no name of a topic; expected names with commas between them")
+    return ",".join(dict.fromkeys(names))
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -127,6 +135,11 @@ class Settings:
         _at_least(0.1, float),
     )
     topic_prefix: str = _setting("ids", "First part of every topic's name", _topic_prefix)
+    flow_topics: str = _setting(
+        "",
+        "Topics of sensors' flow records, comma-separated: each flow goes to its devices; empty: none",
+        _topic_names,
+    )
     group: str = _setting("autodeep-id", "Consumer group of the workers")
     redis_url: str = _setting(
         "redis://localhost:6379/0",
@@ -234,6 +247,11 @@ class Settings:
             f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr
         )
         return without_user_info(f"Settings({', '.join(shown)})")
+
+    @property
+    def sensors_topics(self) -> tuple[str, ...]:
+        """Each topic that sensors write flows to."""
+        return tuple(name for name in self.flow_topics.split(",") if name)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:

@@ -29,11 +29,20 @@ def record_id(source: Source, offset: int) -> str:
 
 def record_ids(source: Source, offsets: Iterable[int]) -> list[str]:
     """The ids of many records of one source: what `uuid.uuid5` makes, without its objects."""
+    return _ids(source, (b"%d" % offset for offset in offsets))
+
+
+def part_ids(source: Source, parts: Iterable[tuple[int, str]]) -> list[str]:
+    """The ids of what comes of many records, several of one: each by its offset, and what tells it apart."""
+    return _ids(source, (f"{offset}/{part}".encode() for offset, part in parts))
+
+
+def _ids(source: Source, names: Iterable[bytes]) -> list[str]:
     begun = _hashed_to_partition(source)
     ids = []
-    for offset in offsets:
+    for name in names:
         one = begun.copy()
-        one.update(b"%d" % offset)
+        one.update(name)
         time_low, time_mid, time_high, variant, clock, node = _PARTS(one.hexdigest())
         ids.append(f"{time_low}-{time_mid}-5{time_high}-{_VARIANT[variant]}{clock}-{node}")
     return ids

@@ -128,3 +128,12 @@ class DeviceFlow:
     """Identity of the flow among the device's: the sensor's, else made of its ends and start."""
     quality: Quality
     final: bool = True
+    half: bool = False
+    """One direction of an exporter that tells each apart."""
+    tcp_flags: int | None = None
+    """Of a half."""
+    community_id: str = ""
+    site: str = ""
+    sensor: str = ""
+    event_id: str = ""
+    """UUIDv5 of topic id, partition and offset of the sensor's record, and of the device's end."""

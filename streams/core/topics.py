@@ -31,6 +31,11 @@ class Topics:
         return f"{self.prefix}.dead-letters"
 
     @property
+    def flows(self) -> str:
+        """Flows by device, of whatever sensor."""
+        return f"{self.prefix}.flows"
+
+    @property
     def classified(self) -> str:
         return f"{self.prefix}.classified"
 

@@ -91,11 +91,15 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
 
 
 def create_app(
-    settings: Settings, health: Health, admission: Admission, processors: Sequence[Processor[Any]]
+    settings: Settings,
+    health: Health,
+    admission: Admission,
+    processors: Sequence[Processor[Any]],
+    unwatched: Sequence[Processor[Any]] = (),
 ) -> tuple[faust.App, Callable[[], None]]:
     """A Faust app that runs these processors, each on a conveyor of its own; and what begins nothing more.
 
-    Health watches the first one's conveyor.
+    Health does not watch those whose turns may take as long as people do.
     """
     patience, topic_ids = waiting(health), TopicIds(settings)
     linger_s = settings.linger_ms / 1000
@@ -111,13 +115,15 @@ def create_app(
     pace = Pace(linger_s, settings.chunk_max_records)
     held: dict[str, frozenset[Partition]] = {}
     conveyors = [
-        Conveyor(one, _ends(app, one.topic, held), pace, ending=lambda: ending("turn")) for one in processors
+        Conveyor(one, _ends(app, one.topic, held), pace, ending=lambda: ending("turn"))
+        for one in (*processors, *unwatched)
     ]
     for conveyor in conveyors:
         _add_agent(app, conveyor, health)
-    _add_hooks(app, conveyors, health, admission)
+    watched = frozenset(one.topic for one in processors)
+    _add_hooks(app, conveyors, watched, health, admission)
     app.task(health.beat)
-    health.watch(conveyors[:1])
+    health.watch(conveyors[: len(processors)])
 
     def standings() -> Mapping[Partition, Standing]:
         found: Mapping[Partition, Standing] = app.consumer.standings()  # it is made when the app starts
@@ -187,27 +193,36 @@ def _add_agent(app: faust.App, conveyor: Conveyor[Any], health: Health) -> None:
 
 
 def _add_hooks(
-    app: faust.App, conveyors: Sequence[Conveyor[Any]], health: Health, admission: Admission
+    app: faust.App,
+    conveyors: Sequence[Conveyor[Any]],
+    watched: frozenset[str],
+    health: Health,
+    admission: Admission,
 ) -> None:
     def rebalance_begins() -> None:
         admission.leave()
         for conveyor in conveyors:
             app.loop.call_soon_threadsafe(conveyor.rebalance_begins)
 
+    held = frozenset[Partition]()
+
     async def revoked(sender: Any, revoked: Any = (), **kwargs: Any) -> None:
+        nonlocal held
         for conveyor in conveyors:
-            await conveyor.revoked(_of(conveyor, health.partitions))
+            await conveyor.revoked(_of(conveyor, held))
+        held = frozenset()
         health.revoked()
 
     async def assigned(sender: Any, assigned: Any = (), **kwargs: Any) -> None:
-        partitions = frozenset((tp.topic, tp.partition) for tp in assigned)
+        nonlocal held
+        held = partitions = frozenset((tp.topic, tp.partition) for tp in assigned)
         admission.assigned()
         for conveyor in conveyors:
             mine = _of(conveyor, partitions)
             numbers = sorted(number for _, number in mine)
             log.info("partitions of %s: %s", conveyor.processor.topic, numbers or "none")
             conveyor.assigned(mine)
-        health.assigned(_of(conveyors[0], partitions))
+        health.assigned(frozenset(place for place in partitions if place[0] in watched))
 
     app.sensors.add(RebalanceBegins(rebalance_begins))
     app.on_partitions_revoked.connect(revoked, weak=False)

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from streams.core.skew import NONE, OneWay
 from streams.pipeline.detection import Report
+from streams.pipeline.rekeying import FlowReport
 
 SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
 """Turns are counted by their records: at most so many, or more than the last."""
@@ -55,6 +56,38 @@ class Totals:
         self.ahead += report.skew.ahead
         self.behind += report.skew.behind
         self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
+
+
+@dataclass(slots=True)
+class FlowTotals:
+    """Of one topic of sensors since the start. One thread adds."""
+
+    records: int = 0
+    foreign: int = 0
+    flows: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+
+    def add(self, report: FlowReport) -> None:
+        self.records += report.records
+        self.foreign += report.foreign
+        self.flows.update(report.flows)
+        self.skipped.update(report.skipped)
+        self.dead_letters.update(report.dead_letters)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "records": self.records,
+            "flows": dict(self.flows),
+            "foreign": self.foreign,
+            "skipped": dict(self.skipped),
+            "dead_letters": dict(self.dead_letters),
+        }
+
+    @property
+    def foreign_share(self) -> float:
+        """Of the flows, those without an end in a home network."""
+        return self.foreign / max(self.foreign + self.flows.total(), 1)
 
 
 def memory_kib() -> tuple[int, int]:

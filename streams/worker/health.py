@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from streams.adapters.redis.evictions import Evictions
 from streams.core.events import Chunk, Partition
 from streams.errors import Unavailable
-from streams.worker.figures import Totals
+from streams.worker.figures import FlowTotals, Totals
 from streams.worker.standing import Standings, name
 
 STUCK_AFTER_S: Final = 120.0
@@ -56,6 +56,8 @@ class Health:
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
+        self.flows: dict[str, FlowTotals] = {}
+        """By topic of sensors."""
         self.partitions: frozenset[Partition] = frozenset()
         self.evictions: Evictions | None = None
         """What Redis last said of them."""
@@ -194,6 +196,7 @@ class Health:
             "verdicts": dict(totals.verdicts),
             "dead_letters": dict(totals.dead_letters),
             "shortened": dict(totals.shortened),
+            "flows": {topic: one.as_json() for topic, one in self.flows.items()},
             "lost": dict(totals.lost),
             "partitions": topics,
             "role": self.role,

@@ -25,6 +25,7 @@ from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
+from streams.worker.flow_metrics import flow_metrics
 from streams.worker.health import Health
 from streams.worker.standing import PartitionFigures
 
@@ -70,6 +71,7 @@ class _WorkerCollector(Collector):
         yield _turn_sizes(health)
         yield _skews(totals)
         yield from _by_partition(health)
+        yield from flow_metrics(health.flows)
         cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
         yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)

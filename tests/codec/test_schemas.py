@@ -15,7 +15,10 @@ from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
-NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "ModelCommand", "ModelState"]
+NAMES = [
+    *("Alert", "ConnectionRecord", "DeadLetter", "DeviceFlow"),
+    *("Disagreement", "Flow", "ModelCommand", "ModelState"),
+]
 
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
@@ -23,6 +26,7 @@ FINGERPRINTS = {
     "Alert": "05280a725c75d310",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "7daee14f43811fa7",
+    "DeviceFlow": "730487ddec9e5ed1",
     "Disagreement": "5a10f656adf0f727",
     "Flow": "c4c7253796a0fd30",
     "ModelCommand": "b4ec0166961867ad",
@@ -50,6 +54,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "reason": "truncated", "detail": "d", "topic": "t", "topic_id": "u", "partition": 1, "offset": 2,
         "timestamp_ms": 3, "id": "i", "version": "0", "cut_value_bytes": None, "cut_key_bytes": None,
         "cut_headers": None,
+    },
+    "DeviceFlow": {
+        "event_id": "i", "device": "d", "direction": "out", "role": "target", "peer": "::1",
+        "protocol": "udp", "device_port": 1, "peer_port": 2, "service": "dns", "state": "answered", "start_us": 3, "end_us": 4,
+        "packets_out": 5, "packets_in": None, "ip_bytes_out": 6, "ip_bytes_in": None,
+        "payload_bytes_out": 7, "payload_bytes_in": None, "flow_id": "C", "quality": ["gaps"], "final": False,
+        "half": True, "tcp_flags": 2, "community_id": "1:x", "site": "s", "sensor": "z",
     },
     "Disagreement": {
         "alert_id": "i", "device_id": "d", "event_time_us": 1, "topic": "t", "partition": 2, "offset": 3,
@@ -83,6 +94,10 @@ GOLDEN = {
         "000000"
     ),
     "DeadLetter": "127472756e636174656402640274027502040602690230000000",
+    "DeviceFlow": (
+        "02690264066f75740c746172676574063a3a3106756470020406646e7310616e7377657265640608020a00020c0002"
+        "0e000243020867617073000001020406313a780273027a"
+    ),
     "Disagreement": (
         "0269026402027404060a6b64643939023104616206646f73000000000000e03f000000000000d03f0a6b646439390232"
         "0461620a6e6f76656c000000000000e83f000000000000f83f"

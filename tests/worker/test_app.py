@@ -41,7 +41,7 @@ class Processor:
         self.assigned_to = partitions
 
     def revoked(self, partitions: frozenset[Partition]) -> None:
-        pass
+        self.revoked_of = partitions
 
 
 class Parts:
@@ -51,7 +51,11 @@ class Parts:
         self.health, self.admission = Health(), Admission(Detector.random(KDD99, seed=1))
         self.processors = [Processor("ids.telemetry"), Processor("ids.models.commands")]
         self.app, self.stop = create_app(
-            Settings(web_port=6066), self.health, self.admission, self.processors
+            Settings(web_port=6066),
+            self.health,
+            self.admission,
+            self.processors[:1],
+            unwatched=self.processors[1:],
         )
         self.given_up: list[tuple[Source, int]] = []
         self.app._consumer = SimpleNamespace(
@@ -93,6 +97,7 @@ def test_each_conveyor_hears_of_its_own_topic_and_a_rebalance_gives_up_what_wait
         assert parts.given_up == [(SOURCE, 5)]
         await parts.app.on_partitions_revoked.send(assigned)
         assert parts.health.partitions == frozenset()
+        assert [one.revoked_of for one in parts.processors] == [telemetry, {("ids.models.commands", 0)}]
         await parts.app.on_partitions_assigned.send(set())
         assert parts.admission.admit([CHUNK]).chunks == (CHUNK,)
 

@@ -25,8 +25,10 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     topics = Topics(settings.topic_prefix)
     read, write = AclOperation.READ, AclOperation.WRITE
     classified = {topics.classified: (write,)} if settings.publish_classified else {}
+    flows = {**dict.fromkeys(settings.sensors_topics, (read,)), topics.flows: (write,)}
     return {
         topics.telemetry: (read,),
+        **(flows if settings.flow_topics else {}),
         **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
         **classified,
         topics.model_commands: (read,),
