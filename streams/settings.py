@@ -175,6 +175,16 @@ class Settings:
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )
+    home_networks: str = _setting(
+        "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10",
+        "Networks whose addresses are devices, comma-separated; `; SITE=NETWORKS` where a site has others",
+    )
+    site: str = _setting("", "Site of the devices of sensors that have none of their own; empty: no site")
+    sensor_sites: str = _setting("", "Sites of sensors, as SENSOR=SITE, comma-separated")
+    flow_dialect: str = _setting(
+        "auto",
+        "How sensors' records are written, such as zeek or suricata; auto: told of each by its content",
+    )
     alert_format: Literal["avro", "json"] = _setting(
         "avro", "How alerts are written: avro or json", _one_of("avro", "json")
     )

@@ -146,6 +146,11 @@ class Reason(StrEnum):
     CLOCK_SKEW = "clock_skew"
     NOT_FINITE = "not_finite"
     NEGATIVE_NUMBER = "negative_number"
+    BAD_NUMBER = "bad_number"
+    BAD_PORT = "bad_port"
+    BAD_ADDRESS = "bad_address"
+    AGGREGATED = "aggregated"
+    """Sums over flows, not flows."""
     TOO_LARGE = "too_large"
     NEW_DEVICE_LIMIT = "new_device_limit"
 

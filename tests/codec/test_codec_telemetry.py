@@ -112,8 +112,8 @@ BAD: dict[str, tuple[bytes | None, bytes | None, Reason, str]] = {
     "negative rate": (patched("serror_rate", -0.5), KEY, Reason.NEGATIVE_NUMBER, "serror_rate is -0.5"),
     "a flow": (
         single(
-            {"device_id": "camera-1", "event_time_us": 1, "src_address": "", "dst_address": "",
-             "protocol": "tcp", "state": "SF"}, schemas.load("Flow")),
+            {"originator": "", "responder": "", "protocol": "tcp", "start_us": 1, "end_us": 1},
+            schemas.load("Flow")),
         KEY, Reason.SCHEMA_MISMATCH, "Flow",
     ),
 }  # fmt: skip

@@ -28,7 +28,7 @@ FINGERPRINTS = {
     "DeadLetter": "7daee14f43811fa7",
     "DeviceFlow": "730487ddec9e5ed1",
     "Disagreement": "5a10f656adf0f727",
-    "Flow": "c4c7253796a0fd30",
+    "Flow": "7217a2454afd700e",
     "ModelCommand": "b4ec0166961867ad",
     "ModelState": "6e449daef9cbb2b2",
 }
@@ -68,9 +68,12 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "challenger": {**REF, "version": "2", "verdict": "novel", "score": 0.75, "novelty": 1.5},
     },
     "Flow": {
-        "device_id": "d", "event_time_us": 1, "src_address": "::1", "src_port": 2, "dst_address": "::2",
-        "dst_port": 3, "protocol": "udp", "service": "dns", "state": "SF", "duration_us": 4, "src_bytes": 5,
-        "dst_bytes": 6, "src_packets": 7, "dst_packets": 8,
+        "flow_id": "f", "originator": "::1", "responder": "::2", "originator_port": 2, "responder_port": 3,
+        "protocol": "udp", "start_us": 4, "end_us": 5, "state": "answered", "service": "dns",
+        "originator_packets": 6, "responder_packets": 7, "originator_ip_bytes": 8, "responder_ip_bytes": 9,
+        "originator_payload_bytes": None, "responder_payload_bytes": 10, "originator_mac": "a",
+        "responder_mac": "b", "community_id": "c", "site": "s", "sensor": "n", "half": True, "final": False,
+        "tcp_flags": 11, "quality": 12,
     },
     "ModelCommand": {
         "command_id": "c", "action": "promote", "name": "m", "version": "2", "digest": "ab",
@@ -102,7 +105,10 @@ GOLDEN = {
         "0269026402027404060a6b64643939023104616206646f73000000000000e03f000000000000d03f0a6b646439390232"
         "0461620a6e6f76656c000000000000e83f000000000000f83f"
     ),
-    "Flow": "026402063a3a3104063a3a32060675647006646e73045346080a0c0e10",
+    "Flow": (
+        "0266063a3a31063a3a32040606756470080a10616e73776572656406646e73020c020e0210021200021402610262026302"
+        "73026e0100021618"
+    ),
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (
         "020a6b646439390231046162020a6b6464393902310461620c736861646f770000000000000000000263020a6b6464"

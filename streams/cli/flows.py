@@ -1,0 +1,71 @@
+"""`autodeep flows`: what a sensor's records are as flows of devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.client.flow_files import Options
+    from streams.core.home import Home
+
+app = typer.Typer(no_args_is_help=True, help="Look at sensors' records: Zeek, Suricata, NetFlow and others.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def read(
+    file: str = typer.Argument(help="A file of any dialect, also as gzip; - is standard input."),
+    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
+    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
+    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+) -> None:
+    """Print what each record of a file is, one JSON object a record, in order.
+
+    A record is {"flows": [...]}, an event for each end that is a device at home, {"skipped": why} or
+    {"rejected": reason, "detail": what}. Null is unknown, which is not 0. Example:
+
+        autodeep flows read conn.log.gz --home 192.168.0.0/16 | jq -c .flows[]
+
+    Exit codes: 2 the file or an option cannot be used.
+    """
+    import json
+
+    from streams.client.flow_files import opened, records
+    from streams.client.flow_reading import as_json, outcomes
+    from streams.codec.ingest.flows.decoder import FlowDecoder
+
+    ours, options = settings_of(home, site, dialect, kafka_jsonl)
+    decoder = FlowDecoder(options.dialect)
+    with opened(file) as stream:
+        for _, outcome in outcomes(records(stream, file, options), decoder):
+            print(json.dumps(as_json(outcome, ours)))
+
+
+def settings_of(home: str, site: str, dialect: str, is_kafka: bool) -> tuple[Home, Options]:
+    """What the options say, else the environment."""
+    import dataclasses
+    import os
+
+    from streams.client.flow_files import Options
+    from streams.client.homes import home_of
+    from streams.codec.ingest.flows.dialects import DIALECTS
+    from streams.errors import SettingsError
+    from streams.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    settings = dataclasses.replace(
+        settings,
+        home_networks=home or settings.home_networks,
+        site=site or settings.site,
+        flow_dialect=dialect or settings.flow_dialect,
+    )
+    if settings.flow_dialect not in DIALECTS:
+        raise SettingsError(f"{settings.flow_dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
+    return home_of(settings), Options(settings.flow_dialect, is_kafka)
