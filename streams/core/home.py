@@ -166,7 +166,7 @@ class Home:
         is_internal = all(kind not in (Kind.OUTSIDE, Kind.NOBODY) for kind in kinds)
         begins = initiator(flow, kinds)
         return tuple(
-            _as_of(flow, place, device, (begins == place, is_internal))
+            _as_of(flow, place, (device, site), (begins == place, is_internal))
             for place, device in enumerate(devices)
             if device
         )
@@ -218,14 +218,17 @@ def _is_service(port: int) -> bool:
     return 0 < port < 1024 or port in _SERVERS
 
 
-def _as_of(flow: Flow, place: int, device: str, began: tuple[bool, bool]) -> DeviceFlow:
-    """The flow from one end; `began`: whether that end did, and whether both are at home."""
+def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, bool]) -> DeviceFlow:
+    """The flow from one end, of a device and its site; `began`: whether that end did, and whether both are at
+    home.
+    """
+    name, site = device
     is_first, is_internal = began
     sides = (_side(flow, 0), _side(flow, 1))
     (_, port, out), (peer, peer_port, came) = sides[place], sides[1 - place]
     direction = Direction.OUT if is_first else Direction.IN
     return DeviceFlow(
-        device=device,
+        device=name,
         direction=Direction.INTERNAL if is_internal else direction,
         role=Role.ORIGINATOR if is_first else Role.TARGET,
         peer=peer,
@@ -245,6 +248,11 @@ def _as_of(flow: Flow, place: int, device: str, began: tuple[bool, bool]) -> Dev
         flow_id=flow.flow_id or made_id(flow),
         quality=flow.quality,
         final=flow.final,
+        half=flow.half,
+        tcp_flags=flow.tcp_flags,
+        community_id=flow.community_id,
+        site=site,
+        sensor=flow.sensor,
     )
 
 

@@ -183,10 +183,8 @@ class _Entry:
 class Meter:
     """For one thread."""
 
-    def __init__(self, waits: Waits = Waits(), name: str = "") -> None:
-        """`name` begins the flows' ids: it tells this run's from another's."""
+    def __init__(self, waits: Waits = Waits()) -> None:
         self._waits = waits
-        self._name = name
         self._count = 0
         self._now_us = 0
         self._open: OrderedDict[Key, _Entry] = OrderedDict()  # the one that spoke last at the end
@@ -259,7 +257,7 @@ class Meter:
 
     def _begun(self, ends: _Ends, packet: Packet) -> _Entry:
         self._count += 1
-        entry = self._open[ends.key] = _Entry(ends, packet, f"{self._name}{self._count:x}")
+        entry = self._open[ends.key] = _Entry(ends, packet, f"{self._count:x}")
         return entry
 
     def _interim(self, entry: _Entry) -> Flow:

@@ -31,6 +31,11 @@ class Topics:
         return f"{self.prefix}.dead-letters"
 
     @property
+    def sensors(self) -> str:
+        """Where `autodeep sensor` writes, for workers whose AUTODEEP_FLOW_TOPICS names it."""
+        return f"{self.prefix}.sensors"
+
+    @property
     def flows(self) -> str:
         """Flows by device, of whatever sensor."""
         return f"{self.prefix}.flows"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from streams.codec import device_flows
+from streams.codec.ingest.flows.devices import Read
 from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.codec.output.sizes import Shortened
@@ -23,19 +24,6 @@ from streams.core.patience import Retry
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.ports import Publisher
 from streams.pipeline.publishing import Part, publish
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What some records of a sensor are."""
-
-    flows: Sequence[tuple[int, DeviceFlow]]
-    """Place of the record and a device's flow, by place; none or two of one record."""
-    rejected: Sequence[Rejected] = ()
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    """Records that are no flows, by reason."""
-    foreign: int = 0
-    """Flows without an end in a home network."""
 
 
 class FlowReader(Protocol):
@@ -144,8 +132,14 @@ class Rekeying:
 
 
 def _named(chunk: Chunk, read: Read) -> list[DeviceFlow]:
-    """The flows with their ids."""
-    ids = part_ids(chunk.source, [(chunk.records[at].offset, flow.role) for at, flow in read.flows])
+    """The flows with their ids. Where a record has several flows, those after its first are numbered."""
+    seen = Counter[tuple[int, str]]()
+    parts = []
+    for at, flow in read.flows:
+        number = seen[at, flow.role]
+        seen[at, flow.role] += 1
+        parts.append((chunk.records[at].offset, f"{flow.role}/{number}" if number else str(flow.role)))
+    ids = part_ids(chunk.source, parts)
     return [replace(flow, event_id=found) for found, (_, flow) in zip(ids, read.flows, strict=True)]
 
 

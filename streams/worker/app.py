@@ -33,6 +33,7 @@ from streams.rollout.admission import Admission
 from streams.rollout.commands import Commands
 from streams.rollout.loading import fitting
 from streams.settings import Settings
+from streams.worker.flows import build_rekeying
 from streams.worker.health import Health
 from streams.worker.models import Waiting, assemble, challenged, store_loader
 from streams.worker.odd_times import OddTimesLog
@@ -71,11 +72,12 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         )
         ref = admission.ref
         log.info("serving model %s/%s (%s)", ref.name, ref.version, ref.digest[:12])
-        processors: list[Processor[Any]] = [detection]
+        rekeying = build_rekeying(settings, health, parts, log.warning)
+        unwatched = list[Processor[Any]]()
         if models is not None:
             commands = Topics(settings.topic_prefix).model_commands
-            processors.append(Commands(commands, models.agent, lambda: admission.pause(0)))
-        app, stop_intake = create_app(settings, health, admission, processors)
+            unwatched.append(Commands(commands, models.agent, lambda: admission.pause(0)))
+        app, stop_intake = create_app(settings, health, admission, [detection, *rekeying], unwatched)
         if models is not None:
             offer, since = models.follower.offer, models.since
             app.task(lambda: follow_states(settings, offer, since))

@@ -8,8 +8,12 @@ from typing import Final
 
 from streams import __version__
 from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.registry import registry_of
+from streams.client.homes import home_of
+from streams.codec.ingest.flows.decoder import FlowDecoder
+from streams.codec.ingest.flows.devices import DeviceFlowReader
 from streams.core.topics import Topics
-from streams.pipeline.rekeying import FlowReader, FlowReport, FlowTopics, Rekeying
+from streams.pipeline.rekeying import FlowReport, FlowTopics, Rekeying
 from streams.settings import Settings
 from streams.worker.figures import FlowTotals
 from streams.worker.health import Health
@@ -44,10 +48,15 @@ class FlowLog:
 
 
 def build_rekeying(
-    settings: Settings, reader: FlowReader, health: Health, parts: ExitStack, warn: Callable[[str], None]
+    settings: Settings, health: Health, parts: ExitStack, warn: Callable[[str], None]
 ) -> list[Rekeying]:
-    """One for each topic that the settings name; `parts` closes what is opened."""
+    """One for each topic that the settings name; `parts` closes what is opened.
+
+    Raises SettingsError where networks, sites or the dialect cannot be used.
+    """
     topics = Topics(settings.topic_prefix)
+    registry = registry_of(settings) if settings.schema_registry_url else None
+    reader = DeviceFlowReader(FlowDecoder(settings.flow_dialect, registry), home_of(settings))
     processors = []
     for name in settings.sensors_topics:
         totals = health.flows.setdefault(name, FlowTotals())

@@ -16,7 +16,7 @@ from streams.codec.ingest.packets import ETHERNET, Frames
 from streams.core.flows import Flow
 from streams.core.meter import ICMP6, UDP, Meter
 from streams.errors import DataError
-from tests.data import data_file
+from tests.flow_samples import data
 
 FRAMES = [
     Frame(1_700_000_000_123_456, ETHERNET, b"\x01" * 60),
@@ -192,7 +192,7 @@ def test_real_captures_have_the_counts_that_other_meters_found(
     name: str, flows: int, packets: int, ip_bytes: int, states: dict[str, int]
 ) -> None:
     """NFStream 6.6.0's for the same packets."""
-    found = [flow for flow in flows_of(data_file(f"lab/pcap/{name}.pcap.gz")) if flow.final]
+    found = [flow for flow in flows_of(data(f"lab/pcap/{name}.pcap.gz")) if flow.final]
     assert len(found) == flows
     assert sum((flow.originator_packets or 0) + (flow.responder_packets or 0) for flow in found) == packets
     assert sum((flow.originator_ip_bytes or 0) + (flow.responder_ip_bytes or 0) for flow in found) == ip_bytes

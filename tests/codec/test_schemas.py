@@ -57,7 +57,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "DeviceFlow": {
         "event_id": "i", "device": "d", "direction": "out", "role": "target", "peer": "::1",
-        "protocol": "udp", "device_port": 1, "peer_port": 2, "service": "dns", "state": "answered", "start_us": 3, "end_us": 4,
+        "protocol": "udp", "device_port": 1, "peer_port": 2, "service": "dns", "state": "answered",
+        "start_us": 3, "end_us": 4,
         "packets_out": 5, "packets_in": None, "ip_bytes_out": 6, "ip_bytes_in": None,
         "payload_bytes_out": 7, "payload_bytes_in": None, "flow_id": "C", "quality": ["gaps"], "final": False,
         "half": True, "tcp_flags": 2, "community_id": "1:x", "site": "s", "sensor": "z",

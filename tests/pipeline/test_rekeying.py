@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.codec import device_flows
+from streams.codec.ingest.flows.devices import Read
 from streams.core.events import Chunk, Header, RawRecord, Reason, Rejected, Source
 from streams.core.flows import DeviceFlow, Role
 from streams.errors import BrokerUnavailable
-from streams.pipeline.rekeying import FlowReport, FlowTopics, Read, Rekeying
+from streams.pipeline.rekeying import FlowReport, FlowTopics, Rekeying
 from tests.belt import Died, conveyed
 from tests.device_flows import flow_of
 from tests.fakes import patient
@@ -36,7 +37,7 @@ class Record:
 
 
 class Letters:
-    """A dialect of one letter: d a device's flow, i a flow of two devices, f a foreign one, s another log."""
+    """A dialect of one letter: d, 2 and i a flow, two, and one of two devices; f foreign, s other."""
 
     def read(self, records: Sequence[RawRecord]) -> Read:
         flows: list[tuple[int, DeviceFlow]] = []
@@ -45,7 +46,9 @@ class Letters:
         for place, record in enumerate(records):
             kind = (record.value or b"").decode()
             kinds[kind] += 1
-            if kind in "di":
+            if kind in "di2":
+                flows.append((place, flow_of("home/10.0.0.2", Role.ORIGINATOR)))
+            if kind == "2":
                 flows.append((place, flow_of("home/10.0.0.2", Role.ORIGINATOR)))
             if kind == "i":
                 flows.append((place, flow_of("home/10.0.0.3", Role.TARGET)))
@@ -81,12 +84,13 @@ def told(found: FakeKafkaPublisher) -> dict[str, tuple[bytes | None, bytes | Non
 
 def test_a_flow_goes_to_each_of_its_devices_with_an_id_of_its_own() -> None:
     found, reports = broker(), list[FlowReport]()
-    conveyed(rekeying(found, reports), [chunk(0, 10, "disfx")])
+    conveyed(rekeying(found, reports), [chunk(0, 10, "disfx2")])
     flows = found.topics[TOPICS.flows]
-    assert [message.key for message in flows] == [b"home/10.0.0.2", b"home/10.0.0.2", b"home/10.0.0.3"]
-    assert len(told(found)) == 3
+    keys = [message.key for message in flows]
+    assert keys == [b"home/10.0.0.2", b"home/10.0.0.2", b"home/10.0.0.3", b"home/10.0.0.2", b"home/10.0.0.2"]
+    assert len(told(found)) == 5
     (report,) = reports
-    assert report.flows == {"out": 3}
+    assert report.flows == {"out": 5}
     assert report.foreign == 1
     assert report.skipped == {"another log": 1}
     assert report.dead_letters == {"undecodable": 1}
@@ -101,7 +105,7 @@ def test_what_cannot_be_read_leaves_byte_for_byte_with_its_reason() -> None:
     assert dict(letter.headers)["autodeep.offset"] == b"11"
 
 
-@given(st.text("difsx", min_size=1, max_size=30), st.data())
+@given(st.text("difsx2", min_size=1, max_size=30), st.data())
 def test_the_turns_change_nothing(kinds: str, data: st.DataObject) -> None:
     """However the records are cut into chunks, and however many are read again, the same is on the topic."""
     whole, cut = broker(), broker()

@@ -1,4 +1,4 @@
-"""Sending telemetry in bulk, for replay and the benches: many records under way, every delivery counted."""
+"""Sending in bulk, for replay, sensors and the benches: many records under way, every delivery counted."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ PARTITIONER: Final = "murmur2_random"
 _LAST_WAIT_S: Final = 60.0
 
 
-class TelemetrySender:
-    """A context manager; leaving it waits for what is under way. Not to be shared between threads."""
+class Sender:
+    """To one topic. A context manager; leaving it waits for what is under way. Not for several threads."""
 
-    def __init__(self, settings: Settings, table: FeatureTable) -> None:
+    def __init__(self, settings: Settings, topic: str, delivery_timeout_s: float | None = None) -> None:
+        """`delivery_timeout_s`: how long a record may wait for the brokers; None: as the settings have it."""
         self._settings = settings
-        self._table = table
-        self._topic = Topics(settings.topic_prefix).telemetry
+        self._topic = topic
         self._heard = Heard(settings)
         own: Config = {"partitioner": PARTITIONER, "error_cb": self._heard.note}
+        if delivery_timeout_s is not None:
+            own["delivery.timeout.ms"] = int(delivery_timeout_s * 1000)
         self._producer = made(Producer, {**producer_config(settings), **own}, settings)
         self._error: KafkaError | None = None
         self.delivered = 0
@@ -46,18 +48,18 @@ class TelemetrySender:
         if exc is None:
             self.finish()
 
-    def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:
+    def queue(self, keys: Sequence[str | None], values: Sequence[bytes]) -> None:
         """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
-        values = encode_connections(self._table, devices, event_times_us, rows)
         with self._noting():
-            self._queue(devices, values)
+            self._queue(keys, values)
         self._check(0)
 
-    def _queue(self, devices: Sequence[str], values: Sequence[bytes]) -> None:
-        for device, value in zip(devices, values, strict=True):
+    def _queue(self, keys: Sequence[str | None], values: Sequence[bytes]) -> None:
+        for text, value in zip(keys, values, strict=True):
+            key = None if text is None else text.encode()
             while True:
                 try:
-                    self._producer.produce(self._topic, value, device.encode(), on_delivery=self._told)
+                    self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
                 except BufferError:
                     self._producer.poll(0.1)
                 else:
@@ -79,7 +81,7 @@ class TelemetrySender:
         except KafkaException as exc:
             self._error = exc.args[0]
 
-    def _told(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered += 1
         else:
@@ -93,3 +95,15 @@ class TelemetrySender:
             raise BrokerUnavailable(
                 f"sending to {self._topic} on {where(self._settings)}: {problem}; {to_do}"
             )
+
+
+class TelemetrySender(Sender):
+    """Connection records to the topic of telemetry, keyed by device."""
+
+    def __init__(self, settings: Settings, table: FeatureTable) -> None:
+        super().__init__(settings, Topics(settings.topic_prefix).telemetry)
+        self._table = table
+
+    def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:
+        """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
+        self.queue(devices, encode_connections(self._table, devices, event_times_us, rows))

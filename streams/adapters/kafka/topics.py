@@ -74,6 +74,7 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
         TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
+        TopicSpec(topics.sensors, telemetry_partitions, (delete, kept_3_days, by_broker)),
         TopicSpec(topics.flows, telemetry_partitions, (delete, kept_3_days, by_broker)),
         TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
         TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),

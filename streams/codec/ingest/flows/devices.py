@@ -1,0 +1,43 @@
+"""Records of sensors to flows of devices: read in any dialect, and given to whom they belong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streams.codec.ingest.flows.decoder import FlowDecoder
+from streams.core.events import RawRecord, Rejected
+from streams.core.flows import DeviceFlow
+from streams.core.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What some records of a sensor are."""
+
+    flows: Sequence[tuple[int, DeviceFlow]]
+    """Place of the record and a device's flow, by place; of one record there may be none or several."""
+    rejected: Sequence[Rejected] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Records that are no flows, by reason."""
+    foreign: int = 0
+    """Flows without a device of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFlowReader:
+    decoder: FlowDecoder
+    home: Home
+
+    def read(self, records: Sequence[RawRecord]) -> Read:
+        """Raises RegistryUnavailable as the decoder does."""
+        decoded = self.decoder.decode(records)
+        flows: list[tuple[int, DeviceFlow]] = []
+        foreign = 0
+        for place, flow in zip(decoded.flows.position.tolist(), decoded.flows, strict=True):
+            mine = self.home.device_flows(flow)
+            foreign += not mine
+            flows += ((place, one) for one in mine)
+        skipped = Counter(one.reason for one in decoded.skipped)
+        return Read(flows, decoded.rejected, skipped, foreign)
