@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+import polars as pl
+
 from streams.codec.avro.datum import Unreadable
 from streams.codec.ingest.checks import rejected
-from streams.codec.ingest.flows import dialects, ours
+from streams.codec.ingest.flows import dialects, ours, zeek, zeek_columns
 from streams.codec.ingest.flows.reading import NoFlow
 from streams.codec.ingest.flows.zeek_tsv import Header
 from streams.core.events import RawRecord, Reason, Rejected, Unopened
@@ -22,6 +25,8 @@ from streams.core.flows import Flow
 Outcome = list[tuple[Flow, str]] | Skipped | Rejected
 """Of one record: its flows, each with its dialect; or why there are none."""
 
+_FEWEST: Final = 16
+"""Fewer of Zeek's plain records are not worth a frame."""
 _LATEST_KAFKA_MS: Final = 4_102_444_800_000
 
 
@@ -40,25 +45,37 @@ class FlowDecoder:
 
         Raises RegistryUnavailable where a schema id is unknown and the registry does not answer.
         """
-        parts: list[Flows] = []
+        fast, slow = self._fast(records) if header is None else ((), range(len(records)))
         skipped: list[Skipped] = []
         wrong: list[Rejected] = []
-        positions: list[int] = []
-        flows: list[Flow] = []
-        written: list[str] = []
-        for position in range(len(records)):
+        singly = _Singly()
+        for position in slow:
             outcome = self.read(records[position], position, header)
             if isinstance(outcome, Skipped):
                 skipped.append(outcome)
             elif isinstance(outcome, Rejected):
                 wrong.append(outcome)
             else:
-                for flow, dialect in outcome:
-                    positions.append(position)
-                    flows.append(flow)
-                    written.append(dialect)
-        parts.append(flows_of(positions, flows, written))
+                singly.add(position, outcome)
+        parts = [*fast, singly.flows()] if singly or not fast else fast
         return ReadFlows(merged(parts), tuple(skipped), tuple(wrong))
+
+    def _fast(self, records: Sequence[RawRecord]) -> tuple[Sequence[Flows], Sequence[int]]:
+        """The flows of Zeek's plain records, and the places of all others."""
+        if self._dialect not in (dialects.AUTO, zeek.NAME):
+            return (), range(len(records))
+        bare = [None if isinstance(record.value, Unopened) else record.value for record in records]
+        places, plain = zeek_columns.plain(bare)
+        if len(places) < _FEWEST:
+            return (), range(len(records))
+        timestamps = np.fromiter((record.timestamp for record in records), np.int64, len(records))[places]
+        is_time = (timestamps > 0) & (timestamps < _LATEST_KAFKA_MS)
+        read, frame = zeek_columns.read(plain, np.where(is_time, timestamps * 1_000, 0))
+        found = places[read]
+        is_left = np.ones(len(records), np.bool_)
+        is_left[found] = False
+        dialect = pl.repeat(zeek.NAME, len(found), dtype=pl.String, eager=True).alias("dialect")
+        return [Flows(found, frame, dialect)], np.flatnonzero(is_left).tolist()
 
     def read(self, record: RawRecord, position: int = 0, header: Header | None = None) -> Outcome:
         """One record by itself."""
@@ -79,6 +96,27 @@ class FlowDecoder:
             return rejected(position, Reason.UNDECODABLE, "nested too deeply")
         kafka_us = kafka_time_of(record.timestamp)
         return [(settled(one.flow, kafka_us, one.collected_us), one.dialect) for one in seen]
+
+
+class _Singly:
+    """Flows that are read one by one."""
+
+    def __init__(self) -> None:
+        self._positions: list[int] = []
+        self._flows: list[Flow] = []
+        self._dialects: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def add(self, position: int, outcome: Sequence[tuple[Flow, str]]) -> None:
+        for flow, dialect in outcome:
+            self._positions.append(position)
+            self._flows.append(flow)
+            self._dialects.append(dialect)
+
+    def flows(self) -> Flows:
+        return flows_of(self._positions, self._flows, self._dialects)
 
 
 def kafka_time_of(timestamp_ms: int) -> int | None:

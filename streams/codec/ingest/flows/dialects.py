@@ -125,7 +125,7 @@ def _of_array(text: str, dialect: str) -> list[Seen]:
 
 def _of_object(record: Record, dialect: str, wrapped: bool = False) -> Seen:
     inner, tag = zeek.untagged(record)
-    if tag:
+    if dialect in (AUTO, zeek.NAME) and (tag or zeek.is_certain(record)):
         return zeek.read(inner, tag)
     if dialect in _READERS and (wrapped or wrapping.unwrapped(record) is None):
         return _READERS[dialect](record)

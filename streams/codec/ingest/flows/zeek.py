@@ -25,6 +25,11 @@ def is_conn(record: Record) -> bool:
     )
 
 
+def is_certain(record: Record) -> bool:
+    """Whatever else stands in it."""
+    return "conn_state" in record and "id.orig_h" in record
+
+
 def is_zeek(record: Record) -> bool:
     """Of any of its logs."""
     return "conn_state" in record or "id.orig_h" in record or "_path" in record or _has_uid(record)

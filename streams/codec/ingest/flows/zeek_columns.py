@@ -1,0 +1,347 @@
+"""Zeek's JSON as columns: many plain records at once, each exactly as `zeek.py` reads it by itself.
+
+Only what is plain is read here: one object in one line without escapes, every value of the usual form. All
+else is left to the record-by-record path, which alone says what is wrong with a record. So a record is never
+refused here, and a bad one costs only itself: where one is no JSON at all, its block is read in smaller ones.
+
+All columns are read as text, so that a number and the text of one are told apart by nobody, as there; text of
+which it would matter is left out (`_DOUBTFUL`). What has few distinct values (history, state, service) is
+looked up by value with the very functions of the other path.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from streams.codec.avro.datum import Unreadable
+from streams.codec.ingest.flows import states, values, zeek
+from streams.core.flow_columns import SCHEMA
+from streams.core.flow_times import AHEAD_US, BEHIND_US
+from streams.core.flows import Quality, State
+
+LARGEST_BYTES: Final = 4_096
+"""Of a record that is read here: it has less keys than are allowed, whatever stands in it."""
+_BLOCKS: Final = (256, 32)
+"""Where records cannot be read together, they are tried in pieces of so many."""
+_TAG: Final = re.compile(rb'\{"([A-Za-z0-9_.-]{1,64})":(\{[^{}]*\})\}')
+_LONG: Final = b"conn_long"
+
+_TEXTS: Final = ("uid", "id.orig_h", "id.resp_h", "proto", "service", "conn_state", "history", "community_id")
+_SENSORS: Final = ("_system_name", "_node_name", "_sensor")
+_OTHER_TEXTS: Final = (*_SENSORS, "_path", "orig_l2_addr", "resp_l2_addr")
+_COUNTS: Final = (
+    *("orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes", "orig_bytes", "resp_bytes"),
+    *("missed_bytes", "id.orig_p", "id.resp_p"),
+)
+_COLUMNS: Final = dict.fromkeys((*_TEXTS, *_OTHER_TEXTS, *_COUNTS, "ts", "duration"), pl.String)
+
+_DOUBTFUL: Final = r"^(?:[-0-9.]*|true|false)$|^[\[{]|[^ -~]|.{257}"
+"""Text that may have been no text, is none at all, or is not plain ASCII and short."""
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4: Final = rf"^(?:{_OCTET}\.){{3}}{_OCTET}$"
+_SECONDS: Final = r"^[0-9]{9,10}(?:\.[0-9]{1,9})?$"
+_MILLISECONDS: Final = r"^[0-9]{13}$"
+_ISO: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z$"
+_SPAN: Final = r"^[0-9]{1,8}(?:\.[0-9]{1,25})?$"
+
+_LOWER_C, _UPPER_C, _HANDSHAKE, _SPOKE_ON = 1 << 16, 1 << 17, 1 << 18, 1 << 19
+_IS_SF, _IS_S0 = 1 << 8, 1 << 9
+T = TypeVar("T")
+
+
+def plain(records: Sequence[bytes | None]) -> tuple[npt.NDArray[np.int64], list[bytes]]:
+    """Which of N values are plain (M,), ascending, and the object of each to read, without its tag."""
+    whole = [value or b"" for value in records]
+    if _are_plain(whole):
+        return np.arange(len(whole), dtype=np.int64), whole
+    found = [_plain(value) for value in whole]
+    places = [place for place, value in enumerate(found) if value is not None]
+    return np.array(places, np.int64), [value for value in found if value is not None]
+
+
+def _are_plain(records: Sequence[bytes]) -> bool:
+    """Whether all are, seen at once: each begins an object, and there are no more objects than records."""
+    text, count = b"\n" + b"\n".join(records), len(records)
+    return (
+        text.count(b"\n{") == text.count(b"\n") == text.count(b"{") == count
+        and b"\\" not in text
+        and b"[" not in text
+        and len(max(records, key=len, default=b"")) <= LARGEST_BYTES
+    )
+
+
+def _plain(value: bytes) -> bytes | None:
+    if value[:2] != b'{"' or b"\\" in value or len(value) > LARGEST_BYTES:
+        return None
+    if value[-1:] != b"}":
+        value = value.rstrip(b"\r\n ")
+    depth = value.count(b"{")
+    if depth == 2:
+        tagged = _TAG.fullmatch(value)
+        if tagged is None or tagged[1].startswith(_LONG):
+            return None
+        value = tagged[2]
+    elif depth != 1:
+        return None
+    is_conn = b'"conn_state"' in value and b'"id.orig_h"' in value
+    return value if is_conn and b"\n" not in value and value.count(b"[") < 2 else None
+
+
+def read(
+    records: Sequence[bytes], kafka_us: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
+    """Which of N plain objects were read (M,), ascending, and their flows (M, fields of Flow).
+
+    `kafka_us` (N,): Kafka's timestamps, 0 where there is none.
+    """
+    found = [(start, frame) for start, frame in _frames(records, 0, (len(records), *_BLOCKS))]
+    places, flows = [np.empty(0, np.int64)], [pl.DataFrame(schema=dict(SCHEMA))]
+    for start, frame in found:
+        read_places, read_flows = _flows(frame, kafka_us[start : start + frame.height])
+        places.append(read_places + start)
+        flows.append(read_flows)
+    return np.concatenate(places), pl.concat(flows)
+
+
+def _frames(records: Sequence[bytes], start: int, sizes: Sequence[int]) -> list[tuple[int, pl.DataFrame]]:
+    """The records as text, in the largest blocks that can be read, each with its place."""
+    if not records:
+        return []
+    frame = _frame(records)
+    if frame is not None:
+        return [(start, frame)]
+    found: list[tuple[int, pl.DataFrame]] = []
+    if len(sizes) > 1:
+        for at in range(0, len(records), sizes[1]):
+            found += _frames(records[at : at + sizes[1]], start + at, sizes[1:])
+    return found
+
+
+def _frame(records: Sequence[bytes]) -> pl.DataFrame | None:
+    try:
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join(records)), schema=_COLUMNS)
+    except (PolarsError, PanicException, OSError):
+        return None
+    return frame if frame.height == len(records) else None
+
+
+def _flows(text: pl.DataFrame, kafka_us: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
+    looked_up = text.select(
+        *(pl.col(name) for name in ("uid", "community_id")),
+        *(_address(text[name]) for name in ("id.orig_h", "id.resp_h")),
+        _mapped(text["proto"], lambda one: values.protocol(one, "proto"), pl.String),
+        _mapped(text["service"], lambda one: values.service(one, "service"), pl.String, ""),
+        _mapped(text["history"], _history, pl.Int32, _history("")),
+        _mapped(text["conn_state"], _state, pl.Int32),
+        *(_mapped(text[name], values.mac, pl.String, "") for name in ("orig_l2_addr", "resp_l2_addr")),
+        *(pl.col(name).cast(pl.Int64, strict=False) for name in _COUNTS),
+        _time(text["ts"]),
+        _span(text["duration"]),
+        sensor=pl.coalesce(*_SENSORS, pl.lit("")),
+    )
+    is_plain = text.select(_is_plain()).to_series() & looked_up.select(_is_whole(text)).to_series()
+    derived = looked_up.with_columns(end=pl.col("ts") + pl.col("duration"), kafka_us=pl.Series(kafka_us))
+    late_us = pl.col("end") - pl.col("kafka_us")
+    is_near = (pl.col("kafka_us") == 0) | ((late_us >= -BEHIND_US) & (late_us <= AHEAD_US))
+    is_plain &= derived.select(is_near.alias("near")).to_series()
+    places = is_plain.arg_true().to_numpy().astype(np.int64)
+    return places, derived.filter(is_plain).pipe(_derived).select(_canonical())
+
+
+def _is_plain() -> pl.Expr:
+    """Whether no text of a record is doubtful."""
+    doubtful = [
+        pl.col(name).str.contains(_DOUBTFUL).fill_null(False) for name in (*_TEXTS[3:], *_SENSORS, "uid")
+    ]
+    is_interim = pl.col("_path").str.contains(r"^conn_long|^.?$|[^a-z_]").fill_null(False)
+    return (~pl.any_horizontal(*doubtful, is_interim)).alias("plain")
+
+
+def _is_whole(text: pl.DataFrame) -> pl.Expr:
+    """Whether all that a flow needs is there, and nothing was lost where text became numbers."""
+    needed = [
+        pl.col(name).is_not_null()
+        for name in ("id.orig_h", "id.resp_h", "proto", "ts", "history", "conn_state")
+    ]
+    kept = [pl.col(name).is_not_null() | text[name].is_null() for name in (*_COUNTS, "duration", "service")]
+    counted = [pl.col(name).fill_null(0) >= 0 for name in _COUNTS]
+    has_ports = ~pl.col("proto").is_in(["tcp", "udp"]) | (
+        pl.col("id.orig_p").is_not_null() & pl.col("id.resp_p").is_not_null()
+    )
+    ports = [pl.col(name).fill_null(0) <= 65_535 for name in ("id.orig_p", "id.resp_p")]
+    is_known = pl.col("proto") != "unknown"
+    return pl.all_horizontal(*needed, *kept, *counted, *ports, has_ports, is_known).alias("whole")
+
+
+def _address(series: pl.Series) -> pl.Series:
+    """Null where it is no address."""
+    is_usual = series.str.contains(_IPV4)
+    if bool(is_usual.all()) and not series.null_count():
+        return series
+    others = series.filter(~is_usual & series.is_not_null()).unique().to_list()
+    known = {one: values.canonical(one) or None if len(one) <= 128 else None for one in others}
+    return series.replace(list(known), list(known.values()))
+
+
+def _mapped(
+    series: pl.Series, of: Callable[[str], T], dtype: type[pl.DataType], absent: T | None = None
+) -> pl.Series:
+    """Each value by a function of it, called once for a distinct one; null where it cannot be read."""
+    known: dict[str, T | None] = {}
+    for one in series.unique().to_list():
+        if one is not None:
+            try:
+                known[one] = of(one)
+            except Unreadable:
+                known[one] = None
+    found = series.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
+    return found if absent is None else _filled(series, found, absent)
+
+
+def _filled(series: pl.Series, found: pl.Series, absent: Any) -> pl.Series:
+    """What was absent is filled, what could not be read stays null."""
+    if not series.null_count():
+        return found
+    return pl.select(
+        pl.when(series.is_null()).then(pl.lit(absent)).otherwise(found).alias(series.name)
+    ).to_series()
+
+
+def _history(text: str) -> int:
+    """What a history says: its quality in the low bits, and which letters matter."""
+    text = values.text(text, "history")
+    found = int(states.quality_of_history(text, None))
+    found |= _LOWER_C * ("c" in text) | _UPPER_C * ("C" in text) | _HANDSHAKE * ("h" in text)
+    return found | _SPOKE_ON * ("D" in text or ("S" in text and "A" in text))
+
+
+def _state(text: str) -> int:
+    text = values.text(text, "conn_state")
+    return int(states.zeek_tcp(text, "")) | _IS_SF * (text == "SF") | _IS_S0 * (text == "S0")
+
+
+def _time(series: pl.Series) -> pl.Series:
+    """Microseconds; null where the form is an unusual one, or the time beyond what is taken."""
+    is_seconds, is_ms = series.str.contains(_SECONDS), series.str.contains(_MILLISECONDS)
+    number = series.cast(pl.Float64, strict=False).to_numpy()
+    with np.errstate(invalid="ignore"):
+        us = np.rint(number * np.where(is_ms.fill_null(False).to_numpy(), 1e3, 1e6))
+        is_taken = (us >= values.EARLIEST_US) & (us < values.LATEST_US)
+    is_taken &= (is_seconds | is_ms).fill_null(False).to_numpy()
+    found = pl.Series(series.name, np.where(is_taken, us, 0).astype(np.int64)).zip_with(
+        pl.Series(is_taken), pl.Series([None], dtype=pl.Int64)
+    )
+    if bool(is_taken.all()):
+        return found
+    is_iso = series.str.contains(_ISO)
+    if not bool(is_iso.any()):
+        return found
+    iso = series.zip_with(is_iso.fill_null(False), pl.Series([None], dtype=pl.String))
+    iso_us = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us", strict=False).cast(pl.Int64)
+    is_taken_too = (iso_us >= values.EARLIEST_US) & (iso_us < values.LATEST_US)
+    return found.fill_null(iso_us.zip_with(is_taken_too.fill_null(False), pl.Series([None], dtype=pl.Int64)))
+
+
+def _span(series: pl.Series) -> pl.Series:
+    """Microseconds, 0 where there is none; null where the form is an unusual one."""
+    is_usual = series.str.contains(_SPAN)
+    found = series.zip_with(is_usual.fill_null(False), pl.Series([None], dtype=pl.String)).cast(pl.Float64)
+    us = pl.Series(series.name, np.rint(found.to_numpy() * 1e6)).fill_nan(None)
+    us = us.zip_with((us <= values.LONGEST_US).fill_null(False), pl.Series([None], dtype=pl.Float64))
+    return us.cast(pl.Int64).zip_with(series.is_not_null(), pl.Series([0]))
+
+
+def _derived(frame: pl.DataFrame) -> pl.DataFrame:
+    """What `zeek.flow_of` concludes from the counters, history and state."""
+    history = pl.col("history")
+    has = {bit: (history & bit) != 0 for bit in (_LOWER_C, _UPPER_C, _HANDSHAKE, _SPOKE_ON)}
+    was_counted = pl.col("orig_pkts").is_not_null() | pl.col("orig_bytes").is_not_null()
+    frame = frame.with_columns(was_counted.alias("was_counted"))
+    for end, bit in (("orig", _UPPER_C), ("resp", _LOWER_C)):
+        is_hidden = has[bit] & (pl.col(f"{end}_pkts").fill_null(0) == 0)
+        names = (f"{end}_pkts", f"{end}_ip_bytes", f"{end}_bytes")
+        frame = frame.with_columns(pl.when(~is_hidden).then(pl.col(name)).alias(name) for name in names)
+    sent, came = pl.col("orig_pkts"), pl.col("resp_pkts")
+    is_tcp = pl.col("proto") == "tcp"
+    answer_alone = (sent == 0) & (came > 0) & ~has[_UPPER_C]
+    data_alone = (
+        is_tcp & (came == 0) & (sent > 0) & has[_SPOKE_ON] & ~has[_LOWER_C] & ~((sent == 0) & (came > 0))
+    )
+    is_zero = pl.col("was_counted") & pl.all_horizontal(
+        pl.col(name).fill_null(0) == 0 for name in _COUNTS[:6]
+    )
+    frame = frame.with_columns(
+        is_zero.alias("is_zero"),
+        quality=(history & 0xFFFF)
+        | pl.when(pl.col("missed_bytes").fill_null(0) > 0).then(int(Quality.GAPS)).otherwise(0)
+        | pl.when((answer_alone | data_alone).fill_null(False)).then(int(Quality.ONE_SIDED)).otherwise(0)
+        | pl.when(is_zero).then(int(Quality.ZERO_COUNTERS)).otherwise(0),
+    )
+    frame = frame.with_columns(
+        pl.when(~pl.col("is_zero")).then(pl.col(name)).alias(name) for name in _COUNTS[:6]
+    )
+    return frame.with_columns(_state_of(is_tcp, has[_HANDSHAKE]).alias("state"))
+
+
+def _state_of(is_tcp: pl.Expr, handshake: pl.Expr) -> pl.Expr:
+    sent, came, said = pl.col("orig_pkts"), pl.col("resp_pkts"), pl.col("conn_state")
+    is_silent = sent.is_null() & came.is_null()
+    half_open = ((said & _IS_S0) != 0) & handshake
+    of_tcp = pl.when(half_open).then(int(State.HALF_OPEN)).otherwise(said & 0xFF)
+    asks = (pl.col("proto") == "udp") | pl.col("id.orig_p").fill_null(0).is_in(sorted(states.ASKING))
+    is_answered = (came > 0) & ((sent > 0) | sent.is_null())
+    is_unanswered = (came == 0) & (sent > 0) & asks
+    return (
+        pl.when(is_tcp & is_silent)
+        .then(int(State.UNKNOWN))
+        .when(is_tcp)
+        .then(of_tcp)
+        .when(is_silent)
+        .then(pl.when((said & _IS_SF) != 0).then(int(State.ANSWERED)).otherwise(int(State.UNKNOWN)))
+        .when(is_answered.fill_null(False))
+        .then(int(State.ANSWERED))
+        .when(is_unanswered.fill_null(False))
+        .then(int(State.NO_ANSWER))
+        .otherwise(int(State.UNKNOWN))
+    )
+
+
+def _canonical() -> list[pl.Expr]:
+    made: Mapping[str, pl.Expr] = {
+        "flow_id": pl.when(pl.col("uid") == "-").then(pl.lit("")).otherwise(pl.col("uid").fill_null("")),
+        "originator": pl.col("id.orig_h"),
+        "responder": pl.col("id.resp_h"),
+        "originator_port": pl.col("id.orig_p").fill_null(0),
+        "responder_port": pl.col("id.resp_p").fill_null(0),
+        "protocol": pl.col("proto"),
+        "start_us": pl.col("ts"),
+        "end_us": pl.col("end"),
+        "state": pl.col("state"),
+        "service": pl.col("service"),
+        **{
+            f"{whole}_{what}": pl.col(f"{end}_{short}")
+            for whole, end in (("originator", "orig"), ("responder", "resp"))
+            for what, short in (("packets", "pkts"), ("ip_bytes", "ip_bytes"), ("payload_bytes", "bytes"))
+        },
+        "originator_mac": pl.col("orig_l2_addr"),
+        "responder_mac": pl.col("resp_l2_addr"),
+        "community_id": pl.col("community_id").fill_null(""),
+        "site": pl.lit(""),
+        "sensor": pl.col("sensor"),
+        "half": pl.lit(False),
+        "final": pl.lit(True),
+        "tcp_flags": pl.lit(None),
+        "quality": pl.col("quality"),
+    }
+    return [made[name].cast(dtype).alias(name) for name, dtype in SCHEMA.items()]
+
+
+NAME: Final = zeek.NAME
