@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -25,11 +25,17 @@ _LAST_WAIT_S: Final = 60.0
 
 
 class TelemetrySender:
-    """A context manager; leaving it waits for what is under way. Not to be shared between threads."""
+    """A context manager; leaving it waits for what is under way. Not to be shared between threads.
 
-    def __init__(self, settings: Settings, table: FeatureTable) -> None:
+    `note` is told partition and offset of each record that was delivered.
+    """
+
+    def __init__(
+        self, settings: Settings, table: FeatureTable, note: Callable[[int, int], None] | None = None
+    ) -> None:
         self._settings = settings
         self._table = table
+        self._note = note
         self._topic = Topics(settings.topic_prefix).telemetry
         self._heard = Heard(settings)
         own: Config = {"partitioner": PARTITIONER, "error_cb": self._heard.note}
@@ -82,6 +88,8 @@ class TelemetrySender:
     def _told(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered += 1
+            if self._note is not None:
+                self._note(message.partition() or 0, message.offset() or 0)
         else:
             self._error = error
 
