@@ -29,7 +29,9 @@ from confluent_kafka.admin import (
 )
 
 from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.strimzi import rights_by_user
 from streams.adapters.kafka.topics import list_topics
+from streams.client.checking import check, flood
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
@@ -226,6 +228,24 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
     assert "away" not in tested.logs()
     for secret in (PASSWORD, REDIS_PASSWORD):
         assert secret not in tested.logs()
+
+
+def test_an_operator_with_the_rights_that_strimzi_is_given_checks_a_deployment(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    """Sends, reads what comes of it, and sees where the group stands: nothing is refused."""
+    kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+    with secured.tested(tmp_path) as tested:
+        for right in rights_by_user(tested.settings)["autodeep-operator"]:
+            for operation in right.operations:
+                secured.give(allowed(kinds[right.kind], right.name, operation))
+        settings = Settings.from_environment({**tested.environment, **named(secured.settings())})
+        with pytest.raises(Unavailable, match=r"came on 0\. .* has committed nothing"):
+            check(settings, flood(3), 1.0)
+        without = allowed(ResourceType.TOPIC, tested.topics.dead_letters, AclOperation.READ)
+        secured.take(without)
+        with pytest.raises(BrokerUnavailable, match=f"READ on topic {tested.topics.dead_letters}"):
+            check(settings, flood(3), 1.0)
 
 
 @pytest.mark.parametrize("how", ["certificate", "tokens"])
