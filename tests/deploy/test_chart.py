@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 
+from streams.adapters.kafka.strimzi import rights_by_user
+from streams.settings import Settings
 from tests.deploy.chart_schema import CHART
 from tests.deploy.charts import SETS, helm, one, rendered, rendering
-from tests.deploy.judging import NEWEST, OLDEST, environment, flaws, pods
+from tests.deploy.judging import CRDS, NEWEST, OLDEST, environment, flaws, pods
 from tests.project.test_documents import flaw as command_line_flaw
+
+ROOT = CHART.parents[2]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -181,9 +187,35 @@ def test_without_a_log_in_keda_has_none() -> None:
 
 
 def test_a_threshold_is_two_to_five_seconds_of_what_a_worker_was_measured_to_do() -> None:
-    page = (CHART.parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     (line,) = (line for line in page.splitlines() if line.startswith("| events a second, telemetry bytes in"))
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     threshold = values["keda"]["lagThreshold"]
     slow, fast = sorted(int(cell.strip().replace(",", "")) for cell in line.split("|")[2:4])
     assert 2 * fast <= threshold <= 5 * slow
+
+
+def test_the_values_that_the_document_shows_make_a_deployment() -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^    # ids\.yaml\n((?:    .*\n)+)", page, re.M)
+    documents = rendering(yaml.safe_load(textwrap.dedent(block)))
+    assert flaws(documents) == []
+    (spec,) = (spec for _, spec in pods([one(documents, "Pod")]))
+    assert environment(spec)["AUTODEEP_KAFKA_USERNAME"] in rights_by_user(Settings())
+
+
+def test_the_documents_name_the_versions_that_manifests_are_held_against() -> None:
+    versions = {module.rpartition("@v")[2].rpartition(".")[0] for module, _ in CRDS.values()}
+    for page in ("kubernetes.md", "compatibility.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert all(version in text for version in (OLDEST, NEWEST, *versions)), page
+
+
+def test_the_notes_name_what_was_installed_and_commands_that_we_have() -> None:
+    done = helm("install", "fleet", str(CHART), "--dry-run=client", "--namespace", "ids")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:\n")[2]
+    assert "group autodeep-id on kafka:9092" in notes
+    assert "deployment/fleet-autodeep-id" in notes
+    (command,) = re.findall(r"-- (autodeep .*)$", notes, re.M)
+    assert command_line_flaw(command, True) == ""
