@@ -223,9 +223,15 @@ class Conveyor(Generic[C]):
     def _heads(self) -> list[Chunk]:
         """A chunk of each partition, the longest waiting first, at most so many records in all.
 
-        A partition that is held back is asked about with one record: it takes no room from the others.
+        A partition that is held back is asked about with one record. Many of them leave the others half of
+        the room.
         """
-        heads = [_joined(queue, 1) for place, queue in self._queues.items() if place in self.held]
+        heads = []
+        held = [place for place in self._queues if place in self.held]
+        for place in held[: max(self._pace.most_records // 2, 1)]:
+            queue = self._queues.pop(place)
+            self._queues[place] = queue
+            heads.append(_joined(queue, 1))
         room = self._pace.most_records - len(heads)
         for place in [place for place in self._queues if place not in self.held]:
             if room <= 0:

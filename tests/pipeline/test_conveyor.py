@@ -288,6 +288,19 @@ async def test_a_partition_that_is_held_back_holds_no_other_up_and_goes_on_when_
 
 
 @virtually
+async def test_more_held_partitions_than_a_turn_has_records_leave_the_others_room() -> None:
+    async with running(most_records=4) as belt:
+        belt.steps.held = set(range(10))
+        belt.put(*(chunk(range(3), partition) for partition in range(11)))
+        await asyncio.sleep(1)
+        assert belt.told.through == {chunk([0], 10).source: 2}
+        assert all(sum(len(one.records) for one in turn) <= 4 for _, turn in belt.steps.begun)
+        belt.steps.held = set()
+        await belt.drained()
+        assert len(belt.told.through) == 11, "each is asked about in its turn"
+
+
+@virtually
 async def test_while_all_are_held_back_they_are_asked_about_now_and_then_and_it_is_told_once() -> None:
     async with running() as belt:
         belt.steps.held = {0, 1}
