@@ -37,34 +37,23 @@ def _flag(text: str) -> bool:
     raise ValueError("expected true or false")
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    choices: tuple[str, ...]
-
-    def __call__(self, text: str) -> str:
-        if text not in self.choices:
-            raise ValueError(f"expected one of {', '.join(self.choices)}")
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
         return text
 
-
-def _one_of(*choices: str) -> OneOf:
-    return OneOf(choices)
+    return parse
 
 
-@dataclass(frozen=True, slots=True)
-class AtLeast:
-    least: float
-    kind: type[int] | type[float]
-
-    def __call__(self, text: str) -> float:
-        value = self.kind(text)
-        if not self.least <= value < float("inf"):
-            raise ValueError(f"expected a number of at least {self.least}")
+def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value < float("inf"):
+            raise ValueError(f"expected a number of at least {least}")
         return value
 
-
-def _at_least(least: float, kind: type[int] | type[float]) -> AtLeast:
-    return AtLeast(least, kind)
+    return parse
 
 
 def _port(text: str) -> int:
