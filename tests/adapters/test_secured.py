@@ -29,9 +29,7 @@ from confluent_kafka.admin import (
 )
 
 from streams.adapters.kafka.publisher import KafkaPublisher
-from streams.adapters.kafka.strimzi import rights_by_user
 from streams.adapters.kafka.topics import list_topics
-from streams.client.checking import check, flood
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
@@ -234,6 +232,9 @@ def test_an_operator_with_the_rights_that_strimzi_is_given_checks_a_deployment(
     secured: SecuredParts, tmp_path: Path
 ) -> None:
     """Sends, reads what comes of it, and sees where the group stands: nothing is refused."""
+    from streams.adapters.kafka.strimzi import rights_by_user
+    from streams.client.checking import check, flood
+
     kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
     with secured.tested(tmp_path) as tested:
         for right in rights_by_user(tested.settings)["autodeep-operator"]:
