@@ -178,6 +178,27 @@ def test_keda_measures_the_lag_of_the_workers_group_and_logs_in_as_they_do() -> 
     assert parameters["username"]["name"] in environment(spec_of_pod)
 
 
+def test_keda_shows_a_certificate_as_workers_do() -> None:
+    names = ("AUTODEEP_KAFKA_CERTIFICATE_FILE", "AUTODEEP_KAFKA_KEY_FILE")
+    documents = rendering(
+        {
+            "keda": {"enabled": True, "metadata": {"version": "3.6.0"}},
+            "settings": {"AUTODEEP_KAFKA_SECURITY": "SSL"},
+            "files": {
+                "AUTODEEP_KAFKA_CA_FILE": {"configMap": "authorities", "key": "kafka.pem"},
+                **{name: {"secret": "worker", "key": name.lower()} for name in names},
+            },
+        }
+    )
+    assert flaws(documents) == []
+    (trigger,) = one(documents, "ScaledObject")["spec"]["triggers"]
+    assert (trigger["metadata"]["tls"], trigger["metadata"]["version"]) == ("enable", "3.6.0")
+    assert "sasl" not in trigger["metadata"]
+    login = one(documents, "TriggerAuthentication")["spec"]
+    assert {one["parameter"] for one in login["secretTargetRef"]} == {"cert", "key"}
+    assert login["configMapTargetRef"] == [{"parameter": "ca", "name": "authorities", "key": "kafka.pem"}]
+
+
 def test_without_a_log_in_keda_has_none() -> None:
     documents = rendering({"keda": {"enabled": True}})
     (trigger,) = one(documents, "ScaledObject")["spec"]["triggers"]
