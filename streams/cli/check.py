@@ -15,10 +15,11 @@ def check(
 ) -> None:
     """Send a short flood of one test device through a deployment, and wait until workers have judged it.
 
-    Its alerts reach everybody who reads alerts: tell them the device's name. Without
-    AUTODEEP_PUBLISH_CLASSIFIED a normal verdict shows only in what the group commits. The user needs WRITE on
-    the telemetry topic, READ on the topics of alerts and dead letters (and on that of all verdicts, where it
-    is on), and READ on the group. Example:
+    Its alerts reach everybody who reads alerts: tell them the device's name.
+    A normal verdict shows in what the group commits, unless
+    AUTODEEP_PUBLISH_CLASSIFIED has it published. The user needs WRITE on the
+    telemetry topic, READ on the topics of alerts, dead letters and all
+    verdicts (where that is on), and READ on the group. Example:
 
         AUTODEEP_KAFKA_SERVERS=kafka:9092 autodeep check --timeout-s 30
 
