@@ -8,6 +8,7 @@ import typer
 
 from streams import __version__
 from streams.cli.alerts import app as alerts
+from streams.cli.check import check
 from streams.cli.data import app as data
 from streams.cli.demo import demo
 from streams.cli.doctor import doctor
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
     epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
 )
-for command in (demo, worker, doctor, replay, sensor, explain):
+for command in (demo, worker, doctor, check, replay, sensor, explain):
     app.command()(command)
 for name, group in {
     "alerts": alerts,

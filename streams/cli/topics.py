@@ -48,6 +48,38 @@ def create(
         )
 
 
+@app.command()
+def strimzi(
+    cluster: str = typer.Option("kafka", help="Name of Strimzi's Kafka resource."),
+    partitions: int = typer.Option(
+        12, min=1, help="Partitions of the telemetry: the most workers that share it."
+    ),
+    replication: int = typer.Option(3, min=1, help="Copies of each topic."),
+    authentication: str = typer.Option("scram-sha-512", help="How users log in: scram-sha-512 or tls."),
+) -> None:
+    """Print every topic, and users with the rights that they need, as resources of Strimzi (YAML).
+
+    Nothing is asked and nothing made. Example:
+
+        autodeep topics strimzi --cluster my-kafka | kubectl apply -n kafka -f -
+    """
+    import os
+
+    from streams.adapters.kafka import strimzi as resources
+    from streams.adapters.kafka.topics import topic_specs
+    from streams.core.topics import Topics
+    from streams.errors import SettingsError
+    from streams.settings import Settings
+
+    if authentication not in {"scram-sha-512", "tls"}:
+        raise SettingsError(f"--authentication {authentication}: expected scram-sha-512 or tls")
+    settings = Settings.from_environment(os.environ)
+    of = resources.Cluster(cluster, replication, authentication)
+    specs = topic_specs(Topics(settings.topic_prefix), partitions)
+    found = [*resources.topics(specs, of), *resources.users(settings, of)]
+    typer.echo(resources.as_yaml(found), nl=False)
+
+
 @app.command("list")
 def list_(as_json: bool = typer.Option(False, "--json", help="One JSON object.")) -> None:
     """List the topics under the prefix, with partitions and copies. Example: autodeep topics list --json"""

@@ -11,6 +11,11 @@ NORMAL: Final = "normal"
 NOVEL: Final = "novel"
 
 
+def transactional_prefix(prefix: str) -> str:
+    """What the transactional ids of those who decide about models begin with."""
+    return f"{prefix}.models"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     prefix: str = "ids"

@@ -228,6 +228,27 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
         assert secret not in tested.logs()
 
 
+def test_an_operator_with_the_rights_that_strimzi_is_given_checks_a_deployment(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    """Sends, reads what comes of it, and sees where the group stands: nothing is refused."""
+    from streams.adapters.kafka.strimzi import rights_by_user
+    from streams.client.checking import check, flood
+
+    kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+    with secured.tested(tmp_path) as tested:
+        for right in rights_by_user(tested.settings)["autodeep-operator"]:
+            for operation in right.operations:
+                secured.give(allowed(kinds[right.kind], right.name, operation))
+        settings = Settings.from_environment({**tested.environment, **named(secured.settings())})
+        with pytest.raises(Unavailable, match=r"came on 0\. .* has committed nothing"):
+            check(settings, flood(3), 1.0)
+        without = allowed(ResourceType.TOPIC, tested.topics.dead_letters, AclOperation.READ)
+        secured.take(without)
+        with pytest.raises(BrokerUnavailable, match=f"READ on topic {tested.topics.dead_letters}"):
+            check(settings, flood(3), 1.0)
+
+
 @pytest.mark.parametrize("how", ["certificate", "tokens"])
 def test_a_worker_shows_a_certificate_or_a_token_with_both_clients(
     secured: SecuredParts, tmp_path: Path, how: str

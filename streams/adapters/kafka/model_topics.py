@@ -26,7 +26,7 @@ from streams.codec import models
 from streams.codec.models import Agreed, ModelMessageUnreadable, ModelRef, ModelState, ModelStatus
 from streams.core.events import Message
 from streams.core.patience import FIRST_PAUSE_S, LONGEST_PAUSE_S
-from streams.core.topics import Topics
+from streams.core.topics import Topics, transactional_prefix
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -148,7 +148,7 @@ class DecisionLog:
         """What counts now, or has counted until another agent took over. Raises BrokerUnavailable."""
         if self._producer is None:
             with self._translated("taking over the decisions about models"):
-                base = f"{self._settings.topic_prefix}.models"
+                base = transactional_prefix(self._settings.topic_prefix)
                 self._fencing(base)  # agents of before there were families
                 producer = self._fencing(f"{base}.{self._family}")
             self._agreed = self._read()  # after the line above: nobody else can write any more

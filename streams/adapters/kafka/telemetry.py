@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -25,11 +25,21 @@ _LAST_WAIT_S: Final = 60.0
 
 
 class Sender:
-    """To one topic. A context manager; leaving it waits for what is under way. Not for several threads."""
+    """To one topic. A context manager; leaving it waits for what is under way. Not for several threads.
 
-    def __init__(self, settings: Settings, topic: str, delivery_timeout_s: float | None = None) -> None:
+    `note` is told partition and offset of each record that was delivered.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        delivery_timeout_s: float | None = None,
+        note: Callable[[int, int], None] | None = None,
+    ) -> None:
         """`delivery_timeout_s`: how long a record may wait for the brokers; None: as the settings have it."""
         self._settings = settings
+        self._note = note
         self._topic = topic
         self._heard = Heard(settings)
         own: Config = {"partitioner": PARTITIONER, "error_cb": self._heard.note}
@@ -84,6 +94,8 @@ class Sender:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered += 1
+            if self._note is not None:
+                self._note(message.partition() or 0, message.offset() or 0)
         else:
             self._error = error
 
@@ -100,8 +112,10 @@ class Sender:
 class TelemetrySender(Sender):
     """Connection records to the topic of telemetry, keyed by device."""
 
-    def __init__(self, settings: Settings, table: FeatureTable) -> None:
-        super().__init__(settings, Topics(settings.topic_prefix).telemetry)
+    def __init__(
+        self, settings: Settings, table: FeatureTable, note: Callable[[int, int], None] | None = None
+    ) -> None:
+        super().__init__(settings, Topics(settings.topic_prefix).telemetry, note=note)
         self._table = table
 
     def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None:

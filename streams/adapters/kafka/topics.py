@@ -97,7 +97,7 @@ def create_topics(
     copies = replication or min(3, len(cluster.brokers))
     if copies > len(cluster.brokers):
         raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")
-    wanted = [_with_quorum(spec, copies) for spec in specs]
+    wanted = [with_quorum(spec, copies) for spec in specs]
     missing = [spec for spec in wanted if spec.name not in cluster.topics]
     if dry_run:
         new = {spec.name: State.MISSING for spec in missing}
@@ -267,7 +267,7 @@ def _cluster_with(admin: Admin, settings: Settings, names: set[str]) -> ClusterM
     return cluster
 
 
-def _with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
+def with_quorum(spec: TopicSpec, replication: int) -> TopicSpec:
     """With three copies an acknowledged record stands on two brokers at least."""
     if replication < 3:
         return spec
