@@ -162,8 +162,14 @@ class Settings:
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )
-    alert_format: Literal["avro", "json"] = _setting(
-        "avro", "How alerts are written: avro or json", _one_of("avro", "json")
+    alert_format: Literal["auto", "json", "avro", "single-object"] = _setting(
+        "auto",
+        "How alerts and incidents are written: json, avro (framed as the registry's, where one is set), "
+        "single-object (Avro's own framing); auto: avro where a registry is set, else json",
+        _one_of("auto", "json", "avro", "single-object"),
+    )
+    severities: str = _setting(
+        "", "Severities of classes that are not the usual ones, such as probe=low,dos=critical"
     )
     explain_share: float = _setting(
         0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share

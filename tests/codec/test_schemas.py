@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,21 @@ import pytest
 
 from streams.codec.avro import schemas
 from streams.core.alerts import Alert
+from streams.core.incidents import Incident
 from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
-NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "ModelCommand", "ModelState"]
+NAMES = [
+    "Alert",
+    "ConnectionRecord",
+    "DeadLetter",
+    "Disagreement",
+    "Flow",
+    "Incident",
+    "ModelCommand",
+    "ModelState",
+]
 
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
@@ -25,6 +36,7 @@ FINGERPRINTS = {
     "DeadLetter": "7daee14f43811fa7",
     "Disagreement": "5a10f656adf0f727",
     "Flow": "c4c7253796a0fd30",
+    "Incident": "07489a85a057dc75",
     "ModelCommand": "b4ec0166961867ad",
     "ModelState": "6e449daef9cbb2b2",
 }
@@ -61,6 +73,18 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "dst_port": 3, "protocol": "udp", "service": "dns", "state": "SF", "duration_us": 4, "src_bytes": 5,
         "dst_bytes": 6, "src_packets": 7, "dst_packets": 8,
     },
+    "Incident": {
+        "incident_id": "i", "revision": 2, "activity": "close", "device_id": "d", "verdict": "dos",
+        "severity": "high", "alerts": 3, "first_event_us": 4, "last_event_us": 5, "changed_at_us": 6,
+        "expires_at_us": 7, "worst_score": 0.5, "worst_novelty": 1.5, "first_alert_id": "a",
+        "worst_alert_id": "b", "last_alert_id": "c", "models": ["m/1"], "topic": "t", "topic_id": "u",
+        "partition": 8, "offset": 9, "closed_because": "quiet",
+        "explanation": {
+            "features": [{"feature": "f", "value": "1", "share": 0.5, "usual": "0..1", "normal": "0"}],
+            "events": [0.5],
+        },
+        "context": {"sensor": "s"},
+    },
     "ModelCommand": {
         "command_id": "c", "action": "promote", "name": "m", "version": "2", "digest": "ab",
         "at_offsets": {"0": 7}, "canary_share": 0.5, "force": True, "issued_at_us": 1, "issued_by": "me",
@@ -88,6 +112,11 @@ GOLDEN = {
         "0461620a6e6f76656c000000000000e83f000000000000f83f"
     ),
     "Flow": "026402063a3a3104063a3a32060675647006646e73045346080a0c0e10",
+    "Incident": (
+        "0269040a636c6f7365026406646f73086869676806080a0c0e000000000000e03f000000000000f83f02610262026302"
+        "066d2f3100027402751012020a7175696574020202660231000000000000e03f08302e2e3102300002000000000000e0"
+        "3f0002020c73656e736f72027300"
+    ),
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (
         "020a6b646439390231046162020a6b6464393902310461620c736861646f770000000000000000000263020a6b6464"
@@ -161,9 +190,10 @@ def test_a_connection_record_has_the_columns_of_kdd_in_their_order_with_docs() -
     assert {column["default"] for column in columns if "default" in column} == {0}
 
 
-def test_an_alert_has_exactly_the_fields_of_the_value() -> None:
-    names = [field["name"] for field in schemas.load("Alert").source["fields"]]
-    assert names == list(Alert.__dataclass_fields__)
+@pytest.mark.parametrize("value", [Alert, Incident])
+def test_what_leaves_has_exactly_the_fields_of_the_value(value: type) -> None:
+    names = [field["name"] for field in schemas.load(value.__name__).source["fields"]]
+    assert names == [field.name for field in dataclasses.fields(value)]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"int"', '{"type":"record","name":"R"}', "[" * 100_000, "5"])
