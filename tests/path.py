@@ -103,6 +103,6 @@ def path(
         }
     )
     parsed = Settings.from_environment(environment)
-    create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=partitions))
+    create_topics(parsed, topic_specs(Topics(prefix), partitions, parsed.output_names))
     with ExitStack() as stack:
         yield TestedPath(parsed, Topics(prefix), environment, folder, stack, [])

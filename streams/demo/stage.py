@@ -164,7 +164,7 @@ def _inherited(environment: Mapping[str, str], replaced: tuple[str, ...]) -> dic
 
 
 def _make_topics(settings: Settings, *, embedded: bool) -> None:
-    specs = topic_specs(Topics(settings.topic_prefix))
+    specs = topic_specs(Topics(settings.topic_prefix), outputs=settings.output_names)
     if embedded:
         touch_topics(settings, [spec.name for spec in specs])
     else:

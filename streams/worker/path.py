@@ -22,6 +22,7 @@ from streams.codec.avro.schemas import ALERT, INCIDENT, load, load_folder
 from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertFormat, AlertOutput, Output
+from streams.codec.output.projections import Projection
 from streams.core.patience import BackOff
 from streams.core.severity import Severity, severities_by_class
 from streams.core.topics import Topics
@@ -157,7 +158,8 @@ def outputs_of(
         alert_id = registry.register([f"{topic}-value" for topic in alert_topics], load(ALERT))
         incident_id = registry.register([f"{topics.incidents}-value"], load(INCIDENT))
     fmt: AlertFormat = "json" if is_json else "avro"
-    return [AlertOutput(topics, fmt, alert_id, settings.publish_classified, incident_id, by_class)]
+    ours = AlertOutput(topics, fmt, alert_id, settings.publish_classified, incident_id, by_class)
+    return [ours, *(Projection(topics, name, __version__, by_class) for name in settings.output_names)]
 
 
 class Said:

@@ -29,6 +29,7 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         topics.telemetry: (read,),
         **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
         **classified,
+        **dict.fromkeys(map(topics.output, settings.output_names), (write,)),
         topics.model_commands: (read,),
         topics.model_active: (read, write),
         topics.model_status: (read, write),
