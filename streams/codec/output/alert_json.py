@@ -58,7 +58,9 @@ _shared: Final = operator.attrgetter(
 _NO_INCIDENT: Final = ',"incident_id":null}'
 
 
-plain: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+plain: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
 """JSON of whatever it is, without blanks. Raises ValueError for a number that is not finite."""
 
 
