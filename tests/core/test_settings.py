@@ -36,6 +36,7 @@ def test_values_are_parsed_by_their_kind() -> None:
         ("AUTODEEP_WINDOW_IDLE_S", "nan", "at least 1"),
         ("AUTODEEP_WINDOW_IDLE_S", "inf", "at least 1"),
         ("AUTODEEP_CHUNK_MAX_RECORDS", "1", "at least 64"),
+        ("AUTODEEP_OUTPUTS", "ecs,oscf", "some of ocsf, ecs, pagerduty"),
         ("AUTODEEP_ALERT_FORMAT", "xml", "one of auto, json, avro, single-object"),
         ("AUTODEEP_PUBLISH_CLASSIFIED", "perhaps", "true or false"),
         ("AUTODEEP_KAFKA_SERVER", "a:1", "no setting"),

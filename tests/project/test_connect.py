@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from streams.adapters.kafka.publisher import KafkaPublisher
-from streams.adapters.kafka.topics import TopicSpec, create_topics, topic_specs
+from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.codec.output.alerts import AlertOutput, Output
 from streams.codec.output.projections import FORMATS, Projection
 from streams.core.alerts import Alert, record_id
@@ -145,9 +145,7 @@ def connect(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def published(settings: Settings) -> Mapping[str, int]:
     """What workers publish, one of whom dies; how many records of each kind there are."""
     topics = Topics(settings.topic_prefix)
-    upserted = TopicSpec(topics.incidents, 3, (("cleanup.policy", "compact,delete"),))
-    specs = {spec.name: spec for spec in (upserted, *topic_specs(topics, 1, tuple(FORMATS)))}
-    create_topics(settings, list(specs.values()))
+    create_topics(settings, topic_specs(topics, 1, tuple(FORMATS)))
     outputs: list[Output] = [AlertOutput(topics, "json")]
     outputs += [Projection(topics, name, "1") for name in FORMATS]
     with KafkaPublisher(settings) as publisher:
@@ -250,7 +248,7 @@ def test_files_of_alerts_hold_every_alert_and_repeats_too(connect: Connect) -> N
 
 def test_no_secret_stands_in_a_recipe_and_each_is_of_a_topic_that_is_made() -> None:
     topics = Topics()
-    made = {spec.name for spec in topic_specs(topics, outputs=tuple(FORMATS))} | {topics.incidents}
+    made = {spec.name for spec in topic_specs(topics, outputs=tuple(FORMATS))}
     for name, recipe in RECIPES.items():
         config = recipe["config"]
         assert recipe["name"] == f"autodeep-{name}"

@@ -79,6 +79,7 @@ def topic_specs(
     return (
         TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
+        TopicSpec(topics.incidents, 6, (("cleanup.policy", "compact,delete"), kept_30_days)),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
         TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
