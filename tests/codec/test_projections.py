@@ -177,6 +177,8 @@ def test_an_incidents_revisions_in_ocsf(activity: Activity, type_uid: int, statu
     assert (found["type_uid"], found["status_id"], found["count"]) == (type_uid, status_id, 4)
     assert found["finding_info"]["uid"] == found["metadata"]["correlation_uid"] == INCIDENT.incident_id
     assert found["metadata"]["uid"] == f"{INCIDENT.incident_id}/3"
+    info = found["finding_info"]
+    assert info["created_time"] == info["first_seen_time"] < info["modified_time"] == found["time"]
     assert [one["uid"] for one in found["finding_info"]["related_events"]] == [ALERT.alert_id, "w", "l"]
 
 

@@ -52,13 +52,12 @@ def _event(finding: Finding) -> Document:
         "id": finding.uid,
         "severity": int(finding.severity),
         "risk_score": RISK[finding.severity],
-        "created": rfc3339(finding.created_us),
         "start": rfc3339(finding.first_us),
         "end": rfc3339(finding.last_us),
     }
     if finding.is_incident:
-        event |= {"action": finding.activity.value, "sequence": finding.revision}
-    return event
+        return {**event, "action": finding.activity.value, "sequence": finding.revision}
+    return {**event, "created": rfc3339(finding.created_us)}
 
 
 def _rule(finding: Finding) -> Document:

@@ -124,7 +124,7 @@ def of_incident(incident: Incident) -> Finding:
         severity=incident.severity,
         score=incident.worst_score if incident.verdict != NOVEL else None,
         time_us=incident.changed_at_us,
-        created_us=incident.changed_at_us,
+        created_us=incident.first_event_us,
         first_us=incident.first_event_us,
         last_us=incident.last_event_us,
         count=incident.alerts,

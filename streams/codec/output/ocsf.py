@@ -81,7 +81,7 @@ def _finding_info(finding: Finding) -> Document:
         analytic["uid"] = finding.model.digest
     info: Document = {
         "uid": finding.uid,
-        "title": finding.message,
+        "title": f"{finding.verdict} at {finding.device_id}",
         "types": [finding.verdict],
         "analytic": analytic,
         "created_time": _ms(finding.created_us),
@@ -92,6 +92,7 @@ def _finding_info(finding: Finding) -> Document:
     if attacks:
         info["attacks"] = attacks
     if finding.is_incident:
+        info["modified_time"] = _ms(finding.time_us)
         info["related_events"] = [{"uid": uid, "type_uid": _CLASS * 100 + 1} for uid in finding.alert_ids]
         info["related_events_count"] = finding.count
     return info
