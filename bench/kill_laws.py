@@ -37,7 +37,7 @@ def read(parts: Parts) -> Read:
 def _judged(messages: Iterable[Message]) -> tuple[dict[tuple[str, int], str], set[str]]:
     judged, digests = dict[tuple[str, int], str](), set[str]()
     for message in messages:
-        alert = decode_alert(message.value())
+        alert = decode_alert(message.value(), message.headers())
         judged.setdefault((alert.device_id, alert.event_time_us), alert.model_digest)
         digests.add(alert.model_digest)
     return judged, digests

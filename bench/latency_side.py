@@ -75,7 +75,7 @@ class KafkaSide:
             at_us = message.timestamp()[1] * 1000  # the broker's clock counts milliseconds
             if at_us < since_us:
                 continue  # spares the decoding of all that came before
-            time_us = decode_alert(message.value()).event_time_us
+            time_us = decode_alert(message.value(), message.headers()).event_time_us
             if since_us <= time_us < until_us:
                 sent_us.append(time_us)
                 appended_us.append(at_us)

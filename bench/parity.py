@@ -105,14 +105,14 @@ def collect(parts: Parts, events: int) -> Found:
     """Read the output until every event has its verdict, or nothing comes any more; then to the end."""
     found, topics = Found(), parts.topics
     for message in until_stalled(parts, [topics.classified], lambda: len(found.verdicts) >= events):
-        alert = decode_alert(message.value())
+        alert = decode_alert(message.value(), message.headers())
         place, said = (alert.event_time_us - START_US) // STEP_US, Said.by(alert)
         if place in found.verdicts:
             found.repeats += 1
             found.differing += found.verdicts[place] != said
         found.verdicts[place] = said
     for message in to_the_end(parts, topics.all_alerts()):
-        alert = decode_alert(message.value())
+        alert = decode_alert(message.value(), message.headers())
         found.alerts[(alert.event_time_us - START_US) // STEP_US] = str(message.topic())
     return found
 

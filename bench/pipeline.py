@@ -165,7 +165,7 @@ def _latencies(parts: Parts, since_us: int) -> dict[str, float]:
     """Milliseconds from producer to alert on the broker, of the paced events alone."""
     found = []
     for message in to_the_end(parts, parts.topics.all_alerts()):
-        event_time_us = decode_alert(message.value()).event_time_us
+        event_time_us = decode_alert(message.value(), message.headers()).event_time_us
         if event_time_us >= since_us:
             found.append(message.timestamp()[1] - event_time_us / 1000)
     if not found:

@@ -55,7 +55,7 @@ def read_verdicts(parts: Topical) -> Verdicts:
     seen, places = set[int](), dict[str, int]()
     sent_us, appended_us, model = array("q"), array("q"), array("q")
     for message in to_the_end(parts, [parts.topics.classified]):
-        alert = decode_alert(message.value())
+        alert = decode_alert(message.value(), message.headers())
         event = alert.partition << 48 | alert.offset
         if event in seen:
             continue

@@ -46,6 +46,16 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _some_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        words = [part for part in (one.strip() for one in text.split(",")) if part]
+        if not set(words) <= set(choices):
+            raise ValueError(f"expected some of {', '.join(choices)}, comma-separated")
+        return ",".join(dict.fromkeys(words))
+
+    return parse
+
+
 def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
@@ -185,8 +195,20 @@ class Settings:
         "auto",
         "How sensors' records are written, such as zeek or suricata; auto: told of each by its content",
     )
-    alert_format: Literal["avro", "json"] = _setting(
-        "avro", "How alerts are written: avro or json", _one_of("avro", "json")
+    alert_format: Literal["auto", "json", "avro", "single-object"] = _setting(
+        "auto",
+        "How alerts and incidents are written: json, avro (framed as the registry's, where one is set), "
+        "single-object (Avro's own framing); auto: avro where a registry is set, else json",
+        _one_of("auto", "json", "avro", "single-object"),
+    )
+    outputs: str = _setting(
+        "",
+        "Further formats of alerts and incidents, comma-separated, each on a topic of its own: ocsf, ecs, "
+        "pagerduty (incidents alone)",
+        _some_of("ocsf", "ecs", "pagerduty"),
+    )
+    severities: str = _setting(
+        "", "Severities of classes that are not the usual ones, such as probe=low,dos=critical"
     )
     explain_share: float = _setting(
         0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share
@@ -250,6 +272,11 @@ class Settings:
     torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))
     web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")
     web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _port)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The words of `outputs`."""
+        return tuple(filter(None, self.outputs.split(",")))
 
     def __repr__(self) -> str:
         """Without secrets, nor what stands before the host of a URL."""

@@ -45,6 +45,7 @@ class TestedPath:
         records: Sequence[tuple[bytes | None, bytes | None]],
         partition: int = 0,
         compression: str = "none",
+        headers: Sequence[tuple[str, bytes]] = (("trace", b"\x00\xff"),),
     ) -> None:
         producer = Producer(
             {
@@ -61,7 +62,7 @@ class TestedPath:
                 key=key,
                 value=value,
                 partition=partition,
-                headers=[("trace", b"\x00\xff")],
+                headers=list(headers),
                 on_delivery=lambda error, _: failed.append(error) if error else None,
             )
         assert producer.flush(DEADLINE_S) == 0
@@ -103,6 +104,6 @@ def path(
         }
     )
     parsed = Settings.from_environment(environment)
-    create_topics(parsed, topic_specs(Topics(prefix), telemetry_partitions=partitions))
+    create_topics(parsed, topic_specs(Topics(prefix), partitions, parsed.output_names))
     with ExitStack() as stack:
         yield TestedPath(parsed, Topics(prefix), environment, folder, stack, [])

@@ -115,7 +115,7 @@ def _check_complete(found: Found, flow: Flow, present: int) -> None:
 
 
 def _heard(message: Message) -> Polled:
-    alert = decode_alert(message.value())
+    alert = decode_alert(message.value(), message.headers())
     where = (message.topic(), message.partition(), message.offset())
     return Polled(*where, appended_us(message), alert)
 

@@ -62,10 +62,13 @@ def measure(data: Path | None, seed: int, say: Say) -> dict[str, Any]:
             _replay(_of_group(servers, f"fixed-{count}"), count)
         topics = servers.topics
         verdicts = [
-            (appended_us(message), decode_alert(message.value()))
+            (appended_us(message), decode_alert(message.value(), message.headers()))
             for message in to_the_end(servers, [topics.classified])
         ]
-        alerts = [decode_alert(message.value()) for message in to_the_end(servers, topics.all_alerts())]
+        alerts = [
+            decode_alert(message.value(), message.headers())
+            for message in to_the_end(servers, topics.all_alerts())
+        ]
         found = read_input(servers, flow, FaultLog(topic_ids=[topic_id(servers.settings, topics.telemetry)]))
         appended = {place: at_us for place, (_, at_us) in found.items()}
     of_verdicts = compared([alert for _, alert in verdicts], begun_us)

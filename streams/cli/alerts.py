@@ -9,7 +9,10 @@ import typer
 from streams.legible import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.core.alerts import Alert
+    from streams.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Read alerts.")
 
@@ -56,7 +59,7 @@ def tail(
     found = read_alerts(
         settings, classes=classes or None, since=since, follow=follow, idle_s=idle_exit_s or None
     )
-    show = _json if as_json else _line
+    show = _json_of(settings) if as_json else _line
     try:
         for alert in itertools.islice(found, most or None):
             typer.echo(show(alert))  # which flushes
@@ -66,12 +69,21 @@ def tail(
         raise typer.Exit from None
 
 
-def _json(alert: Alert) -> str:
-    import dataclasses
+def _json_of(settings: Settings) -> Callable[[Alert], str]:
+    """JSON as on the alerts' topics, whatever form they have there."""
     import json
 
-    # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
-    return json.dumps(dataclasses.asdict(alert), separators=(",", ":"))
+    from streams.codec.output.alerts import AlertOutput
+    from streams.core.severity import severities_by_class
+    from streams.core.topics import Topics
+
+    output = AlertOutput(Topics(), "json", by_class=severities_by_class(settings.severities))
+
+    def line(alert: Alert) -> str:
+        # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
+        return json.dumps(json.loads(output.values([alert])[0]), separators=(",", ":"))
+
+    return line
 
 
 def _line(alert: Alert) -> str:

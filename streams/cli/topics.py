@@ -37,7 +37,7 @@ def create(
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    specs = topic_specs(Topics(settings.topic_prefix), partitions)
+    specs = topic_specs(Topics(settings.topic_prefix), partitions, settings.output_names)
     reports = create_topics(settings, specs, replication or None, dry_run=dry_run)
     _show_json(reports) if as_json else _show(reports)
     differing = [report.spec.name for report in reports if report.state is State.DIFFERS]
@@ -75,7 +75,7 @@ def strimzi(
         raise SettingsError(f"--authentication {authentication}: expected scram-sha-512 or tls")
     settings = Settings.from_environment(os.environ)
     of = resources.Cluster(cluster, replication, authentication)
-    specs = topic_specs(Topics(settings.topic_prefix), partitions)
+    specs = topic_specs(Topics(settings.topic_prefix), partitions, settings.output_names)
     found = [*resources.topics(specs, of), *resources.users(settings, of)]
     typer.echo(resources.as_yaml(found), nl=False)
 

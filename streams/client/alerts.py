@@ -165,7 +165,7 @@ class _Reader:
     def _alert(self, record: Record) -> Alert | None:
         """The alert of a record; None for a repeat and for what is none."""
         try:
-            alert = decode_alert(record.value())
+            alert = decode_alert(record.value(), record.headers())
         except AlertUnreadable as exc:
             log.warning("%s-%s@%s: %s", record.topic(), record.partition(), record.offset(), exc)
             return None

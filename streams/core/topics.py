@@ -32,6 +32,14 @@ class Topics:
         return tuple(self.alerts(verdict) for verdict in verdicts)
 
     @property
+    def incidents(self) -> str:
+        return f"{self.prefix}.incidents"
+
+    def output(self, form: str) -> str:
+        """The topic of alerts and incidents in a format of others, such as `ocsf`."""
+        return f"{self.prefix}.{form}"
+
+    @property
     def dead_letters(self) -> str:
         return f"{self.prefix}.dead-letters"
 

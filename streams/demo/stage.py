@@ -91,9 +91,9 @@ class Reader:
             elif message.topic() == self._topics.dead_letters:
                 dead_letters += 1
             elif message.topic() == self._topics.classified:
-                verdicts.append(decode_alert(message.value()))
+                verdicts.append(decode_alert(message.value(), message.headers()))
             else:
-                alerts.append(decode_alert(message.value()))
+                alerts.append(decode_alert(message.value(), message.headers()))
         if verdicts or alerts:
             self._trouble_since_s = None
         return Polled(tuple(verdicts), tuple(alerts), dead_letters)
@@ -143,7 +143,7 @@ def _environment(servers: str, redis: str, prefix: str, *, embedded: bool) -> di
         "GROUP": prefix,
         "SCHEMA_REGISTRY_URL": "",
         "WRITER_SCHEMAS": "",
-        "ALERT_FORMAT": "avro",
+        "ALERT_FORMAT": "auto",
         "PUBLISH_CLASSIFIED": "true",
         "WINDOW_TTL_DAYS": "0.05",
         "MODEL_LATENCY_RATIO": "10",  # on a shared machine a moment's delay says nothing of a model
@@ -164,7 +164,7 @@ def _inherited(environment: Mapping[str, str], replaced: tuple[str, ...]) -> dic
 
 
 def _make_topics(settings: Settings, *, embedded: bool) -> None:
-    specs = topic_specs(Topics(settings.topic_prefix))
+    specs = topic_specs(Topics(settings.topic_prefix), outputs=settings.output_names)
     if embedded:
         touch_topics(settings, [spec.name for spec in specs])
     else:

@@ -67,7 +67,7 @@ def _topics(settings: Settings) -> Iterator[Finding]:
     topics = Topics(settings.topic_prefix)
     known = list_topics(settings, settings.topic_prefix)
     partitions = known[topics.telemetry][0] if topics.telemetry in known else 12
-    reports = create_topics(settings, topic_specs(topics, partitions), dry_run=True)
+    reports = create_topics(settings, topic_specs(topics, partitions, settings.output_names), dry_run=True)
     missing = [report.spec.name for report in reports if report.state is State.MISSING]
     if missing:
         yield Finding(

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,20 +16,11 @@ from streams.errors import BrokerUnavailable
 KAFKA_VERSION: Final = "4.1.0"
 _LEAST_JAVA: Final = 17
 _DOWNLOAD_S: Final = 600
-_POM: Final = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
-    </dependency>
-  </dependencies>
-</project>
-"""
+_BROKER: Final = ("org.apache.kafka:kafka_2.13",)
+_CONNECT: Final = tuple(
+    f"org.apache.kafka:connect-{part}" for part in ("runtime", "file", "json", "transforms")
+)
+_LOGGING: Final = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
 
 
 def cache_folder() -> Path:
@@ -56,7 +48,16 @@ def find_java() -> str:
 
 def kafka_jars(cache: Path | None = None) -> Path:
     """The folder of Apache Kafka's jars; copied on first use (43 MB). Raises BrokerUnavailable."""
-    folder = (cache or cache_folder()) / f"kafka-{KAFKA_VERSION}"
+    return _jars(cache or cache_folder(), "kafka", _BROKER)
+
+
+def connect_jars(cache: Path | None = None) -> Path:
+    """The same of Kafka Connect with its file sink and its transforms (35 MB)."""
+    return _jars(cache or cache_folder(), "kafka-connect", _CONNECT)
+
+
+def _jars(cache: Path, name: str, artifacts: Sequence[str]) -> Path:
+    folder = cache / f"{name}-{KAFKA_VERSION}"
     if folder.is_dir():
         return folder
     mvn = shutil.which("mvn")
@@ -68,7 +69,7 @@ def kafka_jars(cache: Path | None = None) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kafka-jars-", dir=folder.parent) as made:
         jars = Path(made) / "jars"
-        _download(mvn, Path(made), jars)
+        _download(mvn, Path(made), jars, artifacts)
         try:
             jars.rename(folder)
         except OSError:
@@ -77,9 +78,26 @@ def kafka_jars(cache: Path | None = None) -> Path:
     return folder
 
 
-def _download(mvn: str, made: Path, jars: Path) -> None:
+def _pom(artifacts: Sequence[str]) -> str:
+    named = [*(f"{artifact}:{KAFKA_VERSION}" for artifact in artifacts), _LOGGING]
+    tags = ("groupId", "artifactId", "version")
+    dependencies = (
+        "".join(f"<{tag}>{text}</{tag}>" for tag, text in zip(tags, one.split(":"), strict=True))
+        for one in named
+    )
+    return f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>kafka-jars</artifactId><version>1</version>
+  <dependencies>
+    {"".join(f"<dependency>{one}</dependency>" for one in dependencies)}
+  </dependencies>
+</project>
+"""
+
+
+def _download(mvn: str, made: Path, jars: Path, artifacts: Sequence[str]) -> None:
     pom = made / "pom.xml"
-    pom.write_text(_POM, encoding="utf-8")
+    pom.write_text(_pom(artifacts), encoding="utf-8")
     command = [mvn, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DOWNLOAD_S)

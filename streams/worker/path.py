@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,13 @@ from streams.adapters.kafka.rights import check_rights
 from streams.adapters.kafka.topics import wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, registry_of
-from streams.codec.avro.schemas import ALERT, load, load_folder
+from streams.codec.avro.schemas import ALERT, INCIDENT, load, load_folder
 from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
-from streams.codec.output.alerts import AlertOutput
+from streams.codec.output.alerts import AlertFormat, AlertOutput, Output
+from streams.codec.output.projections import Projection
 from streams.core.patience import BackOff
+from streams.core.severity import Severity, severities_by_class
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.errors import SettingsError, Unavailable
@@ -54,6 +56,7 @@ def build_detection(
 
     Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
     """
+    by_class = severities_by_class(settings.severities)
     starting = at_start(settings)
     topics = Topics(settings.topic_prefix)
     ttl_s = settings.window_ttl_days * 86_400
@@ -87,14 +90,7 @@ def build_detection(
     rules = Rules(
         topics=topics,
         idle_us=int(settings.window_idle_s * 1e6),
-        outputs=[
-            AlertOutput(
-                topics,
-                settings.alert_format,
-                starting(lambda: _alert_schema_id(topics, registry)),
-                settings.publish_classified,
-            )
-        ],
+        outputs=starting(lambda: outputs_of(settings, registry, by_class)),
         publish_classified=settings.publish_classified,
         version=__version__,
         explain_share=settings.explain_share,
@@ -150,12 +146,20 @@ def _recovery(
     return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
 
 
-def _alert_schema_id(topics: Topics, registry: ConfluentRegistry | None) -> int | None:
-    """The id under which consumers find the Alert schema in the registry, registered if need be."""
-    if registry is None:
-        return None
-    subjects = [f"{topic}-value" for topic in (*topics.all_alerts(), topics.classified)]
-    return registry.register(subjects, load(ALERT))
+def outputs_of(
+    settings: Settings, registry: ConfluentRegistry | None, by_class: Mapping[str, Severity]
+) -> list[Output]:
+    """The forms in which alerts and incidents leave. Raises RegistryUnavailable."""
+    topics, asked = Topics(settings.topic_prefix), settings.alert_format
+    is_json = asked == "json" or (asked == "auto" and registry is None)
+    alert_id = incident_id = None
+    if registry is not None and not is_json and asked != "single-object":
+        alert_topics = (*topics.all_alerts(), topics.classified)
+        alert_id = registry.register([f"{topic}-value" for topic in alert_topics], load(ALERT))
+        incident_id = registry.register([f"{topics.incidents}-value"], load(INCIDENT))
+    fmt: AlertFormat = "json" if is_json else "avro"
+    ours = AlertOutput(topics, fmt, alert_id, settings.publish_classified, incident_id, by_class)
+    return [ours, *(Projection(topics, name, __version__, by_class) for name in settings.output_names)]
 
 
 class Said:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
 from streams.client.alerts import Repeats, read_alerts, starting_ms
-from streams.codec.output.alerts import encode_alert
+from streams.codec.output.alerts import AlertFormat, AlertOutput, encode_alert
 from streams.core.alerts import Alert
 from streams.core.events import Message
 from streams.core.topics import Topics
@@ -59,15 +59,15 @@ class Stage:
 
     settings: Settings
 
-    def publish(self, *alerts: Alert, fmt: str = "avro") -> None:
+    def publish(self, *alerts: Alert, fmt: AlertFormat = "json", schema_id: int | None = None) -> None:
         topics = Topics(self.settings.topic_prefix)
         with KafkaPublisher(self.settings) as publisher:
-            publisher.publish(
-                [
-                    Message(topics.alerts(a.verdict), a.device_id.encode(), encode_alert(a, fmt))  # type: ignore[arg-type]
-                    for a in alerts
-                ]
-            )
+            publisher.publish(AlertOutput(topics, fmt, schema_id).messages(alerts))
+
+    def publish_as_before_there_were_headers(self, *alerts: Alert) -> None:
+        """Version 0.1.0: no headers, and in JSON times as integers."""
+        flat = [json.dumps(dataclasses.asdict(alert)).encode() for alert in alerts]
+        self.raw(*flat, *map(encode_alert, alerts))
 
     def raw(self, *values: bytes | None) -> None:
         topic = Topics(self.settings.topic_prefix).alerts("dos")
@@ -103,11 +103,13 @@ def offsets(alerts: Iterator[Alert]) -> list[int]:
 
 
 def test_what_was_published_comes_back_whole_whatever_its_form(stage: Stage) -> None:
-    avro, flat = alert(1), alert(2, "novel", "böser\x1b[31m")
-    stage.publish(avro)
-    stage.publish(flat, fmt="json")
+    told = [alert(1), alert(2, "novel", "böser\x1b[31m"), alert(3), alert(4)]
+    stage.publish(told[0], fmt="avro")
+    stage.publish(told[1], fmt="json")
+    stage.publish(told[2], fmt="avro", schema_id=7)
+    stage.publish_as_before_there_were_headers(told[3])
     found = list(read_alerts(stage.settings, since="beginning", follow=False))
-    assert sorted(found, key=lambda one: one.offset) == [avro, flat]
+    assert sorted(found, key=lambda one: one.offset) == told
 
 
 def test_a_repeat_comes_once(stage: Stage) -> None:
@@ -222,8 +224,7 @@ def test_tail_prints_json_lines(stage: Stage) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(found, key=lambda one: one["offset"]) == [
-        dataclasses.asdict(alert(1)),
-        dataclasses.asdict(alert(3)),
+        json.loads(encode_alert(alert(n), "json")) for n in (1, 3)
     ]
 
 

@@ -15,15 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.codec.avro import framing, schemas
-from streams.codec.output.alerts import FIELDS, AlertUnreadable, decode_alert, encode_alert
+from streams.codec.ingest.checks import END_OF_YEAR_9999_US
+from streams.codec.output.alerts import AlertUnreadable, decode_alert, encode_alert
 from streams.codec.output.dead_letters import dead_letter
+from streams.codec.output.forms import json_names
+from streams.codec.times import microseconds
 from streams.core.alerts import Alert, Driver, Explanation, in_share, record_id
 from streams.core.events import Reason, Rejected, Source
+from streams.core.severity import severity_of
 from streams.errors import AutodeepError
 from tests.codec_samples import Raw
 
 SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
 LONGS = st.integers(-(2**63), 2**63 - 1)
+TIMES = st.integers(0, END_OF_YEAR_9999_US - 1)
 INTS = st.integers(-(2**31), 2**31 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -31,8 +36,8 @@ ALERTS = st.builds(
     Alert,
     alert_id=TEXT,
     device_id=TEXT,
-    event_time_us=LONGS,
-    detected_at_us=LONGS,
+    event_time_us=TIMES,
+    detected_at_us=TIMES,
     verdict=TEXT,
     closest=TEXT,
     scores=st.dictionaries(TEXT, NUMBERS, max_size=6),
@@ -55,6 +60,7 @@ ALERTS = st.builds(
         events=st.lists(NUMBERS, max_size=7).map(tuple),
     ),
     context=st.none() | st.dictionaries(TEXT, TEXT, max_size=4),
+    incident_id=st.none() | TEXT,
 )
 ALERT = Alert(
     alert_id=record_id(SOURCE, 41),
@@ -98,16 +104,65 @@ def test_a_stranger_reads_an_avro_alert_with_fastavro_alone(schema_id: int | Non
     assert read == dataclasses.asdict(ALERT)
 
 
-def test_json_is_flat_with_the_schemas_names_in_their_order() -> None:
+def as_json(alert: Alert) -> dict[str, Any]:
+    """As docs/wire.md has it: the schema's names, times as text, and the severity."""
+    fields = dataclasses.asdict(alert)
+    times = {"event_time_us": "2023-11-14T22:13:20.000000Z", "detected_at_us": "2023-11-14T22:13:20.250000Z"}
+    named = {name.removesuffix("_us"): times.get(name, value) for name, value in fields.items()}
+    return {**named, "severity": "medium"}
+
+
+def test_json_is_flat_with_the_schemas_names_in_their_order_and_times_as_rfc_3339() -> None:
     value = encode_alert(ALERT, "json")
-    assert list(json.loads(value)) == list(FIELDS)
-    assert json.loads(value) == dataclasses.asdict(ALERT)
+    assert json.loads(value) == as_json(ALERT)
+    names = [name for name in json.loads(value) if name != "severity"]
+    assert names == list(json_names("Alert"))
     assert value.startswith(b'{"alert_id":"')
     assert "caméra-1".encode() in value
 
 
+@given(alert=ALERTS)
+def test_the_quick_writer_of_json_says_what_a_general_one_does(alert: Alert) -> None:
+    fields = dataclasses.asdict(alert)
+    read = json.loads(encode_alert(alert, "json"))
+    for name in ("event_time_us", "detected_at_us"):
+        assert microseconds(read.pop(name.removesuffix("_us"))) == fields.pop(name)
+    assert read.pop("severity") == severity_of(alert.verdict, alert.scores).word
+    assert json.dumps(read) == json.dumps(fields)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_has_not_is_refused(number: float) -> None:
+    for changed in (
+        {"novelty": number},
+        {"scores": {"dos": number}},
+        {"scores": {"a": number, "b": -number}},
+    ):
+        with pytest.raises(ValueError, match="finite"):
+            encode_alert(dataclasses.replace(ALERT, **changed), "json")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"device_id": "\ud800"}, {"verdict": "\ud800"}, {"context": {"a": "\ud800"}}]
+)
+def test_text_that_utf_8_has_not_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        encode_alert(dataclasses.replace(ALERT, **changed), "json")
+
+
+def before_times_were_text(alert: Alert, **changed: Any) -> bytes:
+    """JSON as version 0.1.0 wrote it."""
+    return json.dumps({**dataclasses.asdict(alert), **changed}).encode()
+
+
+@given(alert=ALERTS)
+def test_json_of_before_times_were_text_is_read(alert: Alert) -> None:
+    assert decode_alert(before_times_were_text(alert)) == alert
+    assert decode_alert(before_times_were_text(alert), [("content-type", b"application/json")]) == alert
+
+
 def broken_json(**changed: Any) -> bytes:
-    return json.dumps({**dataclasses.asdict(ALERT), **changed}).encode()
+    return json.dumps({**as_json(ALERT), **changed}).encode()
 
 
 AVRO = encode_alert(ALERT)
@@ -115,7 +170,7 @@ EXPLAINED = dataclasses.replace(
     ALERT, explanation=Explanation((Driver("count", "255", -0.25, "0..511", "1..27"),), (0.5, 0.25))
 )
 CONTEXT = {"src_address": "2001:db8::7", "src_port": "49152", "sensor": "hall é"}
-RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
+RICH = dataclasses.replace(EXPLAINED, context=CONTEXT, incident_id="d1b5f8f0-0d4c-5c3b-9d0e-3f3f0f7f2a10")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +198,13 @@ RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
         (broken_json(explanation={"features": [{}], "events": []}), r"explanation\.features\.0\.feature"),
         (broken_json(explanation={"features": [], "events": ["x"]}), r"explanation\.events\.0"),
         (broken_json(context=["::1"]), "context is"),
+        (broken_json(event_time="yesterday"), "event_time is 'yesterday'"),
+        (broken_json(event_time="2026-01-31T12:00:00"), "event_time is '2026-01-31T12:00:00'"),
+        (broken_json(detected_at=5), "detected_at is 5"),
+        (b'{"alert_id":"i"}', "no device_id, event_time, detected_at"),
+        (b"[1]", "neither Avro framing, nor JSON"),
         (broken_json(context={"src_port": 443}), r"context\.src_port is 443"),
-        (AVRO[:-1], "column context"),
+        (AVRO[:-1], "column incident_id"),
         (AVRO + b"x", "ends at byte"),
         (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
         (b"\xc3\x01ab", "fingerprint 6162"),
@@ -164,7 +224,7 @@ def test_arbitrary_bytes_are_an_alert_or_unreadable_and_nothing_else(value: byte
         decode_alert(value)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("framed", [True, False])
 def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: int, framed: bool) -> None:
     writer = schemas.history("Alert")[number - 1]
@@ -177,7 +237,7 @@ def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: i
     assert decode_alert(json.dumps(written).encode()) == dataclasses.replace(ALERT, **had)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) -> None:
     """The reader takes an older alert's values by their places."""
     ours = schemas.load("Alert").canonical["fields"]
@@ -185,13 +245,48 @@ def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) ->
     assert theirs == ours[: len(theirs)]
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_a_reader_of_a_schema_before_reads_a_new_alert_by_avros_resolution(number: int) -> None:
     new, old = schemas.load("Alert"), schemas.history("Alert")[number - 1]
     assert schemas.incompatibilities(old, new) == ()
     read = fastavro.schemaless_reader(io.BytesIO(encode_alert(RICH)[10:]), dict(new.source), dict(old.source))
     plain = json.loads(json.dumps(dataclasses.asdict(RICH)))
     assert read == {name: plain[name] for name in names_of(old)}
+
+
+@pytest.mark.parametrize(
+    ("value", "content_type", "says"),
+    [
+        (AVRO, "application/json", "no JSON"),
+        (b"[1]", "application/json", "no object"),
+        (encode_alert(ALERT, "json"), "application/avro; framing=single-object", "c3 01"),
+        (AVRO, "application/avro; framing=confluent", "00"),
+        (AVRO, "text/plain", "'text/plain', not JSON or Avro"),
+        (AVRO, "\xff", "not JSON or Avro"),
+    ],
+)
+def test_what_a_message_says_of_itself_counts_before_its_bytes(
+    value: bytes, content_type: str, says: str
+) -> None:
+    with pytest.raises(AlertUnreadable, match=says):
+        decode_alert(value, [("content-type", content_type.encode("latin-1"))])
+
+
+@pytest.mark.parametrize(
+    ("fmt", "schema_id", "content_type"),
+    [
+        ("json", None, "Application/JSON; charset=utf-8"),
+        ("avro", None, "application/avro;framing=single-object"),
+        ("avro", 7, "application/avro; framing=confluent"),
+        ("avro", None, "application/avro"),
+        ("avro", 7, "application/avro; framing=other"),
+    ],
+)
+def test_a_content_type_is_read_however_it_is_written(
+    fmt: Any, schema_id: int | None, content_type: str
+) -> None:
+    headers = [("content-type", b"text/plain"), ("Content-Type", content_type.encode()), ("other", None)]
+    assert decode_alert(encode_alert(RICH, fmt, schema_id), headers) == RICH
 
 
 def names_of(schema: schemas.Schema) -> list[str]:

@@ -37,11 +37,13 @@ from streams.codec.models import (
 )
 from streams.codec.output.alerts import decode_alert, encode_alert
 from streams.codec.output.dead_letters import dead_letter
+from streams.codec.output.incidents import decode_incident, encode_incident
 from streams.core.events import Reason, Rejected, Source
 from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec.test_codec_alerts import ALERT
 from tests.codec.test_codec_property import claimed
+from tests.codec.test_incidents import INCIDENT
 from tests.codec_samples import CURRENT, Raw, fields, good, seen, single, writer
 
 REF = ModelRef("kdd99", "2", "ab" * 32)
@@ -84,6 +86,7 @@ MESSAGES: dict[str, tuple[Callable[[bytes | None], object], list[bytes]]] = {
         decode_alert,
         [encode_alert(ALERT), encode_alert(ALERT, "json"), encode_alert(ALERT, "avro", 7)],
     ),
+    "incident": (decode_incident, [encode_incident(INCIDENT), encode_incident(INCIDENT, "json")]),
     "command": (
         decode_command,
         [

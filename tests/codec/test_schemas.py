@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,26 @@ import pytest
 
 from streams.codec.avro import schemas
 from streams.core.alerts import Alert
+from streams.core.incidents import Incident
 from streams.core.kdd99 import KDD99
 from streams.errors import DataError
 from tests.codec_samples import CURRENT, datum, fields, writer
 
 NAMES = [
     *("Alert", "ConnectionRecord", "DeadLetter", "DeviceFlow"),
-    *("Disagreement", "Flow", "ModelCommand", "ModelState"),
+    *("Disagreement", "Flow", "Incident", "ModelCommand", "ModelState"),
 ]
 
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
 FINGERPRINTS = {
-    "Alert": "05280a725c75d310",
+    "Alert": "32d78c22af473ae7",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "7daee14f43811fa7",
     "DeviceFlow": "730487ddec9e5ed1",
     "Disagreement": "5a10f656adf0f727",
     "Flow": "7217a2454afd700e",
+    "Incident": "07489a85a057dc75",
     "ModelCommand": "b4ec0166961867ad",
     "ModelState": "6e449daef9cbb2b2",
 }
@@ -44,7 +47,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "features": [{"feature": "f", "value": "1", "share": 0.5, "usual": "0..1", "normal": "0"}],
             "events": [0.5],
         },
-        "context": {"src_address": "::1"},
+        "context": {"src_address": "::1"}, "incident_id": "j",
     },
     "ConnectionRecord": {
         "device_id": "d", "event_time_us": 1, "protocol_type": "tcp", "service": "http", "flag": "SF",
@@ -76,6 +79,18 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "responder_mac": "b", "community_id": "c", "site": "s", "sensor": "n", "half": True, "final": False,
         "tcp_flags": 11, "quality": 12,
     },
+    "Incident": {
+        "incident_id": "i", "revision": 2, "activity": "close", "device_id": "d", "verdict": "dos",
+        "severity": "high", "alerts": 3, "first_event_us": 4, "last_event_us": 5, "changed_at_us": 6,
+        "expires_at_us": 7, "worst_score": 0.5, "worst_novelty": 1.5, "first_alert_id": "a",
+        "worst_alert_id": "b", "last_alert_id": "c", "models": ["m/1"], "topic": "t", "topic_id": "u",
+        "partition": 8, "offset": 9, "closed_because": "quiet",
+        "explanation": {
+            "features": [{"feature": "f", "value": "1", "share": 0.5, "usual": "0..1", "normal": "0"}],
+            "events": [0.5],
+        },
+        "context": {"sensor": "s"},
+    },
     "ModelCommand": {
         "command_id": "c", "action": "promote", "name": "m", "version": "2", "digest": "ab",
         "at_offsets": {"0": 7}, "canary_share": 0.5, "force": True, "issued_at_us": 1, "issued_by": "me",
@@ -90,7 +105,7 @@ GOLDEN = {
     "Alert": (
         "0269026402040a6e6f76656c06646f730206646f73000000000000e03f00000000000000f83f062002740275080a026d"
         "027602780c63616e617279020202660231000000000000e03f08302e2e3102300002000000000000e03f00"
-        "0202167372635f61646472657373063a3a3100"
+        "0202167372635f61646472657373063a3a310002026a"
     ),
     "ConnectionRecord": (
         "02640200067463700868747470045346d804000000000000000000000000000000000000000000000000000000000000"
@@ -109,6 +124,11 @@ GOLDEN = {
     "Flow": (
         "0266063a3a31063a3a32040606756470080a10616e73776572656406646e73020c020e0210021200021402610262026302"
         "73026e0100021618"
+    ),
+    "Incident": (
+        "0269040a636c6f7365026406646f73086869676806080a0c0e000000000000e03f000000000000f83f02610262026302"
+        "066d2f3100027402751012020a7175696574020202660231000000000000e03f08302e2e3102300002000000000000e0"
+        "3f0002020c73656e736f72027300"
     ),
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (
@@ -183,9 +203,10 @@ def test_a_connection_record_has_the_columns_of_kdd_in_their_order_with_docs() -
     assert {column["default"] for column in columns if "default" in column} == {0}
 
 
-def test_an_alert_has_exactly_the_fields_of_the_value() -> None:
-    names = [field["name"] for field in schemas.load("Alert").source["fields"]]
-    assert names == list(Alert.__dataclass_fields__)
+@pytest.mark.parametrize("value", [Alert, Incident])
+def test_what_leaves_has_exactly_the_fields_of_the_value(value: type) -> None:
+    names = [field["name"] for field in schemas.load(value.__name__).source["fields"]]
+    assert names == [field.name for field in dataclasses.fields(value)]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"int"', '{"type":"record","name":"R"}', "[" * 100_000, "5"])

@@ -11,8 +11,9 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AclOperation, AdminClient
 
+from streams.adapters.kafka.rights import worker_rights
 from streams.adapters.kafka.topics import (
     Difference,
     State,
@@ -51,7 +52,21 @@ def test_every_topic_of_the_project_has_its_line_in_the_table() -> None:
     assert specs.keys() == named | set(topics.all_alerts())
     assert specs["x.telemetry"].partitions == 24
     assert dict(specs["x.models.active"].config) == {"cleanup.policy": "compact"}
+    assert dict(specs["x.incidents"].config)["cleanup.policy"] == "compact,delete"
     assert int(dict(specs["x.dead-letters"].config)["max.message.bytes"]) > 1_048_588
+
+
+def test_topics_of_further_formats_are_wanted_only_where_they_are_asked_for() -> None:
+    """They are made, kept by key, waited for and written to; nobody else needs the right."""
+    settings = Settings.from_environment({"AUTODEEP_OUTPUTS": " ecs ,ocsf,ecs", "AUTODEEP_TOPIC_PREFIX": "x"})
+    assert settings.output_names == ("ecs", "ocsf")
+    specs = {spec.name: spec for spec in topic_specs(Topics("x"), outputs=settings.output_names)}
+    plain = {spec.name for spec in topic_specs(Topics("x"))}
+    assert specs.keys() - plain == {"x.ecs", "x.ocsf"}
+    assert dict(specs["x.ecs"].config)["cleanup.policy"] == "compact,delete"
+    rights = worker_rights(settings)
+    assert rights["x.ecs"] == rights["x.ocsf"] == (AclOperation.WRITE,)
+    assert not {"x.ecs", "x.ocsf"} & worker_rights(Settings(topic_prefix="x")).keys()
 
 
 @pytest.mark.kafka

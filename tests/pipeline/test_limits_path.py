@@ -18,11 +18,12 @@ from confluent_kafka.admin import (
 )
 
 from streams.codec.ingest.connections import encode_connections
-from streams.codec.output.alerts import decode_alert, encode_alert
+from streams.codec.output.alerts import AlertOutput, decode_alert
 from streams.codec.output.sizes import wire_bytes
 from streams.core import events
 from streams.core.alerts import Alert
 from streams.core.kdd99 import KDD99
+from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.embedded.workers import WorkerProcess
 from tests.path import DEADLINE_S, TestedPath, path
@@ -110,7 +111,7 @@ def test_an_alert_larger_than_its_topic_takes_goes_without_its_explanation(
 
 
 def alert_of(message: Message) -> Alert:
-    return decode_alert(message.value())
+    return decode_alert(message.value(), message.headers())
 
 
 def offsets(messages: list[Message]) -> set[int]:
@@ -119,4 +120,4 @@ def offsets(messages: list[Message]) -> set[int]:
 
 def without_explanation(message: Message) -> events.Message:
     alert = replace(alert_of(message), explanation=None)
-    return events.Message("", alert.device_id.encode(), encode_alert(alert))
+    return AlertOutput(Topics(), "json", publish_classified=True).messages([alert])[-1]

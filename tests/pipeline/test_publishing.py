@@ -99,7 +99,7 @@ def test_where_nobody_says_the_limit_a_letter_is_halved_until_it_fits_and_keeps_
 def test_of_an_alert_the_explanation_goes_first_then_the_context(
     fmt: AlertFormat, says_limit: bool, as_large_as: Alert, counted: dict[str, int]
 ) -> None:
-    output = AlertOutput(TOPICS, fmt, headers=(("origin", b"me"),))
+    output = AlertOutput(TOPICS, fmt)
     [largest] = output.messages([as_large_as])
     broker = FakeKafkaPublisher([DOS], largest_bytes=wire_bytes(largest))
     broker.says_limit = says_limit
@@ -129,7 +129,7 @@ def test_the_alert_itself_never_goes() -> None:
 def test_each_kind_is_shortened_in_its_own_way() -> None:
     output = AlertOutput(TOPICS)
     letters, alerts = [letter_of(b"v" * 900)] * 2, output.messages([ALERT, BARE])
-    broker = FakeKafkaPublisher([LETTERS, DOS], largest_bytes=700)
-    assert wire_bytes(alerts[0]) > 700 > wire_bytes(alerts[1])
+    broker = FakeKafkaPublisher([LETTERS, DOS], largest_bytes=1_000)
+    assert wire_bytes(alerts[0]) > 1_000 > wire_bytes(replace(alerts[0], value=alerts[1].value)) + 200
     counted = publish([Part(alerts, output.shorter), Part(letters, shorter)], broker, once)
     assert counted == {"dead_letter": 2, "explanation": 1}

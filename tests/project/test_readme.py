@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.codec.output.alerts import AlertFormat, encode_alert
+from streams.codec.output.alerts import AlertFormat, AlertOutput
 from streams.core.alerts import Alert
+from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.settings import markdown
 from tests.conftest import MakeTopic
@@ -103,8 +104,8 @@ def publish(broker: Broker, topic: str, alerts: Iterable[Alert], fmt: AlertForma
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
-    for alert in alerts:
-        producer.produce(topic, key=alert.device_id.encode(), value=encode_alert(alert, fmt))
+    for one in AlertOutput(Topics(), fmt).messages(list(alerts)):
+        producer.produce(topic, key=one.key, value=one.value, headers=list(one.headers))
     assert producer.flush(DEADLINE_S) == 0
 
 
@@ -115,7 +116,7 @@ def test_a_stranger_reads_alerts_by_the_readmes_python_each_once(
     """Run as it stands there, by its words alone: nothing of ours is imported."""
     text = snippets()["subscriber.py"]
     topic = new_topic(partitions=1)
-    publish(kafka, topic, [*ALERTS, ALERTS[0], ALERTS[1]], "avro")
+    publish(kafka, topic, [*ALERTS, ALERTS[0], ALERTS[1]], "json")
     script = tmp_path / "subscriber.py"
     script.write_text(text, encoding="utf-8")
     out = tmp_path / "out"

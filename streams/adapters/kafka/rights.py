@@ -31,6 +31,7 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         **(flows if settings.flow_topics else {}),
         **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
         **classified,
+        **dict.fromkeys(map(topics.output, settings.output_names), (write,)),
         topics.model_commands: (read,),
         topics.model_active: (read, write),
         topics.model_status: (read, write),

@@ -64,15 +64,22 @@ class TopicReport:
     differences: tuple[Difference, ...] = ()
 
 
-def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS) -> tuple[TopicSpec, ...]:
-    """Every topic of ours. A dead letter holds a telemetry record and our headers, so it may be larger."""
+def topic_specs(
+    topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS, outputs: Sequence[str] = ()
+) -> tuple[TopicSpec, ...]:
+    """Every topic of ours, with those of the further formats in `outputs`.
+
+    A dead letter holds a telemetry record and our headers, so it may be larger.
+    """
     kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
     delete = ("cleanup.policy", "delete")
+    upserted = ("cleanup.policy", "compact,delete")
     by_broker = ("message.timestamp.type", "LogAppendTime")  # the limit of new devices counts by it
     large = ("max.message.bytes", str(2 * 1024 * 1024))
     return (
         TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
+        TopicSpec(topics.incidents, 6, (("cleanup.policy", "compact,delete"), kept_30_days)),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.sensors, telemetry_partitions, (delete, kept_3_days, by_broker)),
         TopicSpec(topics.flows, telemetry_partitions, (delete, kept_3_days, by_broker)),
@@ -81,6 +88,7 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
         TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
         TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
         TopicSpec(topics.disagreements, 6, (delete, kept_3_days)),
+        *(TopicSpec(topics.output(name), 6, (upserted, kept_30_days)) for name in outputs),
     )
 
 
@@ -136,7 +144,8 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
     topics = Topics(settings.topic_prefix)
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
-        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
+        further = map(topics.output, settings.output_names)
+        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified, *further)
     names = tuple(needed)
     check_files(settings)
     admin = Admin(settings)

@@ -23,6 +23,7 @@ from streams.errors import DataError
 CONNECTION_RECORD: Final = "ConnectionRecord"
 ALERT: Final = "Alert"
 DEVICE_FLOW: Final = "DeviceFlow"
+INCIDENT: Final = "Incident"
 
 _PACKAGED: Final = Path(__file__).parents[2] / "_data" / "schemas"
 _CHECKOUT: Final = Path(__file__).parents[3] / "schemas"

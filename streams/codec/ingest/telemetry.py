@@ -17,6 +17,7 @@ from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
 from streams.codec.ingest.checks import USUAL, Batch, Limits, check, rejected, shown, without_nulls
 from streams.codec.ingest.forms import value_form
+from streams.codec.ingest.traces import traces_of
 from streams.core.clocks import kafka_time_us
 from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
 from streams.core.tables import FeatureTable, Rows
@@ -244,5 +245,6 @@ def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_P
         )
         position, time, kafka_us = position[keep], time[keep], kafka_us[keep]
         rows, ids = rows[keep], [ids[at] for at in keep]
-    offset = np.fromiter((records[at].offset for at in position.tolist()), np.int64, len(position))
-    return Events(position, offset, time, ids, rows, timestamp_us=kafka_us)
+    good = [records[at] for at in position.tolist()]
+    offset = np.fromiter((record.offset for record in good), np.int64, len(position))
+    return Events(position, offset, time, ids, rows, traces_of(good), timestamp_us=kafka_us)

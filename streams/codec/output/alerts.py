@@ -1,38 +1,41 @@
-"""Alerts as bytes and back: Avro in either framing, or JSON; and the messages they leave in."""
+"""Alerts as bytes and back, in JSON or Avro in either framing; and the messages of alerts and incidents."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
-from streams.codec.avro import datum, framing, schemas
-from streams.codec.output.alert_bytes import encode_alerts
-from streams.codec.output.sizes import Shortened, fits
-from streams.codec.plain import is_int64, is_number, is_text, shown
-from streams.core.alerts import Alert, Driver, Explanation
+from streams.codec.output import alert_bytes, alert_json
+from streams.codec.output.forms import Form, Kind, MessageUnreadable, frame, read_fields
+from streams.codec.output.headers import alert_headers, incident_headers
+from streams.codec.output.incidents import decode_incident, encode_incident, explanation_of
+from streams.codec.output.sizes import Shortened, less
+from streams.core.alerts import Alert
 from streams.core.events import Header, Message
+from streams.core.incidents import Incident
+from streams.core.severity import BY_CLASS, Severity, severity_of
 from streams.core.topics import NORMAL, Topics
-from streams.errors import DataError
 
 AlertFormat = Literal["avro", "json"]
 
-FIELDS: Final = tuple(field.name for field in dataclasses.fields(Alert))
 
-
-class AlertUnreadable(DataError, ValueError):
+class AlertUnreadable(MessageUnreadable):
     """A value on an alert topic that is no alert of this schema or one before it."""
 
 
+_ALERT: Final = Kind("Alert", AlertUnreadable)
+
+
 class Output(Protocol):
-    """One form in which alerts leave. A deployment has a list of them, each with topics of its own."""
+    """One form in which alerts and incidents leave. A deployment has a list, each with topics of its own."""
 
     def messages(self, alerts: Sequence[Alert]) -> list[Message]:
         """The messages of these alerts, in their order."""
+        ...
+
+    def incident_messages(self, incidents: Sequence[Incident]) -> list[Message]:
+        """The messages of these revisions, in their order."""
         ...
 
     def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
@@ -45,46 +48,74 @@ class Output(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AlertOutput:
-    """Our own alerts, keyed by device: to the topic of their class, and all verdicts to one if asked."""
+    """Our own form: alerts keyed by device, to the topic of their class, and all verdicts to one if asked;
+    incidents keyed by their ids.
+    """
 
     topics: Topics
     fmt: AlertFormat = "avro"
     schema_id: int | None = None
-    """The Alert schema's id in a registry, where one is configured: Avro is then framed as Confluent's."""
+    """The Alert schema's id in a registry, where Avro is to be framed as Confluent's."""
     publish_classified: bool = False
-    headers: tuple[Header, ...] = ()
+    incident_schema_id: int | None = None
+    by_class: Mapping[str, Severity] = field(default_factory=lambda: BY_CLASS)
 
     def messages(self, alerts: Sequence[Alert]) -> list[Message]:
         topics = {verdict: self._topics(verdict) for verdict in {alert.verdict for alert in alerts}}
+        content_type = _form(self.fmt, self.schema_id).value
+        messages = []
+        severities = self._severities(alerts)
+        values = self._values(alerts, severities)
+        for alert, value, severity in zip(alerts, values, severities, strict=True):
+            headers = alert_headers(alert, severity, content_type)
+            key = alert.device_id.encode()
+            messages += [Message(topic, key, value, headers) for topic in topics[alert.verdict]]
+        return messages
+
+    def incident_messages(self, incidents: Sequence[Incident]) -> list[Message]:
+        content_type = _form(self.fmt, self.incident_schema_id).value
         return [
-            Message(topic, alert.device_id.encode(), value, self.headers)
-            for alert, value in zip(alerts, self.values(alerts), strict=True)
-            for topic in topics[alert.verdict]
+            Message(
+                self.topics.incidents,
+                incident.incident_id.encode(),
+                self._incident_value(incident),
+                incident_headers(incident, content_type),
+            )
+            for incident in incidents
         ]
 
     def values(self, alerts: Sequence[Alert]) -> list[bytes]:
         """What stands in the messages: one for each alert, whatever topics it goes to."""
+        return self._values(alerts, self._severities(alerts))
+
+    def _severities(self, alerts: Sequence[Alert]) -> list[Severity]:
+        return [severity_of(alert.verdict, alert.scores, self.by_class) for alert in alerts]
+
+    def _values(self, alerts: Sequence[Alert], severities: Sequence[Severity]) -> list[bytes]:
         if self.fmt == "json":
-            return [_json(alert) for alert in alerts]
-        return encode_alerts(alerts, _header(self.schema_id))
+            return alert_json.encode_alerts(alerts, severities)
+        return alert_bytes.encode_alerts(alerts, frame(_ALERT.schema, self.schema_id))
 
     def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
         """Without the explanation, and if that is not enough, without the context."""
-        alert = decode_alert(message.value)
-        plain = replace(alert, explanation=None)
-        without = []
-        for less_said, name in ((plain, "explanation"), (replace(plain, context=None), "context")):
-            if getattr(alert, name) is None:
-                continue
-            without.append(name)
-            less = replace(message, value=self.values([less_said])[0])
-            if fits(less, limit_bytes):
-                return Shortened(less, tuple(without))
-        return None
+        if message.topic == self.topics.incidents:
+            incident = decode_incident(message.value, message.headers)
+            return less(message, incident, self._incident_value, limit_bytes)
+        alert = decode_alert(message.value, message.headers)
+        return less(message, alert, lambda one: self.values([one])[0], limit_bytes)
+
+    def _incident_value(self, incident: Incident) -> bytes:
+        return encode_incident(incident, self.fmt, self.incident_schema_id)
 
     def _topics(self, verdict: str) -> list[str]:
         topics = [] if verdict == NORMAL else [self.topics.alerts(verdict)]
         return [*topics, self.topics.classified] if self.publish_classified else topics
+
+
+def _form(fmt: AlertFormat, schema_id: int | None) -> Form:
+    if fmt == "json":
+        return Form.JSON
+    return Form.SINGLE_OBJECT if schema_id is None else Form.CONFLUENT
 
 
 def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None = None) -> bytes:
@@ -92,130 +123,13 @@ def encode_alert(alert: Alert, fmt: AlertFormat = "avro", schema_id: int | None 
 
     Raises ValueError for JSON of a number that is not finite.
     """
-    return _json(alert) if fmt == "json" else encode_alerts((alert,), _header(schema_id))[0]
+    return AlertOutput(Topics(), fmt, schema_id).values([alert])[0]
 
 
-def decode_alert(value: bytes | None) -> Alert:
-    """Any of the forms. A Confluent id is not looked up: the value must be of one of our own schemas.
+def decode_alert(value: bytes | None, headers: Sequence[Header] | None = ()) -> Alert:
+    """Any of the forms, by its header `content-type`, and by its first bytes where it has none.
 
     Raises AlertUnreadable.
     """
-    if not value:
-        raise AlertUnreadable("the value is empty")
-    if value[:1] == b"{":
-        return _from_json(value)
-    if value[: len(framing.SINGLE_OBJECT_MAGIC)] == framing.SINGLE_OBJECT_MAGIC:
-        size = framing.SINGLE_OBJECT_SIZE
-        return _from_avro(value[size:], _writer(value[len(framing.SINGLE_OBJECT_MAGIC) : size]))
-    if value[0] != framing.CONFLUENT_MAGIC:
-        raise AlertUnreadable(f"the value begins with {value[:2].hex(' ')}: neither Avro framing, nor JSON")
-    data = value[framing.CONFLUENT_SIZE :]
-    try:
-        return _from_avro(data, schemas.load(schemas.ALERT))
-    except AlertUnreadable:
-        # An older one ends earlier, so that its bytes are whole by one schema only.
-        for writer in reversed(schemas.history(schemas.ALERT)):
-            with contextlib.suppress(AlertUnreadable):
-                return _from_avro(data, writer)
-        raise
-
-
-@functools.lru_cache(maxsize=16)
-def _header(schema_id: int | None) -> bytes:
-    if schema_id is None:
-        return framing.single_object_header(schemas.load(schemas.ALERT).fingerprint)
-    return framing.confluent_header(schema_id)
-
-
-@functools.cache
-def _writers() -> Mapping[bytes, schemas.Schema]:
-    return schemas.by_fingerprint((*schemas.history(schemas.ALERT), schemas.load(schemas.ALERT)))
-
-
-def _writer(fingerprint: bytes) -> schemas.Schema:
-    writer = _writers().get(fingerprint)
-    if writer is None:
-        raise AlertUnreadable(f"no Alert schema has the fingerprint {fingerprint.hex()}; a newer writer?")
-    return writer
-
-
-def _json(alert: Alert) -> bytes:
-    fields = {name: getattr(alert, name) for name in FIELDS}
-    fields["scores"] = dict(alert.scores)
-    if alert.explanation is not None:
-        fields["explanation"] = dataclasses.asdict(alert.explanation)
-    if alert.context is not None:
-        fields["context"] = dict(alert.context)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _from_avro(data: bytes, writer: schemas.Schema) -> Alert:
-    try:
-        values, end = datum.reader_of(writer)(data, 0)
-    except datum.Unreadable as exc:
-        raise AlertUnreadable(exc.detail) from exc
-    if end != len(data):
-        raise AlertUnreadable(f"the alert ends at byte {end} of {len(data)} after its header")
-    # An older writer's fields are the first of ours, and the strict reader has made sure of their types.
-    fields = dict(zip(FIELDS, values, strict=False))
-    fields["scores"] = dict(fields["scores"])
-    if fields.get("explanation") is not None:
-        features, events = fields["explanation"]
-        fields["explanation"] = Explanation(tuple(Driver(*driver) for driver in features), tuple(events))
-    if fields.get("context") is not None:
-        fields["context"] = dict(fields["context"])
-    return Alert(**fields)
-
-
-def _from_json(value: bytes) -> Alert:
-    try:
-        fields = json.loads(value)
-    except (ValueError, RecursionError) as exc:
-        raise AlertUnreadable(f"the value is no JSON: {exc}") from exc
-    wanted = schemas.load(schemas.ALERT).source["fields"]
-    missing = [field["name"] for field in wanted if field["name"] not in fields and "default" not in field]
-    if missing:
-        raise AlertUnreadable(f"the alert has no {', '.join(missing)}")
-    known = {
-        field["name"]: _typed(field["name"], field["type"], fields[field["name"]])
-        for field in wanted
-        if field["name"] in fields
-    }
-    return Alert(**{**known, "explanation": _explanation(known.get("explanation"))})
-
-
-def _explanation(known: Mapping[str, Any] | None) -> Explanation | None:
-    if known is None:
-        return None
-    return Explanation(tuple(Driver(**driver) for driver in known["features"]), tuple(known["events"]))
-
-
-def _typed(name: str, wanted: Any, value: Any) -> Any:
-    """A value of JSON as the schema's type has it."""
-    match wanted:
-        case {"type": "map"} if isinstance(value, dict):
-            return {
-                _primitive(f"a name in {name}", "string", key): _typed(
-                    f"{name}.{key[:60]}", wanted["values"], item
-                )
-                for key, item in value.items()
-            }
-        case {"type": "array"} if isinstance(value, list):
-            return [_typed(f"{name}.{place}", wanted["items"], item) for place, item in enumerate(value)]
-        case {"type": "record"} if isinstance(value, dict):
-            parts = ((field["name"], field["type"]) for field in wanted["fields"])
-            return {part: _typed(f"{name}.{part}", of, value.get(part)) for part, of in parts}
-        case ["null", other]:
-            return None if value is None else _typed(name, other, value)
-    return _primitive(name, wanted, value)
-
-
-def _primitive(name: str, wanted: Any, value: Any) -> str | int | float:
-    kind = wanted if isinstance(wanted, str) else wanted["type"]
-    if kind == "string" and is_text(value):
-        return value
-    if kind in ("int", "long") and is_int64(value):
-        return value
-    if kind == "double" and is_number(value):
-        return float(value)
-    raise AlertUnreadable(f"{name} is {shown(value)}, not of type {kind}")
+    fields = read_fields(_ALERT, value, headers)
+    return Alert(**{**fields, "explanation": explanation_of(fields.get("explanation"))})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
+from streams.core.alerts import Alert
 from streams.core.events import Message
+from streams.core.incidents import Incident
 
 _BATCH_BYTES: Final = 61
 _RECORD_BYTES: Final = 36
 _HEADER_BYTES: Final = 10
 """What the format adds at most: to a batch, a record and a header (lengths, counts and deltas as varints)."""
+
+Told = TypeVar("Told", Alert, Incident)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +35,19 @@ def wire_bytes(message: Message) -> int:
 def fits(message: Message, limit_bytes: int | None) -> bool:
     """Whether a topic with this limit takes it; one that nobody knows is tried."""
     return limit_bytes is None or wire_bytes(message) <= limit_bytes
+
+
+def less(
+    message: Message, told: Told, written: Callable[[Told], bytes], limit_bytes: int | None
+) -> Shortened | None:
+    """Without the explanation, and if that is not enough, without the context; None where nothing is left."""
+    plain = replace(told, explanation=None)
+    without = []
+    for fewer, name in ((plain, "explanation"), (replace(plain, context=None), "context")):
+        if getattr(told, name) is None:
+            continue
+        without.append(name)
+        shorter = replace(message, value=written(fewer))
+        if fits(shorter, limit_bytes):
+            return Shortened(shorter, tuple(without))
+    return None
