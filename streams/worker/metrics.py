@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from streams.codec.models import ModelRef
-from streams.core.skew import BOUNDS_S
+from streams.core import latency, skew
 from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
@@ -69,6 +69,7 @@ class _WorkerCollector(Collector):
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
         yield _skews(totals)
+        yield _latency(totals)
         yield from _by_partition(health)
         cache = self._windows.cache_figures
         yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
@@ -133,11 +134,18 @@ def _skews(totals: Totals) -> Metric:
         "autodeep_event_time_skew_seconds", "Event time against Kafka's timestamp.", labels=["direction"]
     )
     for direction, one in (("ahead", totals.ahead), ("behind", totals.behind)):
-        family.add_metric([direction], _buckets(BOUNDS_S, one.counts), one.sum_s)
+        family.add_metric([direction], _buckets(skew.BOUNDS_S, one.counts), one.sum_s)
     return family
 
 
-def _buckets(bounds: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+def _latency(totals: Totals) -> Metric:
+    found = totals.latency
+    buckets = _buckets(latency.BOUNDS_S, found.counts)
+    said = "From Kafka's timestamp of an event to the acknowledgement of its alert."
+    return HistogramMetricFamily("autodeep_alert_latency_seconds", said, buckets, found.sum_s)
+
+
+def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
     """Prometheus counts each bucket with all below it."""
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, accumulate(counts), strict=True))

@@ -8,12 +8,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.adapters.kafka.offsets import Offsets, Standing
 from streams.codec.models import ModelRef
 from streams.core.events import Chunk, Source
-from streams.core.skew import OneWay, Skew
+from streams.core.latency import latency_of
+from streams.core.skew import Skew
+from streams.core.spans import Spans
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
@@ -127,7 +131,7 @@ def test_turns_are_counted_in_buckets_each_with_all_below_it() -> None:
 
 def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
     health = Health()
-    skew = Skew(OneWay((2, 1, 0, 0, 0, 0, 0, 0), 2.5), OneWay((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
+    skew = Skew(Spans((2, 1, 0, 0, 0, 0, 0, 0), 2.5), Spans((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
     health.totals.add(replace(report(8), skew=skew, window_resets=3))
     health.totals.add(replace(report(8), skew=skew))
     found = scraped(health)
@@ -138,6 +142,18 @@ def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
     assert (found[f"{name}_sum", "ahead"], found[f"{name}_count", "behind"]) == (5.0, 10)
     assert found["autodeep_window_resets_total", ""] == 3
     assert health.figures()["window_resets"] == 3
+
+
+def test_the_latency_of_alerts_is_a_histogram() -> None:
+    health = Health()
+    for seconds in (0.02, 0.02, 400.0):
+        latency = latency_of(np.array([1_000_000]), int(1_000_000 + seconds * 1e6))
+        health.totals.add(replace(report(8), latency=latency))
+    found = scraped(health)
+    name = "autodeep_alert_latency_seconds"
+    buckets = [found[f"{name}_bucket", bound] for bound in ("0.01", "0.025", "300.0", "+Inf")]
+    assert buckets == [0, 2, 2, 3]
+    assert found[f"{name}_sum", ""] == pytest.approx(400.04)
 
 
 def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
