@@ -27,8 +27,9 @@ from streams.core.events import Partition, Source
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
+from streams.model.drift import Drift
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
-from streams.pipeline.detection import Report, Watchers
+from streams.pipeline.detection import Observed, Report, Watchers
 from streams.rollout.admission import Admission
 from streams.rollout.commands import Commands
 from streams.rollout.loading import fitting
@@ -64,7 +65,14 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
             health.totals.add(report)
             odd_times.note(report.skew)
 
-        watchers = Watchers(challenge.canary, shadow.watch, done)
+        drift = Drift(lambda: admission.ref.digest)
+        health.drift = drift.figures
+
+        def watch(observed: Observed) -> None:
+            drift.note(observed.classified)
+            shadow.watch(observed)
+
+        watchers = Watchers(challenge.canary, watch, done)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
         models = assemble(
             settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts

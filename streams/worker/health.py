@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from streams.adapters.redis.evictions import Evictions
 from streams.core.events import Chunk, Partition
 from streams.errors import Unavailable
+from streams.model.drift import DriftFigures
 from streams.worker.figures import Totals
 from streams.worker.standing import Standings, name
 
@@ -64,6 +65,8 @@ class Health:
         """What is asked whether it answers, also while there are no events."""
         self.is_set_up = False
         self.stopping = threading.Event()
+        self.drift: Callable[[], DriftFigures | None] = lambda: None
+        """How far what is judged has moved from what the model was trained on."""
         self.why_held: Callable[[], str | None] = lambda: None
         """Why nothing begins on any partition; None where something may."""
         self._clock_s = clock_s

@@ -77,6 +77,7 @@ class _WorkerCollector(Collector):
         yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
         yield from _evictions(health)
+        yield from _drift(health)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
         model = self._model()
@@ -101,6 +102,21 @@ def _evictions(health: Health) -> Iterator[Metric]:
         yield _gauge("redis_evicts", "1 where Redis drops keys to make room.", seen.evicts)
     if seen.evicted_keys is not None:
         yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
+
+
+def _drift(health: Health) -> Iterator[Metric]:
+    """None before an hour has enough events."""
+    found = health.drift()
+    if found is None:
+        return
+    said = "Population stability index of a number against training, by hour of event time."
+    yield _gauges("drift_psi", said, "feature", found.psi)
+    said = "Share of events with a symbol that training never saw."
+    yield _gauges("drift_unknown_symbol_ratio", said, "feature", found.unknown)
+    yield _gauge("drift_novel_ratio", "Share of events with the verdict novel.", found.novel)
+    yield _gauge("drift_hour_events", "Events of the hour that the drift is of.", found.events)
+    start_s = found.hour_start_s
+    yield _gauge("drift_hour_start_timestamp_seconds", "Where that hour begins, in event time.", start_s)
 
 
 def _by_partition(health: Health) -> Iterator[Metric]:
@@ -157,6 +173,13 @@ def _counter(name: str, said: str, value: float) -> Metric:
 
 def _gauge(name: str, said: str, value: float) -> Metric:
     return GaugeMetricFamily(f"autodeep_{name}", said, value)
+
+
+def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"autodeep_{name}", said, labels=[label])
+    for value, figure in sorted(values.items()):
+        family.add_metric([value], figure)
+    return family
 
 
 def _counters(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:

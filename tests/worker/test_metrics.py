@@ -19,6 +19,7 @@ from streams.core.latency import latency_of
 from streams.core.skew import Skew
 from streams.core.spans import Spans
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+from streams.model.drift import DriftFigures
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
 from streams.pipeline.recovery import Recovered
@@ -154,6 +155,21 @@ def test_the_latency_of_alerts_is_a_histogram() -> None:
     buckets = [found[f"{name}_bucket", bound] for bound in ("0.01", "0.025", "300.0", "+Inf")]
     assert buckets == [0, 2, 2, 3]
     assert found[f"{name}_sum", ""] == pytest.approx(400.04)
+
+
+def test_drift_is_told_by_feature_once_there_is_any_and_no_label_is_a_device() -> None:
+    health = Health()
+    assert not any(name.startswith("autodeep_drift") for name, _ in scraped(health))
+    health.drift = lambda: DriftFigures("ab", 7200, 300, {"src_bytes": 0.3, "count": 0.0}, {"flag": 0.1}, 0.2)
+    found = {name: value for name, value in scraped(health).items() if name[0].startswith("autodeep_drift")}
+    assert found == {
+        ("autodeep_drift_psi", "src_bytes"): 0.3,
+        ("autodeep_drift_psi", "count"): 0.0,
+        ("autodeep_drift_unknown_symbol_ratio", "flag"): 0.1,
+        ("autodeep_drift_novel_ratio", ""): 0.2,
+        ("autodeep_drift_hour_events", ""): 300,
+        ("autodeep_drift_hour_start_timestamp_seconds", ""): 7200,
+    }
 
 
 def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:
