@@ -15,6 +15,7 @@ from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
 from streams.cli.models import app as models
 from streams.cli.replay import replay
+from streams.cli.status import status
 from streams.cli.topics import app as topics
 from streams.cli.train import app as train
 from streams.cli.worker import worker
@@ -28,7 +29,7 @@ app = typer.Typer(
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
     epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
 )
-for command in (demo, worker, doctor, replay, explain):
+for command in (demo, worker, doctor, status, replay, explain):
     app.command()(command)
 for name, group in {
     "alerts": alerts,

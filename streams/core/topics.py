@@ -49,3 +49,7 @@ class Topics:
     @property
     def disagreements(self) -> str:
         return f"{self.prefix}.models.disagreements"
+
+    @property
+    def workers(self) -> str:
+        return f"{self.prefix}.workers"

@@ -25,7 +25,7 @@ from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
-from streams.worker.health import Health
+from streams.worker.health import OUTCOMES, Health
 from streams.worker.standing import PartitionFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,11 +78,13 @@ class _WorkerCollector(Collector):
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
         yield from _evictions(health)
         yield from _drift(health)
+        told = {outcome: health.tellings[outcome] for outcome in OUTCOMES}
+        yield _counters("fleet_reports", "What this worker told the fleet of itself.", "outcome", told)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
         model = self._model()
-        told = {"name": model.name, "version": model.version, "digest": model.digest}
-        yield InfoMetricFamily("autodeep_model", "The model that serves.", told)
+        info = {"name": model.name, "version": model.version, "digest": model.digest}
+        yield InfoMetricFamily("autodeep_model", "The model that serves.", info)
 
 
 def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) -> Callable[[], bytes]:

@@ -33,7 +33,13 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         topics.model_active: (read, write),
         topics.model_status: (read, write),
         topics.disagreements: (write,),
+        topics.workers: (write,),
     }
+
+
+def spared_topics(settings: Settings) -> frozenset[str]:
+    """Those without which a worker does all the same: it says that it cannot write there, and goes on."""
+    return frozenset({Topics(settings.topic_prefix).workers})
 
 
 def check_rights(settings: Settings) -> None:
@@ -45,8 +51,10 @@ def check_rights(settings: Settings) -> None:
     cluster = cluster_of(admin, settings)
     if (cluster.cluster_id or "").startswith(MOCK_CLUSTER):
         return
-    _refuse_hidden(settings, [name for name in worker_rights(settings) if name not in cluster.topics])
-    rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
+    spared = spared_topics(settings)
+    needed = {name: wanted for name, wanted in worker_rights(settings).items() if name not in spared}
+    _refuse_hidden(settings, [name for name in needed if name not in cluster.topics])
+    rights = {name: wanted for name, wanted in needed.items() if name in cluster.topics}
     lacking: list[str] = []
     unknown: list[str] = []
     for what, wanted, may in (*_topic_rights(admin, settings, rights), *_group_rights(admin, settings)):

@@ -66,7 +66,8 @@ class TopicReport:
 
 def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS) -> tuple[TopicSpec, ...]:
     """Every topic of ours. A dead letter holds a telemetry record and our headers, so it may be larger."""
-    kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
+    kept_1_day, kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (1, 3, 30))
+    by_the_hour = ("segment.ms", str(DAY_MS // 24))  # an open segment is neither compacted nor deleted
     delete = ("cleanup.policy", "delete")
     by_broker = ("message.timestamp.type", "LogAppendTime")  # the limit of new devices counts by it
     large = ("max.message.bytes", str(2 * 1024 * 1024))
@@ -79,6 +80,8 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
         TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
         TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
         TopicSpec(topics.disagreements, 6, (delete, kept_3_days)),
+        # A worker's name is never used again: the last words of those that are gone are deleted, too.
+        TopicSpec(topics.workers, 1, (("cleanup.policy", "compact,delete"), kept_1_day, by_the_hour)),
     )
 
 
