@@ -5,7 +5,7 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -19,8 +19,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streams.adapters.kafka.losses import LossReason
 from streams.codec.models import ModelRef
 from streams.core import latency, skew
+from streams.core.events import Reason
 from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.recovery import Recovered
@@ -30,6 +32,8 @@ from streams.worker.standing import PartitionFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NS_PER_S: Final = 1e9
+_PARTS: Final = ("dead_letter", "explanation", "context")
+"""What messages that are too large go without."""
 
 
 class Windows(Protocol):
@@ -61,10 +65,12 @@ class _WorkerCollector(Collector):
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
-        yield _counters("dead_letters", "Records not read, by reason.", "reason", dict(totals.dead_letters))
-        shortened = dict(totals.shortened)
+        letters = _from_zero(Reason, totals.dead_letters)
+        yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
+        shortened = _from_zero(_PARTS, totals.shortened)
         yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
-        yield _counters("lost_records", "Offsets gone before they were read.", "reason", dict(totals.lost))
+        lost = _from_zero(LossReason, totals.lost)
+        yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
         seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
@@ -182,6 +188,11 @@ def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Me
     for value, figure in sorted(values.items()):
         family.add_metric([value], figure)
     return family
+
+
+def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """Prometheus takes a series that begins above 0 for one that has not risen."""
+    return {**{str(name): 0 for name in names}, **counts}
 
 
 def _counters(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:
