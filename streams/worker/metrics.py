@@ -23,8 +23,9 @@ from streams.adapters.kafka.losses import LossReason
 from streams.codec.models import ModelRef
 from streams.core import latency, skew
 from streams.core.events import Reason
-from streams.core.topics import NORMAL
+from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
+from streams.pipeline.detection import STAGES
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.health import OUTCOMES, Health
@@ -61,7 +62,7 @@ class _WorkerCollector(Collector):
         recovered = self._windows.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)
-        verdicts = dict(totals.verdicts)
+        verdicts = _from_zero((NORMAL, *ATTACK_CLASSES, NOVEL), totals.verdicts)
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
@@ -71,7 +72,7 @@ class _WorkerCollector(Collector):
         yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
         lost = _from_zero(LossReason, totals.lost)
         yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
-        seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
+        seconds = {stage: ns / _NS_PER_S for stage, ns in _from_zero(STAGES, totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
         yield _skews(totals)

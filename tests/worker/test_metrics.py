@@ -94,6 +94,16 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     assert found["process_resident_memory_bytes", ""] > 1e6
 
 
+def test_what_is_known_beforehand_begins_at_0_so_that_the_first_one_is_a_rise() -> None:
+    found = scraped(Health())
+    for name, label in (
+        ("events", "normal"), ("alerts", "dos"), ("alerts", "novel"), ("dead_letters", "undecodable"),
+        ("lost_records", "retention"), ("shortened", "dead_letter"), ("stage_cpu_seconds", "infer"),
+        ("fleet_reports", "failed"),
+    ):  # fmt: skip
+        assert found[f"autodeep_{name}_total", label] == 0, name
+
+
 def test_rebuilt_windows_are_counted() -> None:
     assert scraped(Health())["autodeep_rebuilt_windows_total", ""] == 0
     found = scraped(Health(), Counted(Recovered(rebuilds=2, windows=40)))

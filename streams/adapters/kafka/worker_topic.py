@@ -28,7 +28,7 @@ class WorkerTopic:
     def __init__(self, settings: Settings) -> None:
         self._settings = replace(settings, network_timeout_s=min(settings.network_timeout_s, _LONGEST_S))
         self._topic = Topics(settings.topic_prefix).workers
-        self._publisher = KafkaPublisher(self._settings)
+        self._publisher = KafkaPublisher(self._settings, idempotent=False)
         self._is_there = False
 
     def tell(self, figures: WorkerFigures) -> None:
