@@ -37,9 +37,10 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     }
 
 
-def spared_topics(settings: Settings) -> frozenset[str]:
-    """Those without which a worker does all the same: it says that it cannot write there, and goes on."""
-    return frozenset({Topics(settings.topic_prefix).workers})
+def needed_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
+    """Without the topic on which a worker tells of itself: where it cannot, it says so and goes on."""
+    spared = Topics(settings.topic_prefix).workers
+    return {name: wanted for name, wanted in worker_rights(settings).items() if name != spared}
 
 
 def check_rights(settings: Settings) -> None:
@@ -51,8 +52,7 @@ def check_rights(settings: Settings) -> None:
     cluster = cluster_of(admin, settings)
     if (cluster.cluster_id or "").startswith(MOCK_CLUSTER):
         return
-    spared = spared_topics(settings)
-    needed = {name: wanted for name, wanted in worker_rights(settings).items() if name not in spared}
+    needed = needed_rights(settings)
     _refuse_hidden(settings, [name for name in needed if name not in cluster.topics])
     rights = {name: wanted for name, wanted in needed.items() if name in cluster.topics}
     lacking: list[str] = []
