@@ -82,7 +82,7 @@ def test_a_field_of_another_kind_makes_it_unreadable(field: str, value: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"\xff", b"[]", b"[" * 100_000, b"{}", b" " * LARGEST_BYTES + b"{}"]
+    "value", [None, b"", b"\xff", b"[]", b"[" * 100_000, b"{}", GOLDEN + b" " * LARGEST_BYTES]
 )
 def test_what_is_no_such_object_is_unreadable(value: bytes | None) -> None:
     with pytest.raises(FiguresUnreadable):

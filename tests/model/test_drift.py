@@ -121,10 +121,13 @@ def test_clocks_that_are_wrong_take_no_memory() -> None:
     drift = Drift(lambda: of.identity.digest)
     for _ in range(3):
         drift.note(dataclasses.replace(turn, events=dataclasses.replace(turn.events, event_time_us=times)))
-    assert len(drift._hours) <= KEPT_HOURS
+        assert len(drift._hours) == 2  # of each turn those of the most events alone
     found = drift.figures()
     assert found is not None
     assert (found.hour_start_s, found.events) == (9 * 3600, 3 * MANY)
+    for hour in range(20, 30):
+        drift.note(judged(of, [15.0], hour=hour))
+    assert len(drift._hours) == KEPT_HOURS
 
 
 def test_another_champion_begins_anew_and_what_a_former_one_still_judges_does_not_count() -> None:
