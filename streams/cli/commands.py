@@ -18,6 +18,7 @@ from streams.cli.flows import app as flows
 from streams.cli.models import app as models
 from streams.cli.replay import replay
 from streams.cli.sensor import sensor
+from streams.cli.status import status
 from streams.cli.topics import app as topics
 from streams.cli.train import app as train
 from streams.cli.worker import worker
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Intrusion detection for IoT fleets, as a Kafka stream processor.",
     epilog="Settings come from AUTODEEP_* variables; docs/settings.md lists them.",
 )
-for command in (demo, worker, doctor, check, replay, sensor, explain):
+for command in (demo, worker, doctor, status, check, replay, sensor, explain):
     app.command()(command)
 for name, group in {
     "alerts": alerts,

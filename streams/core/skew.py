@@ -9,6 +9,7 @@ import numpy as np
 
 from streams.core.clocks import Times
 from streams.core.events import Events
+from streams.core.spans import Spans, counted
 
 BOUNDS_S: Final = (1, 10, 60, 600, 3600, 86_400, 2_592_000)
 """Events are counted by how far their times are from Kafka's: at most so far, or further than the last."""
@@ -25,8 +26,6 @@ _PER_US: Final = (1e-3, 1e3, 1e6)
 """How many microseconds the units of the first reasons have."""
 _NEAR: Final = 0.1
 """A time in another unit is so near to Kafka's, as a share of it: some years since 1970."""
-_BOUNDS_US: Final = np.array(BOUNDS_S) * 1_000_000
-_NOTHING: Final = (0,) * (len(BOUNDS_S) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +39,14 @@ class OddTimes:
     kafka_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class OneWay:
-    """Events whose times are on one side of Kafka's: how many within each bound alone, and the sum."""
-
-    counts: tuple[int, ...] = _NOTHING
-    sum_s: float = 0.0
-
-    def __add__(self, more: OneWay) -> OneWay:
-        counts = (one + other for one, other in zip(self.counts, more.counts, strict=True))
-        return OneWay(tuple(counts), self.sum_s + more.sum_s)
-
-
-NONE: Final = OneWay()
+NONE: Final = Spans.none(BOUNDS_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    ahead: OneWay = NONE
-    behind: OneWay = NONE
+    ahead: Spans = NONE
+    """Events whose times are not before Kafka's, by how far they are ahead."""
+    behind: Spans = NONE
     odd: tuple[OddTimes, ...] = ()
 
 
@@ -76,7 +64,8 @@ def skew_of(events: Events, chosen: Times) -> Skew:
         first = int(places[0])
         device = events.device_id[int(chosen[first])]
         odd.append(OddTimes(WHY[kind], len(places), device, int(time_us[first]), int(kafka_us[first])))
-    return Skew(_one_way(skew_us[skew_us >= 0]), _one_way(-skew_us[skew_us < 0]), tuple(odd))
+    ahead, behind = skew_us[skew_us >= 0], -skew_us[skew_us < 0]
+    return Skew(counted(BOUNDS_S, ahead), counted(BOUNDS_S, behind), tuple(odd))
 
 
 def why_odd(event_time_us: int, kafka_us: int) -> str:
@@ -91,8 +80,3 @@ def _kinds(time_us: Times, kafka_us: Times) -> Times:
     is_known = kafka_us > 0
     kinds = np.select([*units, is_known & (time_us - kafka_us > FAR_AHEAD_US)], range(1, len(WHY)), 0)
     return kinds.astype(np.int64)
-
-
-def _one_way(skew_us: Times) -> OneWay:
-    counts = np.bincount(np.searchsorted(_BOUNDS_US, skew_us), minlength=len(_NOTHING))
-    return OneWay(tuple(counts.tolist()), float(skew_us.sum(dtype=np.float64)) / 1e6)

@@ -72,3 +72,7 @@ class Topics:
     @property
     def disagreements(self) -> str:
         return f"{self.prefix}.models.disagreements"
+
+    @property
+    def workers(self) -> str:
+        return f"{self.prefix}.workers"

@@ -22,10 +22,13 @@ from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION
+from streams.core.clocks import Times
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
+from streams.core.latency import NO_LATENCY, latency_of
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Retry
 from streams.core.skew import NO_SKEW, Skew, skew_of
+from streams.core.spans import Spans
 from streams.core.stopwatch import Stopwatch
 from streams.core.windows import Advance, Index, Windows
 from streams.model.classified import Classified
@@ -64,6 +67,8 @@ class Report:
     """Windows that began anew after a gap."""
     skew: Skew = NO_SKEW
     """Of the classified events' times against Kafka's."""
+    latency: Spans = NO_LATENCY
+    """Of the alerts, from Kafka's timestamp of their events until all were acknowledged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +90,7 @@ class Ports:
     publisher: Publisher
     patience: Retry
     clock_us: Callable[[], int]
-    """Wall clock for `detected_at_us` alone: nothing is decided by it."""
+    """Wall clock for `detected_at_us` and the latency alone: nothing is decided by it."""
     recovery: Recovery | None = None
     """None: a window that the store lost starts anew."""
 
@@ -165,11 +170,13 @@ class Detection:
         parts = [Part(output.messages(alerts), output.shorter) for output in self._rules.outputs]
         parts.append(Part(computed.letters, shorter_letter))
         shortened = publish(parts, self._ports.publisher, self._ports.patience)
+        latency = latency_of(_alerted_us(computed.judged), self._ports.clock_us())
         watch.lap("publish")
         fenced = self._save(computed.saves)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
-        self._watchers.done(replace(computed.report, fenced=fenced, shortened=shortened, cpu_ns=cpu_ns))
+        report = replace(computed.report, fenced=fenced, shortened=shortened, cpu_ns=cpu_ns, latency=latency)
+        self._watchers.done(report)
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Nothing to do: windows are loaded when their devices send something."""
@@ -274,6 +281,16 @@ class Detection:
         """Load these devices' windows anew at their next event: another worker changed them."""
         while self._fenced:
             self._cache.drop(*self._fenced.popleft())
+
+
+def _alerted_us(judged: Sequence[Judged]) -> Times:
+    """Kafka's timestamps of the events whose verdict is not the first, which is normal."""
+    found = [
+        one.classified.events.kafka_us[one.classified.step.applied[one.classified.verdicts.verdict > 0]]
+        for one in judged
+        if one.classified.events.timestamp_us is not None
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -161,6 +161,11 @@ class Follower:
         if state.preparing is not None and (newest is None or newest.revision == state.revision):
             self._admission.hold(state.preparing)
 
+    @property
+    def challenger(self) -> ModelRef | None:
+        """What runs beside the champion."""
+        return self._challenge.ref
+
     def figures(self) -> dict[str, object]:
         ref = self._admission.ref
         return {

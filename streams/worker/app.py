@@ -27,11 +27,14 @@ from streams.core.events import Partition, Source
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
+from streams.model.drift import Drift
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
-from streams.pipeline.detection import Report, Watchers
+from streams.pipeline.detection import Observed, Report, Watchers
 from streams.rollout.admission import Admission
+from streams.rollout.challenge import Challenge
 from streams.rollout.commands import Commands
 from streams.rollout.loading import fitting
+from streams.rollout.shadow import Shadow
 from streams.settings import Settings
 from streams.worker.flows import build_rekeying
 from streams.worker.health import Health
@@ -41,6 +44,7 @@ from streams.worker.pages import add_pages, bound, serve_at
 from streams.worker.path import Judging, Said, at_start, build_detection, waiting
 from streams.worker.probes import Probe
 from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
+from streams.worker.telling import start_telling
 
 log: Final = logging.getLogger("autodeep")
 
@@ -59,13 +63,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
     health = Health()
     with closed_then_ended(), ExitStack() as parts:
         challenge, shadow = challenged(settings, parts)
-        odd_times = OddTimesLog(log.warning)
-
-        def done(report: Report) -> None:
-            health.totals.add(report)
-            odd_times.note(report.skew)
-
-        watchers = Watchers(challenge.canary, shadow.watch, done)
+        watchers = _watchers(health, admission, challenge, shadow)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
         models = assemble(
             settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts
@@ -87,9 +85,25 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         start_watch(health, settings)
         for probe in health.probes:
             probe.start(health.wait)
+        start_telling(settings, health, admission, models, parts)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
+
+
+def _watchers(health: Health, admission: Admission, challenge: Challenge, shadow: Shadow) -> Watchers:
+    odd_times, drift = OddTimesLog(log.warning), Drift(lambda: admission.ref.digest)
+    health.drift = drift.figures
+
+    def watch(observed: Observed) -> None:
+        drift.note(observed.classified)
+        shadow.watch(observed)
+
+    def done(report: Report) -> None:
+        health.totals.add(report)
+        odd_times.note(report.skew)
+
+    return Watchers(challenge.canary, watch, done)
 
 
 def create_app(

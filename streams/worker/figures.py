@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from streams.core.skew import NONE, OneWay
+from streams.core.latency import NO_LATENCY
+from streams.core.skew import NONE
+from streams.core.spans import Spans
 from streams.pipeline.detection import Report
 from streams.pipeline.rekeying import FlowReport
 
@@ -34,9 +36,11 @@ class Totals:
     cpu_ns: Counter[str] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZE_BOUNDS) + 1))
     """Turns by their records, the place being that of the least bound that holds them."""
-    ahead: OneWay = NONE
+    ahead: Spans = NONE
     """Events whose times are not before Kafka's timestamps, by how far they are ahead."""
-    behind: OneWay = NONE
+    behind: Spans = NONE
+    latency: Spans = NO_LATENCY
+    """Alerts, by the time from Kafka's timestamp of their event to the broker's acknowledgement."""
 
     def note_lost(self, reason: str, records: int) -> None:
         self.lost[reason] += records
@@ -55,6 +59,7 @@ class Totals:
         self.cpu_ns.update(report.cpu_ns)
         self.ahead += report.skew.ahead
         self.behind += report.skew.behind
+        self.latency += report.latency
         self.sizes[bisect.bisect_left(SIZE_BOUNDS, report.records)] += 1
 
 

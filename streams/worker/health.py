@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -12,11 +13,17 @@ from typing import Any, Final, Protocol
 from streams.adapters.redis.evictions import Evictions
 from streams.core.events import Chunk, Partition
 from streams.errors import Unavailable
+from streams.model.drift import DriftFigures
 from streams.worker.figures import FlowTotals, Totals
 from streams.worker.standing import Standings, name
 
 STUCK_AFTER_S: Final = 120.0
 """So long a standstill, and the worker calls itself dead on its page of health."""
+
+TOLD: Final = "told"
+FAILED: Final = "failed"
+OUTCOMES: Final = (TOLD, FAILED)
+"""Of what a worker tells the fleet of itself."""
 
 ALIVE_S: Final = 1.0
 """How often the event loop says that it runs."""
@@ -36,6 +43,8 @@ class Belt(Protocol):
 class Probed(Protocol):
     """What health asks of a probe."""
 
+    @property
+    def server(self) -> str: ...
     @property
     def problem(self) -> str | None: ...
     def start(self, wait: Callable[[float], bool]) -> None: ...
@@ -66,6 +75,10 @@ class Health:
         """What is asked whether it answers, also while there are no events."""
         self.is_set_up = False
         self.stopping = threading.Event()
+        self.tellings: Counter[str] = Counter()
+        """How often this worker has told the fleet of itself, by what came of it."""
+        self.drift: Callable[[], DriftFigures | None] = lambda: None
+        """How far what is judged has moved from what the model was trained on."""
         self.why_held: Callable[[], str | None] = lambda: None
         """Why nothing begins on any partition; None where something may."""
         self._clock_s = clock_s

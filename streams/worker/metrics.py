@@ -5,7 +5,7 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -19,18 +19,23 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streams.adapters.kafka.losses import LossReason
 from streams.codec.models import ModelRef
-from streams.core.skew import BOUNDS_S
-from streams.core.topics import NORMAL
+from streams.core import latency, skew
+from streams.core.events import Reason
+from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
+from streams.pipeline.detection import STAGES
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.flow_metrics import flow_metrics
-from streams.worker.health import Health
+from streams.worker.health import OUTCOMES, Health
 from streams.worker.standing import PartitionFigures
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NS_PER_S: Final = 1e9
+_PARTS: Final = ("dead_letter", "explanation", "context")
+"""What messages that are too large go without."""
 
 
 class Windows(Protocol):
@@ -58,18 +63,21 @@ class _WorkerCollector(Collector):
         recovered = self._windows.recovered
         yield _counter("window_rebuilds", "Partitions read again for lost windows.", recovered.rebuilds)
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)
-        verdicts = dict(totals.verdicts)
+        verdicts = _from_zero((NORMAL, *ATTACK_CLASSES, NOVEL), totals.verdicts)
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
-        yield _counters("dead_letters", "Records not read, by reason.", "reason", dict(totals.dead_letters))
-        shortened = dict(totals.shortened)
+        letters = _from_zero(Reason, totals.dead_letters)
+        yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
+        shortened = _from_zero(_PARTS, totals.shortened)
         yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
-        yield _counters("lost_records", "Offsets gone before they were read.", "reason", dict(totals.lost))
-        seconds = {stage: ns / _NS_PER_S for stage, ns in dict(totals.cpu_ns).items()}
+        lost = _from_zero(LossReason, totals.lost)
+        yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
+        seconds = {stage: ns / _NS_PER_S for stage, ns in _from_zero(STAGES, totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
         yield _skews(totals)
+        yield _latency(totals)
         yield from _by_partition(health)
         yield from flow_metrics(health.flows)
         cache = self._windows.cache_figures
@@ -78,11 +86,14 @@ class _WorkerCollector(Collector):
         yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
         yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
         yield from _evictions(health)
+        yield from _drift(health)
+        told = {outcome: health.tellings[outcome] for outcome in OUTCOMES}
+        yield _counters("fleet_reports", "What this worker told the fleet of itself.", "outcome", told)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
         model = self._model()
-        told = {"name": model.name, "version": model.version, "digest": model.digest}
-        yield InfoMetricFamily("autodeep_model", "The model that serves.", told)
+        info = {"name": model.name, "version": model.version, "digest": model.digest}
+        yield InfoMetricFamily("autodeep_model", "The model that serves.", info)
 
 
 def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) -> Callable[[], bytes]:
@@ -102,6 +113,21 @@ def _evictions(health: Health) -> Iterator[Metric]:
         yield _gauge("redis_evicts", "1 where Redis drops keys to make room.", seen.evicts)
     if seen.evicted_keys is not None:
         yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
+
+
+def _drift(health: Health) -> Iterator[Metric]:
+    """None before an hour has enough events."""
+    found = health.drift()
+    if found is None:
+        return
+    said = "Population stability index of a number against training, by hour of event time."
+    yield _gauges("drift_psi", said, "feature", found.psi)
+    said = "Share of events with a symbol that training never saw."
+    yield _gauges("drift_unknown_symbol_ratio", said, "feature", found.unknown)
+    yield _gauge("drift_novel_ratio", "Share of events with the verdict novel.", found.novel)
+    yield _gauge("drift_hour_events", "Events of the hour that the drift is of.", found.events)
+    start_s = found.hour_start_s
+    yield _gauge("drift_hour_start_timestamp_seconds", "Where that hour begins, in event time.", start_s)
 
 
 def _by_partition(health: Health) -> Iterator[Metric]:
@@ -135,11 +161,18 @@ def _skews(totals: Totals) -> Metric:
         "autodeep_event_time_skew_seconds", "Event time against Kafka's timestamp.", labels=["direction"]
     )
     for direction, one in (("ahead", totals.ahead), ("behind", totals.behind)):
-        family.add_metric([direction], _buckets(BOUNDS_S, one.counts), one.sum_s)
+        family.add_metric([direction], _buckets(skew.BOUNDS_S, one.counts), one.sum_s)
     return family
 
 
-def _buckets(bounds: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+def _latency(totals: Totals) -> Metric:
+    found = totals.latency
+    buckets = _buckets(latency.BOUNDS_S, found.counts)
+    said = "From Kafka's timestamp of an event to the acknowledgement of its alert."
+    return HistogramMetricFamily("autodeep_alert_latency_seconds", said, buckets, found.sum_s)
+
+
+def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
     """Prometheus counts each bucket with all below it."""
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, accumulate(counts), strict=True))
@@ -151,6 +184,18 @@ def _counter(name: str, said: str, value: float) -> Metric:
 
 def _gauge(name: str, said: str, value: float) -> Metric:
     return GaugeMetricFamily(f"autodeep_{name}", said, value)
+
+
+def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"autodeep_{name}", said, labels=[label])
+    for value, figure in sorted(values.items()):
+        family.add_metric([value], figure)
+    return family
+
+
+def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """Prometheus takes a series that begins above 0 for one that has not risen."""
+    return {**{str(name): 0 for name in names}, **counts}
 
 
 def _counters(name: str, said: str, label: str, values: Mapping[str, float]) -> Metric:

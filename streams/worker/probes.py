@@ -33,6 +33,11 @@ class Probe:
         """When it answered last, or when the asking began; None as long as nobody asks."""
 
     @property
+    def server(self) -> str:
+        """Its name without the address."""
+        return self._what.partition(" ")[0]
+
+    @property
     def problem(self) -> str | None:
         """Why it does not serve; None while it does."""
         answered_s = self._answered_s

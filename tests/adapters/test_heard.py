@@ -20,7 +20,7 @@ from confluent_kafka.admin import AclOperation
 
 from streams.adapters.kafka import rights
 from streams.adapters.kafka.heard import advice
-from streams.adapters.kafka.rights import check_rights, worker_rights
+from streams.adapters.kafka.rights import check_rights, needed_rights
 from streams.adapters.kafka.topics import list_topics
 from streams.embedded.kafka import Broker
 from streams.errors import AccessDenied, BrokerUnavailable
@@ -141,7 +141,7 @@ class FakeAdmin:
 
     def __init__(self, may: Any) -> None:
         self._may = may
-        names = dict.fromkeys(worker_rights(Settings()))
+        names = dict.fromkeys(needed_rights(Settings()))
         self.client = self
         self.heard = SimpleNamespace(clear=lambda: None)
         self.cluster = SimpleNamespace(cluster_id="c", topics=names)

@@ -30,6 +30,7 @@ from confluent_kafka.admin import (
 
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import list_topics
+from streams.adapters.kafka.worker_topic import read_figures
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
@@ -37,6 +38,7 @@ from streams.codec.output.alerts import decode_alert
 from streams.core.events import Message
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
+from streams.core.workers import LEFT
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess, free_port
@@ -137,7 +139,13 @@ def least_rights(tested: TestedPath) -> list[AclBinding]:
 
 
 def written(topics: Topics) -> tuple[str, ...]:
-    return (*topics.all_alerts(), topics.dead_letters, topics.classified, topics.disagreements)
+    return (
+        *topics.all_alerts(),
+        topics.dead_letters,
+        topics.classified,
+        topics.disagreements,
+        topics.workers,
+    )
 
 
 def allowed(
@@ -214,6 +222,7 @@ def test_a_worker_with_the_least_rights_classifies_everything_and_follows_models
         verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= len(rows))
         decided = order(tested.settings, nonsense(), wait_s=DEADLINE_S)  # read, decided, written
         assert worker.stop() == 0
+        assert [one.role for one in read_figures(tested.settings).figures.values()] == [LEFT]
         tested.send([(device.encode(), value) for device, value in zip(devices, values, strict=True)])
         rebuilding = tested.worker(
             **secured.settings(rebuild_windows_records="1000")
@@ -253,11 +262,15 @@ def test_an_operator_with_the_rights_that_strimzi_is_given_checks_a_deployment(
 def test_a_worker_shows_a_certificate_or_a_token_with_both_clients(
     secured: SecuredParts, tmp_path: Path, how: str
 ) -> None:
-    """Tokens live for seconds: both clients fetch others while it runs."""
+    """Tokens live for seconds: both clients fetch others while it runs.
+
+    It may not tell the fleet of itself either, which it says once and goes on.
+    """
     rows = good_rows(40)
     values = encode_connections(KDD99, ["d0"] * 40, 1_700_000_000_000_000 + np.arange(40), rows)
     with secured.tested(tmp_path) as tested, token_endpoint(secured.authority, USER) as provider:
-        secured.grant(tested)
+        fleet = tested.topics.workers
+        secured.grant(tested, without=[allowed(ResourceType.TOPIC, fleet, AclOperation.WRITE)])
         ways = {"certificate": secured.with_certificate, "tokens": lambda: secured.with_tokens(provider)}
         worker = tested.worker(**ways[how]())
         for number, value in enumerate(values[:2] if how == "certificate" else values):
@@ -265,7 +278,10 @@ def test_a_worker_shows_a_certificate_or_a_token_with_both_clients(
             tested.read([tested.topics.classified], partial(_more_than, number))
             if number and provider.given > 8:
                 break
+        assert 'autodeep_fleet_reports_total{outcome="failed"} 1.0' in worker.metrics()
         assert worker.stop() == 0
+    assert tested.logs().count("does not see this worker") == 1
+    assert f"WRITE on {fleet}" in tested.logs() or f"no topic {fleet}" in tested.logs()
     assert provider.given > 8 if how == "tokens" else not provider.given
     assert "away" not in tested.logs()
     assert TokenEndpoint.SECRET not in tested.logs()

@@ -458,3 +458,37 @@ def test_the_ids_of_alerts_follow_from_the_offset_alone() -> None:
     world = in_one_go(telemetry([0, 1]))
     again = in_one_go(telemetry([4, 5]))
     assert set(world.verdicts()) == set(again.verdicts())
+
+
+def test_the_latency_of_alerts_is_taken_once_the_broker_has_them_and_of_no_normal_event() -> None:
+    """The clock moves with each attempt to publish; the first ones fail."""
+    world = World(detector=Detector.random(KDD99, seed=5))  # it calls half of these events normal
+    now_us, appended_us = [1_000_000], 900_000
+
+    class Timed(PlainDecoder):
+        def decode(self, records: Sequence[RawRecord]) -> Decoded:
+            decoded = super().decode(records)
+            times = np.full(len(decoded.events), appended_us)
+            return replace(decoded, events=replace(decoded.events, timestamp_us=times))
+
+    def slow(attempt: Callable[[], object]) -> object:
+        now_us[0] += 250_000
+        return patient(attempt)
+
+    ports = Ports(Timed(), world.store, world.publisher, slow, lambda: now_us[0])  # type: ignore[arg-type]
+    outputs = [AlertOutput(TOPICS, publish_classified=True)]
+    rules = Rules(TOPICS, world.idle_us, outputs, publish_classified=True)
+    worker = Worker(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), world)
+    chunk = Chunk(SOURCE, telemetry([1, 2, 3, 4] * 8), 32)
+    computed = worker.begin([chunk]).computed
+    assert computed is not None
+    before_us = now_us[0]
+    worker.deliver(computed)
+    (report,) = worker.reports
+    alerts = sum(count for name, count in report.verdicts.items() if name != "normal")
+    assert 0 < alerts < report.classified
+    assert report.latency.total == alerts
+    waited_us = before_us + 250_000 - appended_us  # one attempt to publish, before windows are saved
+    assert report.latency.sum_s == pytest.approx(alerts * waited_us / 1e6)
+    untimed = World(detector=world.detector).worker().process(chunk)
+    assert (untimed.verdicts, untimed.latency.total) == (report.verdicts, 0)  # no Kafka has seen those

@@ -23,14 +23,14 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SETTINGS = {variable(field.name) for field in dataclasses.fields(Settings)}
 
 
-def test_there_are_kafka_redis_a_registry_topics_and_two_workers() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "schema-registry", "topics", "worker"}
+def test_there_are_kafka_redis_a_registry_topics_two_workers_and_prometheus() -> None:
+    assert set(SERVICES) == {"kafka", "redis", "schema-registry", "topics", "worker", "prometheus"}
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_image_has_an_exact_version(name: str) -> None:
-    assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+", SERVICES[name]["image"])
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", LASTING)
@@ -76,7 +76,20 @@ def test_workers_publish_no_port_since_there_are_several() -> None:
 
 def test_state_lies_in_declared_volumes() -> None:
     mounted = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
-    assert mounted == set(COMPOSE["volumes"]) == {"kafka-data", "redis-data"}
+    ours = {source for source in mounted if source.startswith("./")}
+    assert mounted - ours == set(COMPOSE["volumes"]) == {"kafka-data", "redis-data", "prometheus-data"}
+
+
+def test_prometheus_scrapes_the_workers_and_reads_its_settings_and_rules_from_the_checkout() -> None:
+    (ours,) = (of for of in SERVICES["prometheus"]["volumes"] if of.startswith("./"))
+    source, target, mode = ours.split(":")
+    assert (target, mode) == ("/etc/prometheus", "ro")
+    found = yaml.safe_load((ROOT / source / "prometheus.yml").read_text(encoding="utf-8"))
+    assert all((ROOT / source / name).is_file() for name in found["rule_files"])
+    (scraped,) = found["scrape_configs"]
+    (workers,) = scraped["dns_sd_configs"]
+    assert workers["names"] == ["worker"]
+    assert str(workers["port"]) == SERVICES["worker"]["environment"]["AUTODEEP_WEB_PORT"]
 
 
 def test_redis_keeps_windows_on_disk_and_never_evicts_them() -> None:

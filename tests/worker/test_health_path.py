@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from streams.cli.commands import app as command_line
 from streams.codec.ingest.connections import encode_connections
 from streams.core.kdd99 import KDD99
 from streams.embedded.kafka import ApacheKafka
@@ -113,6 +115,43 @@ def standing(deployment: Deployment) -> dict[str, Any]:
 def test_a_worker_beyond_the_partitions_is_ready_as_a_spare(deployment: Deployment) -> None:
     until(deployment, lambda: all_ready(deployment) and roles(deployment) == ["active", "spare"])
     assert sorted(worker.figures()["role"] for worker in deployment.tested.workers) == ["active", "spare"]
+
+
+def test_one_question_gives_the_whole_fleet_and_a_worker_that_left_is_not_missed(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = deployment.tested
+    for name, value in tested.environment.items():
+        monkeypatch.setenv(name, value)
+    until(deployment, lambda: all_ready(deployment) and roles(deployment) == ["active", "spare"])
+    until(deployment, lambda: states(deployment) == ["active ready", "spare ready"])
+    third = tested.worker()
+    third.wait_ready()
+    until(deployment, lambda: states(deployment) == ["active ready", "spare ready", "spare ready"])
+    code, answer = asked("status", "--json", "--expect", "3")
+    assert (code, json.loads(answer)["healthy"]) == (0, True)
+    tested.workers.remove(third)
+    assert third.stop() == 0
+    until(deployment, lambda: states(deployment) == ["active ready", "left left", "spare ready"])
+    until(deployment, lambda: asked("status")[0] == 0)
+    code, answer = asked("status", "--expect", "3")
+    assert code == 6
+    assert "2 workers are ready, and 3 are expected" in answer
+    shown = [line.split()[1:3] for line in answer.splitlines()[1:4]]
+    assert sorted(shown) == [["left", "left"], ["ready", "active"], ["ready", "spare"]]
+
+
+def asked(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(command_line, list(words), catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+def states(deployment: Deployment) -> list[str]:
+    """Role and state of each worker, as the command says."""
+    _, answer = asked("status", "--json")
+    told = json.loads(answer)["workers"]
+    assert all(0 <= one["age_s"] < 60 for one in told if one["figures"])
+    return sorted(f"{one['figures'] and one['figures']['role']} {one['state']}" for one in told)
 
 
 def test_where_a_partition_stands_is_known_while_the_worker_waits_and_nothing_is_fetched(

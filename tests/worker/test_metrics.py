@@ -8,13 +8,18 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.adapters.kafka.offsets import Offsets, Standing
 from streams.codec.models import ModelRef
 from streams.core.events import Chunk, Source
-from streams.core.skew import OneWay, Skew
+from streams.core.latency import latency_of
+from streams.core.skew import Skew
+from streams.core.spans import Spans
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
+from streams.model.drift import DriftFigures
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
 from streams.pipeline.recovery import Recovered
@@ -89,6 +94,16 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     assert found["process_resident_memory_bytes", ""] > 1e6
 
 
+def test_what_is_known_beforehand_begins_at_0_so_that_the_first_one_is_a_rise() -> None:
+    found = scraped(Health())
+    for name, label in (
+        ("events", "normal"), ("alerts", "dos"), ("alerts", "novel"), ("dead_letters", "undecodable"),
+        ("lost_records", "retention"), ("shortened", "dead_letter"), ("stage_cpu_seconds", "infer"),
+        ("fleet_reports", "failed"),
+    ):  # fmt: skip
+        assert found[f"autodeep_{name}_total", label] == 0, name
+
+
 def test_rebuilt_windows_are_counted() -> None:
     assert scraped(Health())["autodeep_rebuilt_windows_total", ""] == 0
     found = scraped(Health(), Counted(Recovered(rebuilds=2, windows=40)))
@@ -127,7 +142,7 @@ def test_turns_are_counted_in_buckets_each_with_all_below_it() -> None:
 
 def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
     health = Health()
-    skew = Skew(OneWay((2, 1, 0, 0, 0, 0, 0, 0), 2.5), OneWay((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
+    skew = Skew(Spans((2, 1, 0, 0, 0, 0, 0, 0), 2.5), Spans((0, 0, 0, 0, 0, 1, 0, 4), 9e9))
     health.totals.add(replace(report(8), skew=skew, window_resets=3))
     health.totals.add(replace(report(8), skew=skew))
     found = scraped(health)
@@ -138,6 +153,33 @@ def test_the_skew_of_event_times_is_a_histogram_by_direction() -> None:
     assert (found[f"{name}_sum", "ahead"], found[f"{name}_count", "behind"]) == (5.0, 10)
     assert found["autodeep_window_resets_total", ""] == 3
     assert health.figures()["window_resets"] == 3
+
+
+def test_the_latency_of_alerts_is_a_histogram() -> None:
+    health = Health()
+    for seconds in (0.02, 0.02, 400.0):
+        latency = latency_of(np.array([1_000_000]), int(1_000_000 + seconds * 1e6))
+        health.totals.add(replace(report(8), latency=latency))
+    found = scraped(health)
+    name = "autodeep_alert_latency_seconds"
+    buckets = [found[f"{name}_bucket", bound] for bound in ("0.01", "0.025", "300.0", "+Inf")]
+    assert buckets == [0, 2, 2, 3]
+    assert found[f"{name}_sum", ""] == pytest.approx(400.04)
+
+
+def test_drift_is_told_by_feature_once_there_is_any_and_no_label_is_a_device() -> None:
+    health = Health()
+    assert not any(name.startswith("autodeep_drift") for name, _ in scraped(health))
+    health.drift = lambda: DriftFigures("ab", 7200, 300, {"src_bytes": 0.3, "count": 0.0}, {"flag": 0.1}, 0.2)
+    found = {name: value for name, value in scraped(health).items() if name[0].startswith("autodeep_drift")}
+    assert found == {
+        ("autodeep_drift_psi", "src_bytes"): 0.3,
+        ("autodeep_drift_psi", "count"): 0.0,
+        ("autodeep_drift_unknown_symbol_ratio", "flag"): 0.1,
+        ("autodeep_drift_novel_ratio", ""): 0.2,
+        ("autodeep_drift_hour_events", ""): 300,
+        ("autodeep_drift_hour_start_timestamp_seconds", ""): 7200,
+    }
 
 
 def test_health_and_lag_are_gauges_by_topic_and_partition() -> None:

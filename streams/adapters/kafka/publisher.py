@@ -34,9 +34,15 @@ class KafkaPublisher:
     A list that failed is published again as a whole: messages carry deterministic ids, repeats are allowed.
     """
 
-    def __init__(self, settings: Settings, limits: TopicLimits | None = None) -> None:
-        """`limits` are those of the topics, where they have been asked for already."""
+    def __init__(
+        self, settings: Settings, limits: TopicLimits | None = None, *, idempotent: bool = True
+    ) -> None:
+        """`limits` are those of the topics, where they have been asked for already.
+
+        `idempotent`: a list's messages stay in order whatever is sent again; one message needs no order.
+        """
         self._settings = settings
+        self._idempotent = idempotent
         self._limits = limits or TopicLimits(settings)
         self._batch_bytes = _BATCH_BYTES
         self._heard = Heard(settings)
@@ -136,7 +142,11 @@ class KafkaPublisher:
     def _connect(self) -> Producer:
         self._batch_bytes = min(self._batch_bytes, self._limits.least)
         self._as_of = stamp(self._settings)
-        own: Config = {"batch.size": self._batch_bytes, "error_cb": self._heard.note}
+        own: Config = {
+            "batch.size": self._batch_bytes,
+            "error_cb": self._heard.note,
+            "enable.idempotence": self._idempotent,
+        }
         config = {**producer_config(self._settings), **own}
         self._producer = made(Producer, config, self._settings)
         return self._producer

@@ -36,7 +36,14 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         topics.model_active: (read, write),
         topics.model_status: (read, write),
         topics.disagreements: (write,),
+        topics.workers: (write,),
     }
+
+
+def needed_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
+    """Without the topic on which a worker tells of itself: where it cannot, it says so and goes on."""
+    spared = Topics(settings.topic_prefix).workers
+    return {name: wanted for name, wanted in worker_rights(settings).items() if name != spared}
 
 
 def check_rights(settings: Settings) -> None:
@@ -48,8 +55,9 @@ def check_rights(settings: Settings) -> None:
     cluster = cluster_of(admin, settings)
     if (cluster.cluster_id or "").startswith(MOCK_CLUSTER):
         return
-    _refuse_hidden(settings, [name for name in worker_rights(settings) if name not in cluster.topics])
-    rights = {name: wanted for name, wanted in worker_rights(settings).items() if name in cluster.topics}
+    needed = needed_rights(settings)
+    _refuse_hidden(settings, [name for name in needed if name not in cluster.topics])
+    rights = {name: wanted for name, wanted in needed.items() if name in cluster.topics}
     lacking: list[str] = []
     unknown: list[str] = []
     for what, wanted, may in (*_topic_rights(admin, settings, rights), *_group_rights(admin, settings)):

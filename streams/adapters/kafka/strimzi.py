@@ -75,9 +75,16 @@ def rights_by_user(settings: Settings) -> dict[str, tuple[Right, ...]]:
     """Workers; gateways that send telemetry; subscribers to alerts; and whoever runs our other commands."""
     ours = Topics(settings.topic_prefix)
     group = Right("group", settings.group, _READ)
-    alerts = [Right("topic", name, _READ) for name in ours.all_alerts()]
+    alerts = [Right("topic", name, _READ) for name in (*ours.all_alerts(), ours.incidents)]
     classified = (ours.classified,) if settings.publish_classified else ()
-    told = (ours.dead_letters, *classified, ours.model_active, ours.model_status, ours.disagreements)
+    told = (
+        ours.dead_letters,
+        *classified,
+        ours.workers,
+        ours.model_active,
+        ours.model_status,
+        ours.disagreements,
+    )
     return {
         "autodeep-worker": (
             *(Right("topic", name, operations) for name, operations in worker_rights(settings).items()),

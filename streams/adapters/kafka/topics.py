@@ -71,7 +71,8 @@ def topic_specs(
 
     A dead letter holds a telemetry record and our headers, so it may be larger.
     """
-    kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (3, 30))
+    kept_1_day, kept_3_days, kept_30_days = (("retention.ms", str(days * DAY_MS)) for days in (1, 3, 30))
+    by_the_hour = ("segment.ms", str(DAY_MS // 24))  # an open segment is neither compacted nor deleted
     delete = ("cleanup.policy", "delete")
     upserted = ("cleanup.policy", "compact,delete")
     by_broker = ("message.timestamp.type", "LogAppendTime")  # the limit of new devices counts by it
@@ -79,7 +80,7 @@ def topic_specs(
     return (
         TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
-        TopicSpec(topics.incidents, 6, (("cleanup.policy", "compact,delete"), kept_30_days)),
+        TopicSpec(topics.incidents, 6, (upserted, kept_30_days)),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.sensors, telemetry_partitions, (delete, kept_3_days, by_broker)),
         TopicSpec(topics.flows, telemetry_partitions, (delete, kept_3_days, by_broker)),
@@ -89,6 +90,8 @@ def topic_specs(
         TopicSpec(topics.model_status, 1, (delete, kept_30_days)),
         TopicSpec(topics.disagreements, 6, (delete, kept_3_days)),
         *(TopicSpec(topics.output(name), 6, (upserted, kept_30_days)) for name in outputs),
+        # A worker's name is never used again: the last words of those that are gone are deleted, too.
+        TopicSpec(topics.workers, 1, (upserted, kept_1_day, by_the_hour)),
     )
 
 
