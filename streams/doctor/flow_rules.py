@@ -7,7 +7,7 @@ from typing import Final
 
 from streams.core.flows import Quality
 from streams.doctor.findings import Finding, Level
-from streams.doctor.flow_survey import LATE_S, Spread, Survey
+from streams.doctor.flow_survey import LATE_S, MANY_ADDRESSES, Spread, Survey
 
 GOOD, NOTE, WARNING, BROKEN = Level.GOOD, Level.NOTE, Level.WARNING, Level.BROKEN
 
@@ -63,7 +63,7 @@ def findings(survey: Survey) -> list[Finding]:
         return [Finding("records", BROKEN, "there are none", "look at whether the sensor writes, and where")]
     found = [*_readable(survey)]
     if survey.flows:
-        for part in (_homes, _sides, _repeats, _counters, _doubts, _lateness, _clocks, _names):
+        for part in (_homes, _sides, _repeats, _counters, _doubts, _lateness, _clocks, _names, _routers):
             found += part(survey)
     return found
 
@@ -273,6 +273,19 @@ def _names(survey: Survey) -> Iterator[Finding]:
         if survey.at_home and advice and count > _NEARLY_ALL * survey.at_home:
             text = f"{_share(count, survey.at_home)} have none"
             yield Finding(name.replace("_", " "), NOTE, text, advice)
+
+
+def _routers(survey: Survey) -> Iterator[Finding]:
+    routers = [mac for mac, seen in survey.addresses_of.items() if len(seen) >= MANY_ADDRESSES]
+    if routers:
+        yield Finding(
+            "routers",
+            WARNING,
+            f"{', '.join(routers[:_NAMED])} stands for {MANY_ADDRESSES} addresses at home or more, which are "
+            "one device so",
+            "the sensor sees these devices behind a router: let it log no MACs (Zeek without mac-logging, "
+            "Suricata without ethernet), or see them on their own link",
+        )
 
 
 def _main(survey: Survey) -> str:

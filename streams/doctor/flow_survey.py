@@ -16,6 +16,8 @@ from streams.core.flow_columns import ReadFlows
 from streams.core.flows import Flow, Quality, State
 from streams.core.home import Home, Kind
 
+MANY_ADDRESSES: Final = 8
+"""So many addresses of one MAC at home are those behind a router."""
 LATE_S: Final = 2
 """A flow is late from here on."""
 _MOST_KEPT: Final = 200_000
@@ -105,6 +107,7 @@ class Survey:
     skewed: Counter[str] = field(default_factory=Counter)
     without: Counter[str] = field(default_factory=Counter)
     protocols: Counter[str] = field(default_factory=Counter)
+    addresses_of: dict[str, set[str]] = field(default_factory=dict)
     _latest_us: int = 0
     _devices: Recent = field(default_factory=Recent)
     _identities: Recent = field(default_factory=Recent)
@@ -189,6 +192,8 @@ class Survey:
         self.internal += len(events) == 2
         for event in events:
             self._devices.swap(event.device)
+        self._add_mac(flow.originator_mac, flow.originator)
+        self._add_mac(flow.responder_mac, flow.responder)
         named = {
             "community_id": flow.community_id,
             "mac": flow.originator_mac or flow.responder_mac,
@@ -197,6 +202,15 @@ class Survey:
         }
         for name, value in named.items():
             self.without[name] += not value
+
+    def _add_mac(self, mac: str, address: str) -> None:
+        """Of a station at home which addresses it has had: a few of them, of IPv4."""
+        if mac and ":" not in address and self.home.networks.kind(address) is Kind.HOME:
+            if mac not in self.addresses_of and len(self.addresses_of) >= _MOST_NAMED:
+                return
+            seen = self.addresses_of.setdefault(mac, set())
+            if len(seen) < MANY_ADDRESSES:
+                seen.add(address)
 
 
 def network_of(address: str) -> str:

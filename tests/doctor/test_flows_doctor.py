@@ -141,6 +141,13 @@ def test_suricatas_netflow_events_are_named_and_broken_without_flow_events(found
     assert "put in flow" in found([double])["netflow"].advice
 
 
+def test_a_mac_that_stands_for_many_addresses_is_a_routers(found: Any) -> None:
+    behind = [zeek(orig_l2_addr="02:00:00:00:00:01", **{"id.orig_h": f"10.1.2.{at}"}) for at in range(1, 12)]
+    assert found(behind)["routers"].level is Level.WARNING
+    assert "02:00:00:00:00:01" in found(behind)["routers"].found
+    assert "routers" not in found(behind[:5])
+
+
 def test_late_and_slow_flows_are_measured(found: Any) -> None:
     shown = found([zeek(ts=S + 9_000), *(zeek(ts=S + at) for at in range(3))])
     assert shown["order"].level is Level.WARNING
