@@ -126,6 +126,8 @@ SYN, SYN_ACK, RST_ACK, WHOLE = 2, 18, 20, 27
         (THEIRS, (443, 50_000), WHOLE, OURS),
         (THEIRS, (50_000, 21), WHOLE, THEIRS),
         (OURS, (21, 50_000), WHOLE, THEIRS),
+        (THEIRS, (35_480, 20_031), None, THEIRS),
+        (OURS, (35_480, 20_031), None, OURS),
         (THEIRS, (60_000, 50_000), WHOLE, OURS),
         (OURS, (60_000, 50_000), None, OURS),
         (THEIRS, (53, 50_000), None, OURS),

@@ -71,6 +71,8 @@ def number(value: object, name: str) -> int | float | None:
 
 def count(value: object, name: str) -> int | None:
     """A whole number of 0 to 2^63 - 1."""
+    if type(value) is int and 0 <= value <= LARGEST:  # nearly all
+        return value
     found = number(value, name)
     if found is None:
         return None
@@ -84,6 +86,8 @@ def count(value: object, name: str) -> int | None:
 
 
 def port(value: object, name: str) -> int | None:
+    if type(value) is int and 0 <= value <= 65_535:
+        return value
     try:
         found = count(value, name)
     except Unreadable as exc:
@@ -203,15 +207,17 @@ def ordered(start_us: int | None, end_us: int | None) -> tuple[int, int]:
 
 def text(value: object, name: str) -> str:
     """Short text; a whole number counts as its digits."""
-    if value is None:
+    if value is None or value == "-":
         return ""
+    if type(value) is str and len(value) <= TEXT_LIMIT and value.isascii():  # nearly all
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) <= LARGEST else None
     if not is_text(value):
         wrong(Reason.SCHEMA_MISMATCH, f"{name} is no text")
     if len(value) > TEXT_LIMIT:
         wrong(Reason.TOO_LARGE, f"{name} has {len(value)} characters, at most {TEXT_LIMIT} are taken")
-    return "" if value == "-" else value
+    return value
 
 
 def hint(value: object) -> str:
