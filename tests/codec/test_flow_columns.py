@@ -161,7 +161,7 @@ def test_records_of_all_dialects_come_out_in_their_order() -> None:
         *SOLID,
         eve(),
         nfdump(),
-        [nfdump(), nfdump()],
+        {"message": json.dumps([nfdump(), nfdump()])},
         eve(event_type="dns"),
         zeek(ts=1),
         goflow2(),

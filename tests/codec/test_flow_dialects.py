@@ -317,6 +317,9 @@ def test_a_dialect_that_is_set_reads_no_other() -> None:
     assert flow(zeek(), dialect="zeek") == flow(zeek())
     assert flow({"message": json.dumps(zeek())}, dialect="zeek") == flow(zeek())
     assert skip_reason({"message": json.dumps(eve())}, dialect="zeek")
+    assert flow(tsv().encode(), dialect="zeek") == flow(tsv().encode())
+    assert flow(ECS, dialect="zeek") == flow(ECS)
+    assert flow(protobuf(), dialect="goflow2") == flow(protobuf())
     assert refusal(goflow2(), dialect="flow").reason is Reason.UNKNOWN_SCHEMA
 
 
