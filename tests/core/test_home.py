@@ -7,7 +7,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.codec.ingest.flows.values import canonical
@@ -178,6 +178,7 @@ def test_sites_and_sensors_that_cannot_be_read_are_refused(networks: str, site: 
         parse_home(networks, site, sensors)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_an_address_has_one_form_whatever_it_was_written_in(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -193,6 +194,7 @@ def test_an_address_has_one_form_whatever_it_was_written_in(
         assert canonical(f"::ffff:{address}") == found == str(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(), st.ip_addresses(), st.booleans())
 def test_a_device_is_always_an_end_at_home_and_no_group(first: Any, second: Any, half: bool) -> None:
     flow = a_flow(canonical(str(first)), canonical(str(second)), half=half)

@@ -36,7 +36,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,25}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?")
 _ISO: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:[.,]([0-9]{1,9}))? ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?"
+    r"(?:[.,]([0-9]{1,9}))? ?(?:([Zz])|([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
 )
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4})")
 _NAME: Final = re.compile(r"[a-z0-9_.-]{1,32}")
@@ -172,7 +172,7 @@ def _of_iso(found: re.Match[str], name: str) -> int:
         wrong(Reason.BAD_EVENT_TIME, f"{name} is {shown(found.group())}: {exc}")
     seconds = days * 86_400 + clock.hour * 3_600 + clock.minute * 60 + clock.second
     if sign:
-        offset = int(hours) * 3_600 + int(minutes) * 60
+        offset = int(hours) * 3_600 + int(minutes or 0) * 60
         seconds += offset if sign == "-" else -offset
     return seconds * 1_000_000 + int((fraction or "0").ljust(6, "0")[:6])
 
