@@ -121,6 +121,7 @@ SYN, SYN_ACK, RST_ACK, WHOLE = 2, 18, 20, 27
     ("originator", "ports", "flags", "began"),
     [
         (THEIRS, (50_000, 23), SYN, THEIRS),
+        (THEIRS, (61_000, 61_001), SYN, THEIRS),
         (OURS, (23, 50_000), RST_ACK, THEIRS),
         (OURS, (61_000, 61_001), RST_ACK, THEIRS),
         (THEIRS, (443, 50_000), WHOLE, OURS),

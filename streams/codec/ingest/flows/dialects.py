@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from streams.codec.avro.datum import Unreadable
 from streams.codec.ingest.flows import (
     goflow2,
     nfdump,
@@ -27,6 +28,8 @@ from streams.codec.ingest.flows.values import Record
 from streams.core.events import Reason
 
 AUTO: Final = "auto"
+_AROUND: Final = 8
+"""Bytes of line ends and the like; more than that before an object is a beginning of syslog's."""
 _ARRAY_LIMIT: Final = 10_000
 
 _OBJECTS: Final[tuple[tuple[Callable[[Record], bool], str], ...]] = (
@@ -125,6 +128,29 @@ def _of_array(text: str, dialect: str, wrapped: bool) -> list[Seen]:
     if not flows:
         raise NoFlow(why)
     return flows
+
+
+def bare(data: bytes) -> tuple[bytes, str] | None:
+    """The line in a shipper's record, or behind what syslog writes before it, and the sensor's name there.
+
+    None where there is none of another object, and where reading by itself says what is wrong.
+    """
+    try:
+        text, host = wrapping.without_prefix(wrapping.decoded(data))
+        if not text.startswith("{"):
+            return None
+        if len(text) < len(data) - _AROUND:
+            return text.encode(), host
+        record = wrapping.json_of(text)
+    except (Unreadable, RecursionError):
+        return None
+    if not isinstance(record, dict) or zeek.is_certain(record) or any(fits(record) for fits, _ in _OBJECTS):
+        return None
+    inner = None if zeek.untagged(record)[1] or _is_telegraf_netflow(record) else wrapping.unwrapped(record)
+    if inner is None:
+        return None
+    text, host = wrapping.without_prefix(inner.text.strip())
+    return text.encode("utf-8", "surrogatepass"), host or inner.sensor
 
 
 def _of_object(record: Record, dialect: str, wrapped: bool) -> list[Seen]:
