@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.client.flow_files import Options
     from streams.core.home import Home
+    from streams.doctor.findings import Finding
+    from streams.doctor.flow_survey import Survey
 
 app = typer.Typer(no_args_is_help=True, help="Look at sensors' records: Zeek, Suricata, NetFlow and others.")
 
@@ -46,6 +50,73 @@ def read(
     with opened(file) as stream:
         for _, outcome in outcomes(records(stream, file, options), decoder):
             print(json.dumps(as_json(outcome, ours)))
+
+
+@app.command()
+def doctor(
+    files: list[str] = typer.Argument(help="Files of a sensor's records; - is standard input."),
+    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
+    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
+    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object, with all counts."),
+) -> None:
+    """Look at a sensor's records and say what is wrong with them, and what to change at the sensor.
+
+    How much can be read, whose the flows are, what is late, repeated, one-sided, not counted or sampled, and
+    whose clock is wrong. Example:
+
+        autodeep flows doctor eve.json conn.log.gz
+
+    Exit codes: 0 sound, 5 something will not do for ever, 6 nothing, or next to nothing, can be used.
+    """
+    import json
+    import sys
+
+    from streams import __version__
+    from streams.doctor.findings import as_json as json_of
+    from streams.doctor.findings import exit_code
+    from streams.doctor.flow_rules import figures, findings
+
+    ours, options = settings_of(home, site, dialect, kafka_jsonl)
+    every, reports = [], []
+    for file in files:
+        survey = _surveyed(file, ours, options)
+        found = findings(survey)
+        every += found
+        reports.append(
+            {"file": file, "figures": figures(survey), "findings": json_of(found, __version__)["findings"]}
+        )
+        if not as_json:
+            _show(file, found)
+    if as_json:
+        whole = json_of(every, __version__)
+        print(json.dumps({"version": __version__, "worst": whole["worst"], "files": reports}))
+    sys.exit(exit_code(every))
+
+
+def _surveyed(file: str, home: Home, options: Options) -> Survey:
+    from streams.client.flow_files import opened, records
+    from streams.client.flow_reading import blocks
+    from streams.codec.ingest.flows.decoder import FlowDecoder
+    from streams.doctor.flow_survey import Survey
+
+    decoder, survey = FlowDecoder(options.dialect), Survey(home)
+    with opened(file) as stream:
+        for block in blocks(records(stream, file, options)):
+            survey.add(block, decoder.decode(block, block[0].header))
+    return survey
+
+
+def _show(file: str, findings: Sequence[Finding]) -> None:
+    from streams.cli.output import say
+
+    say(file)
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        say(f"  {finding.level.name.lower():<8} {finding.check:<{width}}  {finding.found}")
+        if finding.advice:
+            say(f"  {'':<8} {'':<{width}}  -> {finding.advice}")
 
 
 def settings_of(home: str, site: str, dialect: str, is_kafka: bool) -> tuple[Home, Options]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from streams.client.flow_files import FileRecord
 from streams.codec.ingest.flows.decoder import FlowDecoder, Outcome
@@ -12,6 +12,8 @@ from streams.core.events import Rejected
 from streams.core.flow_columns import Skipped
 from streams.core.flows import DeviceFlow, State
 from streams.core.home import Home
+
+BLOCK: Final = 4_096
 
 
 def outcomes(records: Iterable[FileRecord], decoder: FlowDecoder) -> Iterator[tuple[FileRecord, Outcome]]:
@@ -54,3 +56,10 @@ def event_as_json(event: DeviceFlow) -> dict[str, Any]:
         "quality": event.quality.words,
         "final": event.final,
     }
+
+
+def blocks(records: Iterable[FileRecord]) -> Iterator[list[FileRecord]]:
+    """The records in pieces that are decoded at once: of one header each."""
+    for _, run in itertools.groupby(records, key=lambda record: record.header):
+        while block := list(itertools.islice(run, BLOCK)):
+            yield block

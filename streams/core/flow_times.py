@@ -26,9 +26,7 @@ _WRAP_US: Final = (1 << 32) * 1_000
 def settled(flow: Flow, kafka_us: int | None, collected_us: int | None = None) -> Flow:
     """The flow with times that can be; `kafka_us` and `collected_us`: when Kafka and a collector had it."""
     received_us = kafka_us or collected_us
-    if not received_us:
-        return flow
-    if _is_far(flow.end_us - received_us, bool(kafka_us)):
+    if received_us and _is_far(flow.end_us - received_us, bool(kafka_us)):
         length_us = flow.end_us - flow.start_us
         length_us = length_us if length_us <= LONGEST_HALF_US else 0
         return _moved(flow, received_us - length_us, received_us)

@@ -31,6 +31,8 @@ _SYN, _RST, _ACK = 2, 4, 16
 _NOTED: Final = 65_536
 _ROUTER_TYPE: Final = 134
 """ICMPv6: router advertisement."""
+_EPHEMERAL: Final = 32_768
+"""Where most systems begin to number the ports of those who call."""
 _SERVERS: Final = frozenset(
     {1080, 1194, 1433, 1521, 1723, 1883, 1900, 2323, 3128, 3306, 3389, 3478, 5060, 5222, 5353, 5432}
     | {5555, 5672, 5683, 5684, 5900, 6379, 6667, 6668, 7547, 8000, 8008, 8009, 8080, 8081, 8086, 8123}
@@ -206,9 +208,10 @@ def initiator(flow: Flow, kinds: tuple[Kind, Kind]) -> int:
             return 0
         if flags & (_RST | _ACK) == _RST | _ACK and not flags & 0b1011:
             return 1
-    ports = _is_service(flow.originator_port), _is_service(flow.responder_port)
-    if ports[0] != ports[1]:
-        return 1 if ports[0] else 0
+    for serves in (_is_service, _is_below_ephemeral):
+        ports = serves(flow.originator_port), serves(flow.responder_port)
+        if ports[0] != ports[1]:
+            return 1 if ports[0] else 0
     if Kind.NOBODY in kinds:
         return 1 if kinds[0] is Kind.NOBODY else 0
     return 1 if kinds[0] is Kind.OUTSIDE and kinds[1] is not Kind.OUTSIDE else 0
@@ -216,6 +219,10 @@ def initiator(flow: Flow, kinds: tuple[Kind, Kind]) -> int:
 
 def _is_service(port: int) -> bool:
     return 0 < port < 1024 or port in _SERVERS
+
+
+def _is_below_ephemeral(port: int) -> bool:
+    return 0 < port < _EPHEMERAL
 
 
 def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, bool]) -> DeviceFlow:

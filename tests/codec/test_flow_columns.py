@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,20 @@ def assert_alike(records: Sequence[Raw]) -> None:
     assert all_at_once == one
 
 
+WRAPPERS: Sequence[Callable[[str], bytes]] = (
+    lambda text: bytes_of({"message": text}),
+    lambda text: bytes_of({"message": text + "\n", "host": {"name": "gateway"}}),
+    lambda text: bytes_of({"event": {"original": text}, "zeek": {"session_id": "C1"}}),
+    lambda text: bytes_of({"log": text, "id.orig_h": "10.0.0.1"}),
+    lambda text: bytes_of({"message": text, "event_type": "flow", "timestamp": ""}),
+    lambda text: bytes_of({"fields": {"value": text}, "tags": {"host": "sensor-1"}}),
+    lambda text: bytes_of({"message": json.dumps({"message": text})}),
+    lambda text: bytes_of({"message": "2026-09-21T14:13:20+00:00 gw zeek " + text}),
+    lambda text: b"2026-09-21T14:13:20+00:00 gw zeek " + text.encode("utf-8", "surrogatepass"),
+    lambda text: b"Sep 21 14:13:20 gw zeek: " + bytes_of({"message": text, "hostname": "h"}),
+)
+
+
 @st.composite
 def changed(draw: st.DrawFn) -> bytes:
     """A record of Zeek with some of its fields, or of its bytes, made odd."""
@@ -106,6 +120,8 @@ def changed(draw: st.DrawFn) -> bytes:
             text = draw(st.sampled_from([b" ", b"\n", b"\xef\xbb\xbf"])) + text
         case 5:
             text = b'{"conn_long":' + text + b"}"
+        case 6 | 7:
+            text = draw(st.sampled_from(WRAPPERS))(text.decode("utf-8", "surrogatepass"))
         case _:
             pass
     return text
@@ -135,10 +151,18 @@ def test_each_field_with_each_odd_value_is_read_together_as_alone(field: str) ->
 
 def test_plain_records_are_read_in_columns_and_odd_ones_alone_are_not() -> None:
     records = [*SOLID, bytes_of(zeek(duration=None)), bytes_of({"conn": zeek()}), bytes_of(zeek(ts=5))]
-    places, objects = zeek_columns.plain(records)
-    read, frame = zeek_columns.read(objects, np.zeros(len(objects), np.int64))
+    places, objects, sensors = zeek_columns.plain(records)
+    read, frame = zeek_columns.read(objects, sensors, np.zeros(len(objects), np.int64))
     assert places[read].tolist() == list(range(22))
     assert frame.schema == SCHEMA
+
+
+@pytest.mark.parametrize("wrapper", range(len(WRAPPERS)))
+def test_wrapped_records_are_read_together_as_alone(wrapper: int) -> None:
+    wrapped = [Raw(WRAPPERS[wrapper](value.decode())) for value in (*SOLID, bytes_of(zeek(ts=1)))]
+    assert_alike(wrapped)
+    named = [Raw(WRAPPERS[wrapper](bytes_of(zeek(_system_name="own")).decode()))] * 20
+    assert_alike(named)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +175,8 @@ def test_a_record_that_is_no_json_costs_only_itself(poison: bytes) -> None:
     assert len(found.flows) == 599
     assert [one.position for one in found.rejected] == [300]
     if poison.startswith(b"{"):
-        _, objects = zeek_columns.plain(records)
-        read, _ = zeek_columns.read(objects, np.zeros(len(objects), np.int64))
+        _, objects, sensors = zeek_columns.plain(records)
+        read, _ = zeek_columns.read(objects, sensors, np.zeros(len(objects), np.int64))
         assert len(read) >= 599 - 32, "its neighbours are read in columns still"
 
 
@@ -161,7 +185,7 @@ def test_records_of_all_dialects_come_out_in_their_order() -> None:
         *SOLID,
         eve(),
         nfdump(),
-        [nfdump(), nfdump()],
+        {"message": json.dumps([nfdump(), nfdump()])},
         eve(event_type="dns"),
         zeek(ts=1),
         goflow2(),

@@ -127,6 +127,7 @@ def test_suricatas_frames_are_less_their_ethernet_headers_and_its_times_have_zon
         ("06", "00", 0, State.HALF_OPEN),
         ("1f", "1a", 5, State.RESET),
         ("18", "10", 5, State.PARTIAL),
+        ("1a", "00", 0, State.PARTIAL),
         ("00", "00", 5, State.UNKNOWN),
     ],
 )
@@ -135,6 +136,16 @@ def test_suricatas_tcp_state_follows_from_the_flags_of_both_ends(
 ) -> None:
     tcp = {"tcp_flags_ts": to_server, "tcp_flags_tc": to_client}
     assert flow(eve(flow={"pkts_toclient": packets}, tcp=tcp)).state is state
+
+
+def test_one_direction_of_two_is_said_by_meters_with_flags_too() -> None:
+    silence = {"pkts_toclient": 0, "bytes_toclient": 0}
+    deaf = eve(flow=silence, tcp={"tcp_flags_ts": "1a", "tcp_flags_tc": "00"})
+    assert flow(deaf).quality == Quality.ONE_SIDED
+    scan = eve(flow=silence, tcp={"tcp_flags_ts": "02", "tcp_flags_tc": "00"})
+    assert flow(scan).quality == Quality.NONE
+    names = ("packets", "bytes", "syn_packets", "ack_packets", "fin_packets")
+    assert flow(nfstream(**{f"dst2src_{name}": 0 for name in names})).quality == Quality.ONE_SIDED
 
 
 def test_an_icmp_error_is_no_answer_to_a_datagram_that_suricata_counts_it_for() -> None:
@@ -306,6 +317,9 @@ def test_a_dialect_that_is_set_reads_no_other() -> None:
     assert flow(zeek(), dialect="zeek") == flow(zeek())
     assert flow({"message": json.dumps(zeek())}, dialect="zeek") == flow(zeek())
     assert skip_reason({"message": json.dumps(eve())}, dialect="zeek")
+    assert flow(tsv().encode(), dialect="zeek") == flow(tsv().encode())
+    assert flow(ECS, dialect="zeek") == flow(ECS)
+    assert flow(protobuf(), dialect="goflow2") == flow(protobuf())
     assert refusal(goflow2(), dialect="flow").reason is Reason.UNKNOWN_SCHEMA
 
 

@@ -141,6 +141,8 @@ def test_a_sensor_whose_clock_is_a_year_off_is_told_by_kafkas_time() -> None:
 def test_no_time_at_all_is_when_it_was_received() -> None:
     found = flow(goflow2(time_flow_start_ns=0, time_flow_end_ns=0))
     assert found.end_us == 1_790_000_005_000_000
+    never = pmacct(timestamp_start="1970-01-01 00:00:00.000000", timestamp_end="0.000000")
+    assert flow(never).end_us == 1_790_000_005_000_000
 
 
 def test_client_and_server_of_a_half_are_not_those_who_sent_it() -> None:

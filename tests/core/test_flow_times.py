@@ -49,5 +49,6 @@ def test_without_kafka_a_collectors_time_counts_unless_it_is_stuck_in_the_past()
 
 def test_a_half_that_began_fifty_days_ago_has_a_wrong_start_and_a_whole_flow_may_be_that_long() -> None:
     assert spans(a_flow(NOW_US - 50 * DAY, NOW_US), NOW_US) == (NOW_US, NOW_US, Quality.CLOCK_SKEW)
+    assert spans(a_flow(NOW_US - 50 * DAY, NOW_US), None) == (NOW_US, NOW_US, Quality.CLOCK_SKEW)
     long = a_flow(NOW_US - 50 * DAY, NOW_US, half=False)
     assert settled(long, NOW_US) is long

@@ -7,7 +7,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.codec.ingest.flows.values import canonical
@@ -121,11 +121,14 @@ SYN, SYN_ACK, RST_ACK, WHOLE = 2, 18, 20, 27
     ("originator", "ports", "flags", "began"),
     [
         (THEIRS, (50_000, 23), SYN, THEIRS),
+        (THEIRS, (61_000, 61_001), SYN, THEIRS),
         (OURS, (23, 50_000), RST_ACK, THEIRS),
         (OURS, (61_000, 61_001), RST_ACK, THEIRS),
         (THEIRS, (443, 50_000), WHOLE, OURS),
         (THEIRS, (50_000, 21), WHOLE, THEIRS),
         (OURS, (21, 50_000), WHOLE, THEIRS),
+        (THEIRS, (35_480, 20_031), None, THEIRS),
+        (OURS, (35_480, 20_031), None, OURS),
         (THEIRS, (60_000, 50_000), WHOLE, OURS),
         (OURS, (60_000, 50_000), None, OURS),
         (THEIRS, (53, 50_000), None, OURS),
@@ -176,6 +179,7 @@ def test_sites_and_sensors_that_cannot_be_read_are_refused(networks: str, site: 
         parse_home(networks, site, sensors)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_an_address_has_one_form_whatever_it_was_written_in(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -191,6 +195,7 @@ def test_an_address_has_one_form_whatever_it_was_written_in(
         assert canonical(f"::ffff:{address}") == found == str(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(), st.ip_addresses(), st.booleans())
 def test_a_device_is_always_an_end_at_home_and_no_group(first: Any, second: Any, half: bool) -> None:
     flow = a_flow(canonical(str(first)), canonical(str(second)), half=half)

@@ -64,13 +64,13 @@ class FlowDecoder:
         """The flows of Zeek's plain records, and the places of all others."""
         if self._dialect not in (dialects.AUTO, zeek.NAME):
             return (), range(len(records))
-        bare = [None if isinstance(record.value, Unopened) else record.value for record in records]
-        places, plain = zeek_columns.plain(bare)
+        given = [None if isinstance(record.value, Unopened) else record.value for record in records]
+        places, plain, sensors = zeek_columns.plain(given, dialects.bare)
         if len(places) < _FEWEST:
             return (), range(len(records))
         timestamps = np.fromiter((record.timestamp for record in records), np.int64, len(records))[places]
         is_time = (timestamps > 0) & (timestamps < _LATEST_KAFKA_MS)
-        read, frame = zeek_columns.read(plain, np.where(is_time, timestamps * 1_000, 0))
+        read, frame = zeek_columns.read(plain, sensors, np.where(is_time, timestamps * 1_000, 0))
         found = places[read]
         is_left = np.ones(len(records), np.bool_)
         is_left[found] = False

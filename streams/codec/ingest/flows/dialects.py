@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from streams.codec.avro.datum import Unreadable
 from streams.codec.ingest.flows import (
     goflow2,
     nfdump,
@@ -27,6 +28,8 @@ from streams.codec.ingest.flows.values import Record
 from streams.core.events import Reason
 
 AUTO: Final = "auto"
+_AROUND: Final = 8
+"""Bytes of line ends and the like; more than that before an object is a beginning of syslog's."""
 _ARRAY_LIMIT: Final = 10_000
 
 _OBJECTS: Final[tuple[tuple[Callable[[Record], bool], str], ...]] = (
@@ -57,12 +60,14 @@ def read(
 ) -> list[Seen]:
     """The flow of a value; several where it is an array of nfdump. `header`: that of a file of TSV.
 
+    The dialects zeek and goflow2 take their other forms, too.
+
     Raises Unreadable where it claims to be a flow and is none, NoFlow where it does not claim it,
     RegistryUnavailable where an Avro schema is unknown and the registry is away.
     """
     if dialect == ours.NAME or (dialect == AUTO and ours.is_framed(data)):
         return [ours.read(data, registry)]
-    if dialect == goflow2.PROTOBUF or (dialect == AUTO and _is_binary(data)):
+    if dialect == goflow2.PROTOBUF or (dialect in (AUTO, goflow2.NAME) and _is_binary(data)):
         return [goflow2.read_protobuf(data)]
     text, sensor = wrapping.without_prefix(wrapping.decoded(data))
     return [_with_sensor(seen, sensor) for seen in _of_text(text, dialect, header)]
@@ -86,10 +91,11 @@ def _is_binary(data: bytes) -> bool:
 def _of_text(text: str, dialect: str, header: zeek_tsv.Header | None, wrapped: bool = False) -> list[Seen]:
     if not text:
         values.wrong(Reason.EMPTY_VALUE, "the value is blank")
-    if text.startswith("{") or (dialect in _READERS and not text.startswith("[")):
-        return [_of_object(_checked(wrapping.json_of(text)), dialect, wrapped)]
+    is_json_only = dialect in _READERS and dialect != zeek.NAME
+    if text.startswith("{") or (is_json_only and not text.startswith("[")):
+        return _of_object(_checked(wrapping.json_of(text)), dialect, wrapped)
     if text.startswith("["):
-        return _of_array(text, dialect)
+        return _of_array(text, dialect, wrapped)
     if text.startswith("#"):
         raise NoFlow("a header line of Zeek's")
     if header is not None or dialect == zeek_tsv.NAME or zeek_tsv.is_line(text):
@@ -105,17 +111,18 @@ def _checked(value: Any) -> Record:
     return value
 
 
-def _of_array(text: str, dialect: str) -> list[Seen]:
+def _of_array(text: str, dialect: str, wrapped: bool) -> list[Seen]:
     """All of an array or nothing: one that cannot be read makes a dead letter of the record."""
     found = wrapping.json_of(text)
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         values.wrong(Reason.UNDECODABLE, "a JSON array that holds anything but objects, or nothing")
     if len(found) > _ARRAY_LIMIT:
         values.wrong(Reason.TOO_LARGE, f"an array of {len(found)} records, at most {_ARRAY_LIMIT} are read")
-    flows, why = [], ""
+    flows: list[Seen] = []
+    why = ""
     for one in found:
         try:
-            flows.append(_of_object(one, dialect))
+            flows += _of_object(one, dialect, wrapped)
         except NoFlow as exc:
             why = str(exc)
     if not flows:
@@ -123,25 +130,48 @@ def _of_array(text: str, dialect: str) -> list[Seen]:
     return flows
 
 
-def _of_object(record: Record, dialect: str, wrapped: bool = False) -> Seen:
+def bare(data: bytes) -> tuple[bytes, str] | None:
+    """The line in a shipper's record, or behind what syslog writes before it, and the sensor's name there.
+
+    None where there is none of another object, and where reading by itself says what is wrong.
+    """
+    try:
+        text, host = wrapping.without_prefix(wrapping.decoded(data))
+        if not text.startswith("{"):
+            return None
+        if len(text) < len(data) - _AROUND:
+            return text.encode(), host
+        record = wrapping.json_of(text)
+    except (Unreadable, RecursionError):
+        return None
+    if not isinstance(record, dict) or zeek.is_certain(record) or any(fits(record) for fits, _ in _OBJECTS):
+        return None
+    inner = None if zeek.untagged(record)[1] or _is_telegraf_netflow(record) else wrapping.unwrapped(record)
+    if inner is None:
+        return None
+    text, host = wrapping.without_prefix(inner.text.strip())
+    return text.encode("utf-8", "surrogatepass"), host or inner.sensor
+
+
+def _of_object(record: Record, dialect: str, wrapped: bool) -> list[Seen]:
     inner, tag = zeek.untagged(record)
     if dialect in (AUTO, zeek.NAME) and (tag or zeek.is_certain(record)):
-        return zeek.read(inner, tag)
+        return [zeek.read(inner, tag)]
+    if dialect == zeek.NAME and zeek_ecs.is_ecs(record):
+        dialect = zeek_ecs.NAME
     if dialect in _READERS and (wrapped or wrapping.unwrapped(record) is None):
-        return _READERS[dialect](record)
+        return [_READERS[dialect](record)]
     found = next((name for fits, name in _OBJECTS if fits(record)), "")
     if found:
-        return _READERS[found](record) if dialect in (AUTO, found) else _other(found, dialect)
+        if dialect not in (AUTO, found):
+            raise NoFlow(f"a record of {found}, where only {dialect} is read")
+        return [_READERS[found](record)]
     if not wrapped:
         return _unwrapped(record, dialect)
     raise NoFlow("JSON of no dialect of flows that is known")
 
 
-def _other(found: str, dialect: str) -> Seen:
-    raise NoFlow(f"a record of {found}, where only {dialect} is read")
-
-
-def _unwrapped(record: Record, dialect: str) -> Seen:
+def _unwrapped(record: Record, dialect: str) -> list[Seen]:
     if _is_telegraf_netflow(record):
         values.wrong(
             Reason.BAD_EVENT_TIME,
@@ -151,12 +181,12 @@ def _unwrapped(record: Record, dialect: str) -> Seen:
     is_ecs = zeek_ecs.is_ecs(record)
     if inner is None or (is_ecs and not inner.text.lstrip().startswith(("{", "1"))):
         if is_ecs:
-            return zeek_ecs.read(record)
+            return [zeek_ecs.read(record)]
         raise NoFlow("JSON of no dialect of flows that is known")
     text, sensor = wrapping.without_prefix(inner.text.strip())
     if not text:
         raise NoFlow("an empty line of a log")
-    return _with_sensor(_of_text(text, dialect, None, True)[0], sensor or inner.sensor)
+    return [_with_sensor(seen, sensor or inner.sensor) for seen in _of_text(text, dialect, None, True)]
 
 
 def _is_telegraf_netflow(record: Record) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 from streams.codec.ingest.flows import states, values
 from streams.codec.ingest.flows.reading import Seen
 from streams.codec.ingest.flows.values import Pair, Record
-from streams.core.flows import Flow, Quality, State
+from streams.core.flows import Flow, Quality
 
 NAME: Final = "nfstream"
 _ACTIVE_TIMEOUT: Final = 1
@@ -40,6 +40,9 @@ def read(record: Record) -> Seen:
     quality = Quality.CUT if is_cut else Quality.NONE
     if not any(packets):
         quality, packets, octets = quality | Quality.ZERO_COUNTERS, values.NOTHING, values.NOTHING
+    flags = _flags(record, "src2dst"), _flags(record, "dst2src")
+    if any(packets) and protocol == "tcp" and states.is_one_sided_by_flags(flags[0], packets):
+        quality |= Quality.ONE_SIDED
     flow = Flow(
         "",
         values.address(record.get("src_ip"), "src_ip"),
@@ -48,7 +51,9 @@ def read(record: Record) -> Seen:
         protocol,
         start_us,
         end_us,
-        _state(record, protocol, packets),
+        states.tcp_of_flags(*flags, packets[1])
+        if protocol == "tcp"
+        else states.datagrams(*packets, protocol == "udp"),  # types of ICMP are not there
         _service(record),
         *packets,
         *octets,
@@ -61,13 +66,6 @@ def read(record: Record) -> Seen:
 
 def _count(record: Record, name: str) -> int | None:
     return values.count(record.get(name), name)
-
-
-def _state(record: Record, protocol: str, packets: Pair) -> State:
-    sent, came = packets
-    if protocol == "tcp":
-        return states.tcp_of_flags(_flags(record, "src2dst"), _flags(record, "dst2src"), came)
-    return states.datagrams(sent, came, protocol == "udp")  # the types of ICMP are not there
 
 
 def _flags(record: Record, way: str) -> int:

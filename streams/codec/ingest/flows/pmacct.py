@@ -34,23 +34,23 @@ def read(record: Record) -> Seen:
         raise NoFlow(f"a message of pmacct of type {values.hint(kind)}")
     _check_is_flow(record)
     protocol = values.protocol(record.get("ip_proto"), "ip_proto")
+    arrival_us = values.time_us(record.get("timestamp_arrival"), "timestamp_arrival")
+    start_us = values.time_us(_unless_zero(record.get("timestamp_start")), "timestamp_start")
+    end_us = values.time_us(_unless_zero(record.get("timestamp_end")), "timestamp_end")
     icmp = tuple(values.port(record.get(name), name) or 0 for name in ("icmp_type", "icmp_code"))
     half = Half(
         values.address(record.get("ip_src"), "ip_src"),
         values.address(record.get("ip_dst"), "ip_dst"),
         icmp_ports(protocol, values.ports(record, ("port_src", "port_dst"), protocol), (icmp[0], icmp[1])),
         protocol,
-        values.ordered(
-            values.time_us(record.get("timestamp_start"), "timestamp_start"),
-            values.time_us(_unless_zero(record.get("timestamp_end")), "timestamp_end"),
-        ),
+        values.ordered(arrival_us if start_us is None and end_us is None else start_us, end_us),
         (values.count(record.get("packets"), "packets"), values.count(record.get("bytes"), "bytes")),
         values.count(record.get("tcp_flags"), "tcp_flags"),
         (values.mac(record.get("mac_src")), values.mac(record.get("mac_dst"))),
         values.hint(record.get("peer_ip_src")),
         (values.number(record.get("sampling_rate"), "sampling_rate") or 0) > 1,
     )
-    return Seen(half.flow(), NAME, values.time_us(record.get("timestamp_arrival"), "timestamp_arrival"))
+    return Seen(half.flow(), NAME, arrival_us)
 
 
 def _check_is_flow(record: Record) -> None:
@@ -63,6 +63,6 @@ def _check_is_flow(record: Record) -> None:
 
 
 def _unless_zero(value: object) -> object:
-    """An end that nfacctd does not know is written as zero, or as 1970."""
+    """A time that nfacctd does not know is written as zero, or as 1970."""
     is_zero = value in (0, "0", "0.000000") or (isinstance(value, str) and value.startswith("1970-01-01"))
     return None if is_zero else value

@@ -52,12 +52,20 @@ def asks(protocol: str, icmp_type: int) -> bool:
 
 def tcp_of_flags(sent: int | None, came: int | None, packets_back: int | None) -> State:
     """Of a TCP flow both ways: the flags of all packets of its originator, and of its responder."""
-    if not sent:
+    if not sent or (not came and packets_back != 0):
         return State.UNKNOWN
     if not sent & SYN:
         return State.PARTIAL
-    if not came:
-        return (State.HALF_OPEN if sent & RST else State.NO_ANSWER) if packets_back == 0 else State.UNKNOWN
+    return _answered(sent, came) if came else _unanswered(sent)
+
+
+def _unanswered(sent: int) -> State:
+    if sent & RST:
+        return State.HALF_OPEN
+    return State.PARTIAL if sent & ACK else State.NO_ANSWER
+
+
+def _answered(sent: int, came: int) -> State:
     if not came & SYN:
         return State.REFUSED if came & RST else State.PARTIAL
     if (sent | came) & RST:
@@ -86,6 +94,12 @@ def quality_of_history(history: str, missed_bytes: int | None) -> Quality:
     if "g" in history or "G" in history or missed_bytes:
         found |= Quality.GAPS
     return found
+
+
+def is_one_sided_by_flags(sent: int | None, packets: tuple[int | None, int | None]) -> bool:
+    """The same of a meter that has TCP flags: acknowledged, by whom it did not hear of."""
+    is_shaken = sent is not None and sent & (SYN | ACK) == SYN | ACK
+    return packets[0] == 0 or (packets[1] == 0 and is_shaken)
 
 
 def is_one_sided(protocol: str, history: str, packets: tuple[int | None, int | None]) -> bool:

@@ -10,7 +10,7 @@ from streams.codec.ingest.flows import states, values
 from streams.codec.ingest.flows.reading import NoFlow, Seen
 from streams.codec.ingest.flows.values import Pair, Record
 from streams.core.events import Reason
-from streams.core.flows import Flow, Quality, State
+from streams.core.flows import Flow, Quality
 
 NAME: Final = "suricata"
 _ETHERNET: Final = 14
@@ -52,6 +52,9 @@ def _flow_of(record: Record, flow: Record) -> Flow:
     if not any(packets):
         quality |= Quality.ZERO_COUNTERS
         packets = octets = values.NOTHING
+    flags = _both_flags(record) if protocol == "tcp" else values.NOTHING
+    if any(packets) and states.is_one_sided_by_flags(flags[0], packets):
+        quality |= Quality.ONE_SIDED
     start_us, end_us = values.ordered(
         values.time_us(flow.get("start"), "flow.start"), values.time_us(flow.get("end"), "flow.end")
     )
@@ -63,7 +66,9 @@ def _flow_of(record: Record, flow: Record) -> Flow:
         protocol,
         start_us,
         end_us,
-        _state(record, protocol, packets, ports[0]),
+        states.tcp_of_flags(*flags, packets[1])
+        if protocol == "tcp"
+        else states.datagrams(*packets, states.asks(protocol, ports[0])),
         "" if service in _UNNAMED else service,
         *packets,
         *octets,
@@ -102,13 +107,10 @@ def _is_unreachable(packets: Pair, octets: Pair) -> bool:
     return came_bytes == sent_bytes + _UNREACHABLE * sent
 
 
-def _state(record: Record, protocol: str, packets: Pair, icmp_type: int) -> State:
-    sent, came = packets
-    if protocol != "tcp":
-        return states.datagrams(sent, came, states.asks(protocol, icmp_type))
+def _both_flags(record: Record) -> Pair:
     tcp: Any = record.get("tcp")
     tcp = tcp if isinstance(tcp, dict) else {}
-    return states.tcp_of_flags(_flags(tcp, "tcp_flags_ts"), _flags(tcp, "tcp_flags_tc"), came)
+    return _flags(tcp, "tcp_flags_ts"), _flags(tcp, "tcp_flags_tc")
 
 
 def _flags(tcp: Record, name: str) -> int | None:

@@ -36,7 +36,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,25}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?")
 _ISO: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:[.,]([0-9]{1,9}))? ?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?"
+    r"(?:[.,]([0-9]{1,9}))? ?(?:([Zz])|([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
 )
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4})")
 _NAME: Final = re.compile(r"[a-z0-9_.-]{1,32}")
@@ -71,6 +71,8 @@ def number(value: object, name: str) -> int | float | None:
 
 def count(value: object, name: str) -> int | None:
     """A whole number of 0 to 2^63 - 1."""
+    if type(value) is int and 0 <= value <= LARGEST:  # nearly all
+        return value
     found = number(value, name)
     if found is None:
         return None
@@ -84,6 +86,8 @@ def count(value: object, name: str) -> int | None:
 
 
 def port(value: object, name: str) -> int | None:
+    if type(value) is int and 0 <= value <= 65_535:
+        return value
     try:
         found = count(value, name)
     except Unreadable as exc:
@@ -168,7 +172,7 @@ def _of_iso(found: re.Match[str], name: str) -> int:
         wrong(Reason.BAD_EVENT_TIME, f"{name} is {shown(found.group())}: {exc}")
     seconds = days * 86_400 + clock.hour * 3_600 + clock.minute * 60 + clock.second
     if sign:
-        offset = int(hours) * 3_600 + int(minutes) * 60
+        offset = int(hours) * 3_600 + int(minutes or 0) * 60
         seconds += offset if sign == "-" else -offset
     return seconds * 1_000_000 + int((fraction or "0").ljust(6, "0")[:6])
 
@@ -203,15 +207,17 @@ def ordered(start_us: int | None, end_us: int | None) -> tuple[int, int]:
 
 def text(value: object, name: str) -> str:
     """Short text; a whole number counts as its digits."""
-    if value is None:
+    if value is None or value == "-":
         return ""
+    if type(value) is str and len(value) <= TEXT_LIMIT and value.isascii():  # nearly all
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) <= LARGEST else None
     if not is_text(value):
         wrong(Reason.SCHEMA_MISMATCH, f"{name} is no text")
     if len(value) > TEXT_LIMIT:
         wrong(Reason.TOO_LARGE, f"{name} has {len(value)} characters, at most {TEXT_LIMIT} are taken")
-    return "" if value == "-" else value
+    return value
 
 
 def hint(value: object) -> str:

@@ -57,14 +57,24 @@ _IS_SF, _IS_S0 = 1 << 8, 1 << 9
 T = TypeVar("T")
 
 
-def plain(records: Sequence[bytes | None]) -> tuple[npt.NDArray[np.int64], list[bytes]]:
-    """Which of N values are plain (M,), ascending, and the object of each to read, without its tag."""
+Plain = tuple[bytes, str]
+"""An object to read, and the sensor's name that stood round it."""
+
+
+def plain(
+    records: Sequence[bytes | None], bare: Callable[[bytes], Plain | None] = lambda _: None
+) -> tuple[npt.NDArray[np.int64], list[bytes], list[str]]:
+    """Which of N values are plain (M,), ascending; the object of each to read, and its sensor's name.
+
+    `bare` takes off what a shipper put round a record.
+    """
     whole = [value or b"" for value in records]
     if _are_plain(whole):
-        return np.arange(len(whole), dtype=np.int64), whole
-    found = [_plain(value) for value in whole]
-    places = [place for place, value in enumerate(found) if value is not None]
-    return np.array(places, np.int64), [value for value in found if value is not None]
+        return np.arange(len(whole), dtype=np.int64), whole, [""] * len(whole)
+    found = [_plain(value, bare) for value in whole]
+    places = [place for place, one in enumerate(found) if one is not None]
+    objects = [one[0] for one in found if one is not None]
+    return np.array(places, np.int64), objects, [one[1] for one in found if one is not None]
 
 
 def _are_plain(records: Sequence[bytes]) -> bool:
@@ -78,7 +88,19 @@ def _are_plain(records: Sequence[bytes]) -> bool:
     )
 
 
-def _plain(value: bytes) -> bytes | None:
+def _plain(value: bytes, bare: Callable[[bytes], Plain | None]) -> Plain | None:
+    found = _object(value)
+    if found is not None:
+        return found, ""
+    if b"conn_state" not in value or len(value) > LARGEST_BYTES:
+        return None
+    inner = bare(value)
+    found = None if inner is None else _object(inner[0])
+    return None if found is None or inner is None else (found, inner[1])
+
+
+def _object(value: bytes) -> bytes | None:
+    """The object of a value that is plain, without its tag."""
     if value[:2] != b'{"' or b"\\" in value or len(value) > LARGEST_BYTES:
         return None
     if value[-1:] != b"}":
@@ -96,16 +118,17 @@ def _plain(value: bytes) -> bytes | None:
 
 
 def read(
-    records: Sequence[bytes], kafka_us: npt.NDArray[np.int64]
+    records: Sequence[bytes], sensors: Sequence[str], kafka_us: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
     """Which of N plain objects were read (M,), ascending, and their flows (M, fields of Flow).
 
-    `kafka_us` (N,): Kafka's timestamps, 0 where there is none.
+    `sensors` N: what stood round each; `kafka_us` (N,): Kafka's timestamps, 0 where there is none.
     """
     found = [(start, frame) for start, frame in _frames(records, 0, (len(records), *_BLOCKS))]
     places, flows = [np.empty(0, np.int64)], [pl.DataFrame(schema=dict(SCHEMA))]
     for start, frame in found:
-        read_places, read_flows = _flows(frame, kafka_us[start : start + frame.height])
+        part = slice(start, start + frame.height)
+        read_places, read_flows = _flows(frame, sensors[part], kafka_us[part])
         places.append(read_places + start)
         flows.append(read_flows)
     return np.concatenate(places), pl.concat(flows)
@@ -133,7 +156,9 @@ def _frame(records: Sequence[bytes]) -> pl.DataFrame | None:
     return frame if frame.height == len(records) else None
 
 
-def _flows(text: pl.DataFrame, kafka_us: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
+def _flows(
+    text: pl.DataFrame, sensors: Sequence[str], kafka_us: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], pl.DataFrame]:
     looked_up = text.select(
         *(pl.col(name) for name in ("uid", "community_id")),
         *(_address(text[name]) for name in ("id.orig_h", "id.resp_h")),
@@ -145,7 +170,7 @@ def _flows(text: pl.DataFrame, kafka_us: npt.NDArray[np.int64]) -> tuple[npt.NDA
         *(pl.col(name).cast(pl.Int64, strict=False) for name in _COUNTS),
         _time(text["ts"]),
         _span(text["duration"]),
-        sensor=pl.coalesce(*_SENSORS, pl.lit("")),
+        sensor=pl.coalesce(*_SENSORS, pl.Series(sensors, dtype=pl.String)),
     )
     is_plain = text.select(_is_plain()).to_series() & looked_up.select(_is_whole(text)).to_series()
     derived = looked_up.with_columns(end=pl.col("ts") + pl.col("duration"), kafka_us=pl.Series(kafka_us))
