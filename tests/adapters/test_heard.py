@@ -22,10 +22,10 @@ from streams.adapters.kafka import rights
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.rights import check_rights, worker_rights
 from streams.adapters.kafka.topics import list_topics
+from streams.embedded.certificates import Authority
 from streams.embedded.kafka import Broker
 from streams.errors import AccessDenied, BrokerUnavailable
 from streams.settings import Settings
-from tests.certificates import Authority
 
 Handle = Callable[[Any], None]
 

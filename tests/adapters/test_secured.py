@@ -37,12 +37,12 @@ from streams.codec.output.alerts import decode_alert
 from streams.core.events import Message
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
+from streams.embedded.certificates import Authority, Issued
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess, free_port
 from streams.errors import BrokerUnavailable, Unavailable
 from streams.settings import Settings
-from tests.certificates import Authority, Issued
 from tests.conftest import NO_KAFKA, NO_REDIS, absent
 from tests.oidc import TokenEndpoint, token_endpoint
 from tests.path import DEADLINE_S, TestedPath, named, path
