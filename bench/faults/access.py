@@ -6,10 +6,13 @@ import datetime
 import socket
 import ssl
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -30,6 +33,7 @@ from streams.settings import Settings
 USER: Final = "worker"
 _PASSWORD: Final = "of-the-bench"
 _ASK_S: Final = 60.0
+_PAUSE_S: Final = 0.5
 _REFUSED_WITHIN_S: Final = 2.0
 
 
@@ -122,21 +126,32 @@ def allowed(
 
 
 def give(settings: Settings, rights: list[AclBinding]) -> None:
-    admin = AdminClient(client_config(settings), logger=LOG)
-    for answer in admin.create_acls(rights, request_timeout=_ASK_S).values():
-        answer.result()
+    """Given already is given."""
+    _until_answered(settings, lambda admin: admin.create_acls(rights, request_timeout=_ASK_S))
 
 
-def take(settings: Settings, right: AclBinding) -> int:
-    """Away, while workers run; how many there were."""
+def take(settings: Settings, right: AclBinding) -> None:
+    """Away, while workers run."""
     wanted = AclBindingFilter(
         right.restype, right.name, right.resource_pattern_type, right.principal, right.host,
         right.operation, right.permission_type,
     )  # fmt: skip
-    admin = AdminClient(client_config(settings), logger=LOG)
-    return sum(
-        len(answer.result()) for answer in admin.delete_acls([wanted], request_timeout=_ASK_S).values()
-    )
+    _until_answered(settings, lambda admin: admin.delete_acls([wanted], request_timeout=_ASK_S))
+
+
+def _until_answered(settings: Settings, ask: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> None:
+    """A broker may be away meanwhile."""
+    admin, deadline_s = AdminClient(client_config(settings), logger=LOG), time.monotonic() + _ASK_S
+    while True:
+        try:
+            for answer in ask(admin).values():
+                answer.result()
+        except KafkaException:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def wait_past(moment: datetime.datetime) -> None:

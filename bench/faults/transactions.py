@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -67,8 +68,9 @@ class Transaction:
             answers = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_CALL_S
             )
-            if all(answers[place].result().offset > offset for place, offset in last.items()):
-                return
+            with suppress(KafkaException):  # a broker may be away, or a leader new
+                if all(answers[place].result().offset > offset for place, offset in last.items()):
+                    return
             if time.monotonic() > deadline_s:
                 raise TimeoutError("a transaction is still open after its time")
             time.sleep(0.1)
