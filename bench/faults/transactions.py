@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -68,9 +67,11 @@ class Transaction:
             answers = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_CALL_S
             )
-            with suppress(KafkaException):  # a broker may be away, or a leader new
+            try:
                 if all(answers[place].result().offset > offset for place, offset in last.items()):
                     return
+            except KafkaException:  # a broker was away, and the client keeps what it knew of leaders
+                admin = admin_of(self._servers)
             if time.monotonic() > deadline_s:
                 raise TimeoutError("a transaction is still open after its time")
             time.sleep(0.1)
