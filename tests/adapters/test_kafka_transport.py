@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -285,14 +285,13 @@ def test_a_spare_worker_that_gets_a_partition_reads_nothing_before_it_knows_wher
         return len(described.members) if described.state is ConsumerGroupState.STABLE else 0
 
     produce(kafka, topic, 10)
-    with ExitStack() as before:
-        before.enter_context(worker(kafka, group, topic, tmp_path / "before", most=64, id_after_s="0"))
-        wait_for(lambda: all_committed(kafka, group, topic))
+    with worker(kafka, group, topic, tmp_path / "before", most=64, id_after_s="0") as before:
+        wait_for(lambda: total(seen(tmp_path / "before")) > 0 and all_committed(kafka, group, topic))
         with worker(kafka, group, topic, out, most=64, id_after_s="2"):
             wait_for(lambda: members() == 2)
             assert not seen(out), "it is to be a spare"
-            before.close()
-            produce(kafka, topic, 10)
+            before.kill()
+            produce(kafka, topic, 10)  # they are there when its session ends
             wait_for(lambda: total(seen(out)) > 0 and all_committed(kafka, group, topic))
     assert offsets_seen(seen(out)) == {0: set(range(20))}
 
