@@ -29,6 +29,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.run import wait_done
 from bench.faults.schedules import Fault, Kind, fault_of
 from bench.faults.servers import PARTITIONS, Servers, serving
+from bench.faults.setups import SetUp
 from bench.faults.stage import FaultLog, Stage
 from bench.feed import send
 from bench.flow import Flow, flowing
@@ -90,7 +91,7 @@ def faults_of(plan: Plan) -> tuple[Fault, ...]:
 
 def measure(data: Path, plan: Plan, say: Say) -> dict[str, Any]:
     feed, memory = mixed(data, LOAD), Memory()
-    with serving(1) as servers, Fleet(servers.environment, servers.logs) as fleet:
+    with serving(SetUp()) as servers, Fleet(servers.environment, servers.logs) as fleet:
         fleet.start(WORKERS, PARTITIONS)
         capacity, flat_out = _capacity(servers, feed)
         rate = plan.share * capacity

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,10 @@ def line_of(chunk: Chunk) -> str:
     return json.dumps(line) + "\n"
 
 
-def main(servers: str, group: str, topic: str, out: str, most: str, pause_s: str = "0") -> None:
+def main(  # noqa: PLR0917  # as they come from a command line
+    servers: str, group: str, topic: str, out: str, most: str, pause_s: str = "0", id_after_s: str = ""
+) -> None:
+    """With `id_after_s` the broker takes so long to tell the topic's id, which is a new one."""
     settings = Settings(
         kafka_servers=servers, group=group, chunk_max_records=int(most), commit_interval_s=0.1, web_port=0
     )
@@ -43,9 +48,15 @@ def main(servers: str, group: str, topic: str, out: str, most: str, pause_s: str
     def lost(loss: Loss) -> None:
         print(json.dumps({"lost": [loss.place[1], loss.first, loss.end, loss.reason]}), flush=True)
 
+    life = uuid.uuid4()
+
+    def told_late(topic: str) -> uuid.UUID:
+        time.sleep(float(id_after_s))
+        return life
+
     app = ChunkedApp(
         group,
-        Wishes(note_lost=lost),
+        Wishes(told_late, note_lost=lost) if id_after_s else Wishes(note_lost=lost),
         **{**app_settings(settings), "web_enabled": False, "broker_session_timeout": 6.0},
     )
     lines = Path(out).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # open as long as the process

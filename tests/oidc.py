@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import parse_qs
 
-from tests.certificates import Authority
+from streams.embedded.certificates import Authority
 
 
 @dataclass

@@ -136,12 +136,13 @@ def _stored(servers: Servers, events: Sequence[Event], present: int) -> dict[tup
         (event.place.partition, event.device): None for event in events if event.place.life == present
     }
     prefix = f"{servers.topics.prefix}:w:{{{servers.topics.telemetry}-"
-    with redis.Redis.from_url(servers.settings.redis_url) as client:
-        for key in client.scan_iter(match=f"{prefix}*", count=1000):
-            partition, _, device = key.decode().removeprefix(prefix).partition("}:")
-            window = _unrolled(client.get(key))
-            if window is not None and (window.topic_id == "" or (int(partition), device) in stored):
-                stored[int(partition), device] = window
+    for port in servers.redis_ports:
+        with redis.Redis(port=port) as client:
+            for key in client.scan_iter(match=f"{prefix}*", count=1000):
+                partition, _, device = key.decode().removeprefix(prefix).partition("}:")
+                window = _unrolled(client.get(key))
+                if window is not None and (window.topic_id == "" or (int(partition), device) in stored):
+                    stored[int(partition), device] = window
     return stored
 
 

@@ -23,8 +23,9 @@ _SAID: Final = re.compile(r"(\S+)-(\d+): offsets (\d+) to (\d+) are lost: Kafka 
 
 
 def retention(stage: Stage, fault: Fault) -> int:
-    """Half of what came while the workers were cut off is deleted.
+    """Half of what came while the workers were cut off is deleted. 0 where no worker missed any of it.
 
+    Whether each that missed some says so is the judge's to find out.
     No worker starts or ends meanwhile, and no server is struck: what a worker has in hand is judged.
     """
     servers, flow = stage.servers, stage.flow
@@ -42,7 +43,7 @@ def retention(stage: Stage, fault: Fault) -> int:
         new = _said(stage) - said
         stage.diary.said_lost += [Span(flow.life, *one) for one in new.elements()]
         stage.diary.counted_lost += _counted(stage) - counted
-        return now_us() if until else 0
+        return now_us() if new else 0
 
 
 def _delete(stage: Stage, life: int) -> dict[int, int]:

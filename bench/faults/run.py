@@ -54,7 +54,7 @@ def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outc
     """One schedule, from its servers' start to its judgement."""
     events = feed(data, int(schedule.flow_s * EVENTS_PER_S), schedule.seed * 1000 + schedule.number)
     with (
-        serving(schedule.nodes, rebuild=rebuild) as servers,
+        serving(schedule.setup, rebuild=rebuild) as servers,
         Fleet(servers.environment, servers.logs) as fleet,
     ):
         fleet.start(schedule.workers, PARTITIONS)

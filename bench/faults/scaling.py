@@ -25,6 +25,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.flow import Flow, Place, flowing
 from bench.faults.run import EVENTS_PER_S, wait_done
 from bench.faults.servers import PARTITIONS, Servers, serving
+from bench.faults.setups import SetUp
 from bench.faults.stage import FaultLog
 from bench.output import appended_us, to_the_end
 from streams.adapters.kafka.topics import topic_id
@@ -51,7 +52,7 @@ class Compared:
 def measure(data: Path | None, seed: int, say: Say) -> dict[str, Any]:
     """Run every fleet; what they said, and how long each join made the stream wait."""
     events = feed(data, int(_GROWN_TO * BETWEEN_JOINS_S * EVENTS_PER_S), seed)
-    with serving(1) as servers:
+    with serving(SetUp()) as servers:
         say(f"1 worker, one more each {BETWEEN_JOINS_S:g} s up to {_GROWN_TO}, as {len(events)} events flow")
         flow = Flow(servers.settings, events, EVENTS_PER_S)
         begun_us = [time.time_ns() // 1000]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bench.faults.setups import KafkaForm, RedisForm, SetUp
 from streams.errors import SettingsError
 
 
@@ -33,6 +34,10 @@ class Kind(StrEnum):
     RETENTION = "retention"  # workers cut off while Kafka deletes what they have not read
     MOVE = "move"  # SIGKILL of a Kafka node, and its start under another address
     ROLLING = "rolling"  # of three nodes, each stopped and started in turn
+    RIGHTS = "rights"  # one right of the workers taken, and given back
+    RENEWAL = "renewal"  # the workers' certificate renewed, and the former one ends
+    FAILOVER = "failover"  # a Redis replica takes over from a primary that crashes or hands over
+    SLOT_MOVE = "slot-move"  # the windows of all partitions moved between nodes of a cluster
 
 
 class Cut(StrEnum):
@@ -56,10 +61,24 @@ _LASTS_S: Final[Mapping[Kind, tuple[float, float]]] = {
     Kind.HUNG: (2.0, 8.0),
     Kind.RETENTION: (2.0, 4.0),  # within a session, so that a worker goes on with what it has in hand
     Kind.ROLLING: (0.0, 1.0),  # each node
+    Kind.RIGHTS: (2.0, 14.0),
+    Kind.RENEWAL: (4.0, 8.0),
+    Kind.FAILOVER: (0.2, 6.0),
+    Kind.SLOT_MOVE: (1.0, 6.0),
 }
 """From how long to how long it lasts; others are over at once."""
 _ONE_NODE: Final = (Kind.BROKER,)
 _THREE_NODES: Final = (Kind.LEADER, Kind.ROLLING)
+_KAFKA: Final[Mapping[Kind, Collection[KafkaForm]]] = {
+    Kind.RIGHTS: (KafkaForm.LOG_IN, KafkaForm.CERTIFICATES),
+    Kind.RENEWAL: (KafkaForm.CERTIFICATES,),
+}
+_REDIS: Final[Mapping[Kind, Collection[RedisForm]]] = {
+    **dict.fromkeys((Kind.REDIS, Kind.REDIS_LOSS, Kind.REDIS_CUT, Kind.REDIS_FULL), (RedisForm.SERVER,)),
+    Kind.FAILOVER: (RedisForm.SENTINEL, RedisForm.CLUSTER),
+    Kind.SLOT_MOVE: (RedisForm.CLUSTER,),
+}
+"""In which forms there is something to strike; others are struck in all."""
 _ONCE: Final = (Kind.PARTITIONS, Kind.TOPIC_ANEW)
 """At most once in a schedule."""
 
@@ -83,14 +102,13 @@ class Fault:
 class Schedule:
     number: int
     seed: int
-    nodes: int
+    setup: SetUp
     workers: int
     faults: tuple[Fault, ...]
     flow_s: float = FLOW_S
 
     def __str__(self) -> str:
-        parts = f"{self.nodes} node{'s' * (self.nodes > 1)}, {self.workers} workers"
-        return f"{parts}: {' | '.join(map(str, self.faults))}"
+        return f"{self.setup}, {self.workers} workers: {' | '.join(map(str, self.faults))}"
 
 
 def kinds_named(names: str) -> tuple[Kind, ...]:
@@ -101,19 +119,30 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
         raise SettingsError(f"--kinds {names}: {exc}; the kinds are {', '.join(Kind)}") from exc
 
 
+def fits(kind: Kind, setup: SetUp) -> bool:
+    """Whether there is something to strike."""
+    return (
+        kind not in (_ONE_NODE if setup.nodes == 3 else _THREE_NODES)
+        and setup.kafka in _KAFKA.get(kind, KafkaForm)
+        and setup.redis in _REDIS.get(kind, RedisForm)
+    )
+
+
 def draw(seed: int, number: int, kinds: Collection[Kind] = tuple(Kind)) -> Schedule:
     """The schedule of that number, counted from 1, whatever the others are. The first kinds come in turn."""
     rng = random.Random(f"{seed}/{number}")
     wanted = [kind for kind in Kind if kind in kinds]
     first = wanted[(number - 1) % len(wanted)]
     nodes = 3 if first in _THREE_NODES else 1
-    possible = [kind for kind in wanted if kind not in (_ONE_NODE if nodes == 3 else _THREE_NODES)]
+    setups = [SetUp(nodes, kafka, redis) for kafka in KafkaForm for redis in RedisForm]
+    setup = rng.choice([one for one in setups if fits(first, one)])
+    possible = [kind for kind in wanted if fits(kind, setup)]
     chosen = [first]
     for _ in range(rng.randint(2, 4)):
         left = [kind for kind in possible if kind not in _ONCE or kind not in chosen]
         chosen += [rng.choice(left)] if left else []
     faults = sorted((fault_of(rng, kind) for kind in chosen), key=lambda fault: fault.at_s)
-    return Schedule(number, seed, nodes, rng.randint(2, 4), tuple(faults))
+    return Schedule(number, seed, setup, rng.randint(2, 4), tuple(faults))
 
 
 def fault_of(rng: random.Random, kind: Kind) -> Fault:

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import redis
 from confluent_kafka.admin import NewPartitions
 
+from bench.faults import strikes_redis
 from bench.faults.committed import committed
 from bench.faults.feed import Poison
 from bench.faults.retention import retention
 from bench.faults.schedules import Fault, Kind
 from bench.faults.servers import PARTITIONS, VERSIONS
 from bench.faults.stage import Stage, Struck, admin_of, now_us
+from bench.faults.strikes_access import renewal, rights
 from bench.faults.transactions import Transaction
 from bench.model_orders import promote
 from streams.adapters.kafka.publisher import KafkaPublisher
@@ -28,8 +29,6 @@ from streams.errors import AutodeepError
 _ADMIN_S: Final = 60.0
 _LONG_S: Final = 60.0
 """A transaction does not end by itself so soon."""
-_FILLER: Final = "bench:filler:"
-_FILLER_BYTES: Final = 65_536
 _MOST_POISON: Final = 5
 FLAWED: Final = ("-m", "bench.faults.flawed_worker")
 
@@ -140,10 +139,10 @@ def _aborted(stage: Stage, fault: Fault) -> int:
         return 0
     with stage.servers.topic_lock:
         transaction = Transaction(stage.servers, _LONG_S)
-        transaction.send(stage.flow.unsent(1 + fault.which))
+        is_on_topic = transaction.send(stage.flow.unsent(1 + fault.which))
         time.sleep(fault.for_s)
         transaction.abort()
-        return now_us()
+        return now_us() if is_on_topic else 0
 
 
 def _hung(stage: Stage, fault: Fault) -> int:
@@ -152,35 +151,9 @@ def _hung(stage: Stage, fault: Fault) -> int:
         return 0
     with stage.servers.topic_lock:
         transaction = Transaction(stage.servers, fault.for_s)
-        transaction.send(stage.flow.unsent(1 + fault.which))
+        if not transaction.send(stage.flow.unsent(1 + fault.which)):
+            return 0
         transaction.wait_ended()
-        return now_us()
-
-
-def _redis(stage: Stage, fault: Fault) -> int:
-    with stage.servers.redis_lock:
-        stage.servers.redis.kill()
-        time.sleep(fault.for_s)
-        stage.servers.redis.start()
-        return now_us()
-
-
-def _redis_loss(stage: Stage, fault: Fault) -> int:
-    with stage.servers.redis_lock:
-        before_us = now_us()
-        stage.servers.redis.kill()
-        stage.diary.losses.append((before_us, now_us()))
-        stage.servers.redis.wipe()
-        time.sleep(fault.for_s)
-        stage.servers.redis.start()
-        return now_us()
-
-
-def _redis_cut(stage: Stage, fault: Fault) -> int:
-    with stage.servers.redis_cut_lock:
-        stage.servers.redis_proxy.cut(fault.manner)
-        time.sleep(fault.for_s)
-        stage.servers.redis_proxy.cut(None)
         return now_us()
 
 
@@ -189,22 +162,6 @@ def _kafka_cut(stage: Stage, fault: Fault) -> int:
         stage.servers.cut_kafka(fault.manner)
         time.sleep(fault.for_s)
         stage.servers.cut_kafka(None)
-        return now_us()
-
-
-def _redis_full(stage: Stage, fault: Fault) -> int:
-    """Strangers' keys fill it to its limit; later they go, and the limit with them."""
-    with stage.servers.redis_lock, redis.Redis.from_url(stage.servers.settings.redis_url) as client:
-        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 8 * _FILLER_BYTES)
-        filler: list[str] = []
-        try:
-            while True:
-                filler.append(f"{_FILLER}{len(filler)}")
-                client.set(filler[-1], b"x" * _FILLER_BYTES)
-        except redis.exceptions.OutOfMemoryError:
-            time.sleep(fault.for_s)
-        client.delete(*filler)
-        client.config_set("maxmemory", 0)
         return now_us()
 
 
@@ -278,11 +235,11 @@ STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.JOIN: _join,
     Kind.BROKER: _broker,
     Kind.LEADER: _leader,
-    Kind.REDIS: _redis,
-    Kind.REDIS_LOSS: _redis_loss,
-    Kind.REDIS_CUT: _redis_cut,
+    Kind.REDIS: strikes_redis.restarted,
+    Kind.REDIS_LOSS: strikes_redis.lost,
+    Kind.REDIS_CUT: strikes_redis.cut,
     Kind.KAFKA_CUT: _kafka_cut,
-    Kind.REDIS_FULL: _redis_full,
+    Kind.REDIS_FULL: strikes_redis.full,
     Kind.POISON: _poison,
     Kind.TOPIC_ANEW: _topic_anew,
     Kind.PARTITIONS: _partitions,
@@ -293,4 +250,8 @@ STRIKES: Final[Mapping[Kind, Callable[[Stage, Fault], int]]] = {
     Kind.RETENTION: retention,
     Kind.MOVE: _move,
     Kind.ROLLING: _rolling,
+    Kind.RIGHTS: rights,
+    Kind.RENEWAL: renewal,
+    Kind.FAILOVER: strikes_redis.failed_over,
+    Kind.SLOT_MOVE: strikes_redis.slots_moved,
 }

@@ -37,14 +37,18 @@ class Transaction:
         }
         self._producer = self._connect()
 
-    def send(self, records: Sequence[Record]) -> None:
-        """Returns once they are on the topic. None that fails is missed: nobody may read them anyway."""
+    def send(self, records: Sequence[Record]) -> bool:
+        """Returns once they are on the topic; whether any is.
+
+        None that fails is missed: nobody may read them anyway.
+        """
         self._producer.begin_transaction()
         for record in records:
             self._producer.produce(
                 self._servers.topics.telemetry, record.value, record.key, on_delivery=self._told
             )
         self._producer.flush(_CALL_S)
+        return bool(self._reached)
 
     def abort(self) -> None:
         """Also where a broker was away meanwhile: whoever takes over the id ends what is open."""
@@ -63,8 +67,11 @@ class Transaction:
             answers = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_CALL_S
             )
-            if all(answers[place].result().offset > offset for place, offset in last.items()):
-                return
+            try:
+                if all(answers[place].result().offset > offset for place, offset in last.items()):
+                    return
+            except KafkaException:  # a broker was away, and the client keeps what it knew of leaders
+                admin = admin_of(self._servers)
             if time.monotonic() > deadline_s:
                 raise TimeoutError("a transaction is still open after its time")
             time.sleep(0.1)

@@ -82,9 +82,10 @@ class ApacheKafka:
     """Apache Kafka in KRaft mode on free ports of localhost: 1 node, or 3 whose leaders can be killed.
 
     `properties` are added to every node's server.properties. `fronts` are ports of localhost, one a node,
-    that a second plain listener is advertised by: whoever listens there hands on to `behind_ports`. Nodes
-    are counted from 0 in `kill` and `restart`. Raises BrokerUnavailable, with what to install or the end of
-    the node's log.
+    that a second listener is advertised by: whoever listens there hands on to `behind_ports`. It is a plain
+    one, or that of `secured`: the one that takes certificates where there is one, else the one with log-ins.
+    Nodes are counted from 0 in `kill` and `restart`. Raises BrokerUnavailable, with what to install or the
+    end of the node's log.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ class ApacheKafka:
     ) -> None:
         if nodes not in {1, 3}:
             raise ValueError("1 node or 3: two would need both for every vote")
-        if fronts and (secured or len(fronts) != nodes):
-            raise ValueError("one front a node, and none beside a listener with TLS")
+        if fronts and len(fronts) != nodes:
+            raise ValueError("one front a node")
         self._count = nodes
         self._properties = dict(properties or {})
         self._heap_mib = heap_mib
@@ -107,7 +108,7 @@ class ApacheKafka:
         self._secured_ports = [free_port() for _ in range(nodes)] if secured else []
         self._certified_ports = [free_port() for _ in range(nodes)] if secured and secured.authority else []
         self._fronts = tuple(fronts)
-        self.behind_ports = [free_port() for _ in self._fronts]
+        self.behind_ports = self._certified_ports or self._secured_ports or [free_port() for _ in fronts]
         self._processes: dict[int, ServerProcess] = {}
 
     @property
@@ -249,7 +250,7 @@ class ApacheKafka:
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
             **(self._secured_properties(node, self._secured) if self._secured else {}),
-            **(self._fronted_properties(node) if self._fronts else {}),
+            **(self._fronted_properties(node) if self._fronts and not self._secured else {}),
             **self._properties,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items())
@@ -269,6 +270,9 @@ class ApacheKafka:
         open_to = [f"PLAINTEXT://127.0.0.1:{port}", f"SASL_SSL://localhost:{self._secured_ports[node]}"]
         if self._certified_ports:
             open_to.append(f"CERTIFIED://localhost:{self._certified_ports[node]}")
+        known_as = open_to
+        if self._fronts:  # the last one is behind it
+            known_as = [*open_to[:-1], f"{open_to[-1].rpartition(':')[0]}:{self._fronts[node]}"]
         modules = "org.apache.kafka.common.security"
         scram = f"{modules}.scram.ScramLoginModule required;"
         tokens = (
@@ -276,7 +280,7 @@ class ApacheKafka:
         )
         return {
             "listeners": ",".join([*open_to, f"CONTROLLER://127.0.0.1:{controller_port}"]),
-            "advertised.listeners": ",".join(open_to),
+            "advertised.listeners": ",".join(known_as),
             "listener.security.protocol.map": (
                 "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,CERTIFIED:SSL"
             ),

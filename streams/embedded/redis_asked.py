@@ -32,6 +32,19 @@ def is_linked(port: int) -> bool:
         return bool(client.info("replication").get("master_link_status") == "up")
 
 
+def has_all_of(replica: int, primary: int) -> None:
+    """Return once the replica has all that was written to the primary. Ports."""
+
+    def told(port: int, name: str) -> int:
+        with client_of(port) as client:
+            return int(client.info("replication").get(name, -1))
+
+    wait_for(
+        "a replica to have everything",
+        lambda: told(replica, "slave_repl_offset") == told(primary, "master_repl_offset"),
+    )
+
+
 def wait_for(what: str, true: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + _SETTLE_S
     while not true():

@@ -56,6 +56,12 @@ class RedisCluster:
                 return next(server for server in self.servers if server.port == port)
         raise WindowStoreUnavailable(f"no node of the cluster owns slot {slot}")
 
+    @property
+    def primaries(self) -> list[RedisServer]:
+        """Those that own slots."""
+        ports = {port for _, _, (_, port, *_), *_ in self._shards()}
+        return [server for server in self.servers if server.port in ports]
+
     @contextmanager
     def moving(self, slot: int, target: RedisServer) -> Iterator[Callable[[int], int]]:
         """The slot is on its way: call what comes to move at most so many keys, which says how many it did.
@@ -89,11 +95,24 @@ class RedisCluster:
 
     def fail_over(self, which: int) -> None:
         """The replica of that shard becomes its primary, and the primary its replica; needs `replicas`."""
-        pair = (self.servers[which], self.servers[which + 3])
-        replica = next(server for server in pair if role_of(server.port) == "slave")
+        replica = self._of_role("slave", which)
         with client_of(replica.port) as client:
             client.execute_command("CLUSTER", "FAILOVER")
         wait_for("a fail-over", lambda: role_of(replica.port) == "master")
+
+    def kill_primary(self, which: int) -> RedisServer:
+        """A crash of that shard's; returns when its replica serves."""
+        primary, replica = self._of_role("master", which), self._of_role("slave", which)
+        primary.kill()
+        wait_for("another primary", lambda: role_of(replica.port) == "master")
+        wait_for("the cluster to be whole", lambda: _is_ok(replica.port))
+        return primary
+
+    def bring_back(self, server: RedisServer) -> None:
+        """One that was killed; it follows whoever took over."""
+        server.start()
+        wait_for("the replica", lambda: is_linked(server.port))
+        self.wait_whole()
 
     def wait_whole(self) -> None:
         """Until every node says that all slots are served."""
@@ -116,6 +135,10 @@ class RedisCluster:
         wait_for("replicas", lambda: all(is_linked(server.port) for server in self.servers[3:]))
         if self.servers[3:]:  # who does not know them would not vote for them
             wait_for("replicas to be known", lambda: all(_sees_replicas(one.port) for one in self.servers))
+
+    def _of_role(self, role: str, which: int) -> RedisServer:
+        pair = (self.servers[which], self.servers[which + 3])
+        return next(server for server in pair if role_of(server.port) == role)
 
     def _shards(self) -> list[Any]:
         for server in self.servers:

@@ -70,7 +70,7 @@ class RedisSentinel:
         ends as soon as they name the other one.
         """
         former = self.primary
-        wait_for("a replica to be good enough", self._begins)
+        wait_for("a replica to be good enough", lambda: self._named_port() != former.port or self._begins())
         wait_for("a fail-over", lambda: self._named_port() != former.port)
         with client_of(former.port) as client:
             client.replicaof("127.0.0.1", self._named_port())

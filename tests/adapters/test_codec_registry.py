@@ -29,9 +29,9 @@ from streams.codec.avro.framing import confluent_header
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.events import Reason
 from streams.core.kdd99 import KDD99
+from streams.embedded.certificates import Authority
 from streams.errors import RegistryUnavailable, SettingsError
 from streams.settings import Settings
-from tests.certificates import Authority
 from tests.codec_samples import CURRENT, Raw, datum, fields
 
 TEXT = json.dumps(CURRENT.source)

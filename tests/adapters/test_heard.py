@@ -22,10 +22,10 @@ from streams.adapters.kafka import rights
 from streams.adapters.kafka.heard import advice
 from streams.adapters.kafka.rights import check_rights, needed_rights
 from streams.adapters.kafka.topics import list_topics
+from streams.embedded.certificates import Authority
 from streams.embedded.kafka import Broker
 from streams.errors import AccessDenied, BrokerUnavailable
 from streams.settings import Settings
-from tests.certificates import Authority
 
 Handle = Callable[[Any], None]
 
@@ -132,7 +132,7 @@ def test_an_unknown_host_and_a_port_where_nobody_listens_are_named_as_such() -> 
     ],
 )
 def test_what_the_broker_refuses_is_told_with_what_to_do(code: int, says: str) -> None:
-    settings = Settings(kafka_username="me", kafka_compression="zstd")
+    settings = Settings(kafka_security="SASL_SSL", kafka_username="me", kafka_compression="zstd")
     assert says in advice(KafkaError(code), settings, "ids.x")
 
 
@@ -172,7 +172,7 @@ def test_a_service_that_does_not_tell_rights_is_warned_of_once_and_refuses_nobod
 ) -> None:
     monkeypatch.setattr(rights, "Admin", lambda settings: FakeAdmin(unsaid))
     with caplog.at_level(logging.WARNING):
-        check_rights(Settings(kafka_username="me"))
+        check_rights(Settings(kafka_security="SASL_SSL", kafka_username="me"))
     [record] = caplog.records
     assert "does not say what user 'me' may do with topic ids.telemetry" in record.getMessage()
     assert "group autodeep-id" in record.getMessage()

@@ -22,9 +22,9 @@ from streams.adapters.kafka.client import client_config, producer_config
 from streams.adapters.kafka.faust_app import app_settings
 from streams.adapters.kafka.security import RenewingContext, check_files
 from streams.adapters.kafka.tokens import MskTokens, OidcTokens, TokenProvider
+from streams.embedded.certificates import Authority, Issued
 from streams.errors import BrokerUnavailable, SettingsError
 from streams.settings import Settings
-from tests.certificates import Authority, Issued
 from tests.oidc import TokenEndpoint, token_endpoint
 
 OAUTH: Any = {"kafka_security": "SASL_SSL", "kafka_sasl_mechanism": "OAUTHBEARER"}

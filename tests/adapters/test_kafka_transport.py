@@ -19,7 +19,7 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka.structs import OffsetAndMetadata
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import ConsumerGroupState, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.deliveries import Committable
@@ -35,9 +35,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def worker(kafka: Broker, group: str, topic: str, out: Path, most: int, pause_s: float = 0) -> Iterator[Any]:
+def worker(
+    kafka: Broker, group: str, topic: str, out: Path, most: int, pause_s: float = 0, *, id_after_s: str = ""
+) -> Iterator[Any]:
     """tests/kafka_worker.py as a process of its own; stopped in order when the context ends."""
-    arguments = (kafka.bootstrap_servers, group, topic, str(out), str(most), str(pause_s))
+    arguments = (kafka.bootstrap_servers, group, topic, str(out), str(most), str(pause_s), id_after_s)
     with out.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.kafka_worker", *arguments], cwd=ROOT, stdout=log, stderr=log
@@ -269,6 +271,29 @@ def test_a_seek_to_what_was_committed_goes_to_the_beginning_where_nothing_was_or
             await consumer.stop()
 
     assert asyncio.run(offsets()) == [0, 0, 5, 5, 0]
+
+
+def test_a_spare_worker_that_gets_a_partition_reads_nothing_before_it_knows_where(
+    kafka: Broker, new_topic: NewTopic, tmp_path: Path
+) -> None:
+    """It is told another id than its predecessor, late: what was committed is of another life."""
+    topic, group, out = new_topic(partitions=1), f"g-{uuid.uuid4().hex[:8]}", tmp_path / "spare"
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+
+    def members() -> int:
+        described = admin.describe_consumer_groups([group])[group].result(20)
+        return len(described.members) if described.state is ConsumerGroupState.STABLE else 0
+
+    produce(kafka, topic, 10)
+    with worker(kafka, group, topic, tmp_path / "before", most=64, id_after_s="0") as before:
+        wait_for(lambda: total(seen(tmp_path / "before")) > 0 and all_committed(kafka, group, topic))
+        with worker(kafka, group, topic, out, most=64, id_after_s="2"):
+            wait_for(lambda: members() == 2)
+            assert not seen(out), "it is to be a spare"
+            before.kill()
+            produce(kafka, topic, 10)  # they are there when its session ends
+            wait_for(lambda: total(seen(out)) > 0 and all_committed(kafka, group, topic))
+    assert offsets_seen(seen(out)) == {0: set(range(20))}
 
 
 def test_a_topic_deleted_and_made_again_is_read_from_its_beginning(

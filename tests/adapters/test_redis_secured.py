@@ -15,13 +15,13 @@ from streams.adapters.redis.address import parse_address
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WindowLayout
+from streams.embedded.certificates import Authority
 from streams.embedded.process import ServerProcess
 from streams.embedded.redis import RedisServer, find_redis
 from streams.embedded.redis_cluster import port_with_bus
 from streams.embedded.workers import free_port
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from tests.adapters.test_secured import LEAST_REDIS
-from tests.certificates import Authority
 
 LAYOUT = WindowLayout(KDD99)
 USER, PASSWORD, OF_SENTINELS = "worker", "p@ss/word", "of-sentinels"

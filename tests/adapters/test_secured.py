@@ -29,7 +29,8 @@ from confluent_kafka.admin import (
 )
 
 from streams.adapters.kafka.publisher import KafkaPublisher
-from streams.adapters.kafka.topics import list_topics
+from streams.adapters.kafka.reading import Reader
+from streams.adapters.kafka.topics import list_topics, wait_for_broker
 from streams.adapters.kafka.worker_topic import read_figures
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
@@ -39,12 +40,12 @@ from streams.core.events import Message
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.workers import LEFT
+from streams.embedded.certificates import Authority, Issued
 from streams.embedded.kafka import ApacheKafka, Secured
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess, free_port
 from streams.errors import BrokerUnavailable, Unavailable
 from streams.settings import Settings
-from tests.certificates import Authority, Issued
 from tests.conftest import NO_KAFKA, NO_REDIS, absent
 from tests.oidc import TokenEndpoint, token_endpoint
 from tests.path import DEADLINE_S, TestedPath, named, path
@@ -421,6 +422,22 @@ def test_a_missing_right_is_one_line_that_names_it(
         code, log = ended(tested, secured.settings())
     assert code == (69 if says == "alerts.dos" else 77)  # what may not be described is not there
     assert says in log.splitlines()[-1]
+
+
+def test_who_shows_a_certificate_is_told_what_is_missing_as_one_with_a_log_in_is(
+    secured: SecuredParts, tmp_path: Path
+) -> None:
+    with secured.tested(tmp_path) as tested:
+        mine = secured.with_certificate("nobody", network_timeout_s="5")
+        settings = Settings.from_environment({**tested.environment, **named(mine)})
+        topic = tested.topics.telemetry
+        with (
+            Reader(settings, "reading") as reader,
+            pytest.raises(BrokerUnavailable, match=f"READ on topic {topic} is missing for this user"),
+        ):
+            reader.places([topic])
+        with pytest.raises(BrokerUnavailable, match="or this user lacks the right to see them"):
+            wait_for_broker(settings, lambda attempt: attempt(), [topic])
 
 
 def test_a_redis_user_without_a_command_is_one_line(secured: SecuredParts, tmp_path: Path) -> None:

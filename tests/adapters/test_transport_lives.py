@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 import pytest
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,7 +235,7 @@ class Broker:
 
     def __init__(self, life: uuid.UUID) -> None:
         self.life, self.asked, self.flow_active = life, 0, True
-        self.rebalances_when_asked = False
+        self.rebalances_when_asked = self.rebalances_when_read = False
         self.sought: dict[TP, int] = {}
         self._coordinator = self
         self.thread: Any = object.__new__(ChunkedConsumerThread)
@@ -282,6 +283,7 @@ class Broker:
 
     async def fetched_records(self, partitions: set[TP], **kwargs: object) -> dict[TP, list[Any]]:
         self.wanted.append(partitions)
+        self.thread.app.consumer_generation_id += self.rebalances_when_read
         return {PLACE: self.records} if self.records else {}
 
     def highwater(self, place: TP) -> int:
@@ -327,12 +329,40 @@ def test_nothing_is_delivered_where_a_rebalance_passed_while_the_broker_was_aske
     assert broker.fetch() == {}
 
 
+def test_who_had_no_partition_reads_none_that_comes_before_it_was_sought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aiokafka would begin where the topic's former life was committed."""
+    made, could_read = bare_consumer(), []
+    made._thread = SimpleNamespace(hold=lambda partitions: None)
+    made.can_resume_flow, made.suspend_flow = asyncio.Event(), asyncio.Event()
+    made.resume_flow()
+
+    async def shared_out(self: Any, assigned: object, generation_id: int) -> None:
+        could_read.append(self.flow_active)
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", shared_out)
+    asyncio.run(made.on_partitions_assigned({PLACE}, 8))
+    assert could_read == [False]
+    assert not made.can_resume_flow.is_set()
+
+
 def test_a_seek_that_comes_after_the_next_rebalance_moves_nothing() -> None:
     broker = Broker(LIFE)
     broker.rebalances_when_asked = True
     broker.thread._ensure_consumer = lambda: broker
     assert asyncio.run(broker.thread._seek_to_committed()) == {}
     assert broker.sought == {}
+
+
+def test_what_is_read_as_a_rebalance_passes_is_read_again() -> None:
+    """It may have been sought to where it begins by then, and nobody takes it."""
+    broker = Broker(LIFE)
+    broker.rebalances_when_read = True
+    assert broker.lives_read(5, 6) == []
+    assert broker.sought == {PLACE: 5}
+    broker.rebalances_when_read = False
+    assert broker.lives_read(5, 6) == [LIFE]
 
 
 def test_while_fetches_go_well_nothing_is_asked() -> None:

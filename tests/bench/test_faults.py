@@ -7,6 +7,7 @@ import pytest
 from bench.faults.figures import summary
 from bench.faults.run import run_all
 from bench.faults.schedules import Cut, Fault, Kind, Schedule
+from bench.faults.setups import SetUp
 from streams.embedded.kafka import ApacheKafka, Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -51,8 +52,18 @@ SCHEDULES = {
 }
 
 
-BY_THE_BENCH_ALONE = {Kind.ABORTED, Kind.HUNG, Kind.RETENTION, Kind.MOVE, Kind.ROLLING}
-"""They take minutes; `python -m bench faults --kinds aborted,hung,retention,move,rolling` runs them."""
+BY_THE_BENCH_ALONE = {
+    Kind.ABORTED,
+    Kind.HUNG,
+    Kind.RETENTION,
+    Kind.MOVE,
+    Kind.ROLLING,
+    Kind.RIGHTS,
+    Kind.RENEWAL,
+    Kind.FAILOVER,
+    Kind.SLOT_MOVE,
+}
+"""They take minutes; `python -m bench faults --kinds aborted,hung,…` runs them."""
 
 
 def test_every_kind_of_fault_is_among_them_or_known_to_take_minutes() -> None:
@@ -70,7 +81,7 @@ def test_nothing_is_lost_or_wrong_whatever_dies(name: str, kafka: Broker, redis_
     schedule = Schedule(
         1,
         1,
-        nodes=3 if Kind.LEADER in kinds else 1,
+        SetUp(nodes=3 if Kind.LEADER in kinds else 1),
         workers=2,
         faults=faults,
         flow_s=UNTIL_A_WORKER_IS_UP_S if Kind.EXCEPTION in kinds else SHORT_S,

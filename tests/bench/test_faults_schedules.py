@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
-from bench.faults.schedules import FLOW_S, Cut, Kind, draw, kinds_named
+from bench.faults.schedules import FLOW_S, Cut, Kind, draw, fits, kinds_named
+from bench.faults.setups import KafkaForm, RedisForm, SetUp
 from bench.faults.strikes import STRIKES
 from streams.errors import SettingsError
 from streams.settings import Settings
@@ -17,7 +20,9 @@ def test_every_kind_and_every_manner_of_a_cut_occur_in_fifty_schedules_and_can_b
     assert {fault.kind for fault in faults} == set(Kind) == set(STRIKES)
     assert {fault.manner for fault in faults if fault.kind is Kind.KAFKA_CUT} == set(Cut)
     assert {fault.manner for fault in faults if fault.kind is Kind.REDIS_CUT} == set(Cut)
-    assert {schedule.nodes for schedule in FIFTY} == {1, 3}
+    assert {schedule.setup.nodes for schedule in FIFTY} == {1, 3}
+    assert {schedule.setup.kafka for schedule in FIFTY} == set(KafkaForm)
+    assert {schedule.setup.redis for schedule in FIFTY} == set(RedisForm)
     assert {schedule.workers for schedule in FIFTY} == {2, 3, 4}
 
 
@@ -27,12 +32,11 @@ def test_a_number_is_the_same_schedule_whatever_else_is_drawn() -> None:
     assert draw(2, 17) != FIFTY[16]
 
 
-def test_faults_overlap_and_leaders_are_struck_where_there_are_three_nodes() -> None:
+def test_faults_overlap_and_fit_what_is_set_up() -> None:
     for schedule in FIFTY:
         kinds = [fault.kind for fault in schedule.faults]
         assert 3 <= len(kinds) <= 5
-        assert not {Kind.LEADER, Kind.ROLLING} & set(kinds) or schedule.nodes == 3
-        assert Kind.BROKER not in kinds or schedule.nodes == 1
+        assert all(fits(kind, schedule.setup) for kind in kinds)
         assert max(kinds.count(Kind.PARTITIONS), kinds.count(Kind.TOPIC_ANEW)) <= 1
         for fault in schedule.faults:
             assert 0 < fault.at_s < FLOW_S
@@ -42,6 +46,28 @@ def test_faults_overlap_and_leaders_are_struck_where_there_are_three_nodes() -> 
         for one in FIFTY
     )
     assert overlapping > 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes", "kafka", "redis"),
+    [
+        (Kind.BROKER, {1}, set(KafkaForm), set(RedisForm)),
+        (Kind.ROLLING, {3}, set(KafkaForm), set(RedisForm)),
+        (Kind.RIGHTS, {1, 3}, {KafkaForm.LOG_IN, KafkaForm.CERTIFICATES}, set(RedisForm)),
+        (Kind.RENEWAL, {1, 3}, {KafkaForm.CERTIFICATES}, set(RedisForm)),
+        (Kind.FAILOVER, {1, 3}, set(KafkaForm), {RedisForm.SENTINEL, RedisForm.CLUSTER}),
+        (Kind.SLOT_MOVE, {1, 3}, set(KafkaForm), {RedisForm.CLUSTER}),
+        (Kind.REDIS_CUT, {1, 3}, set(KafkaForm), {RedisForm.SERVER}),
+        (Kind.KILL, {1, 3}, set(KafkaForm), set(RedisForm)),
+    ],
+)
+def test_a_fault_is_struck_in_just_the_forms_that_have_something_to_strike(
+    kind: Kind, nodes: set[int], kafka: set[KafkaForm], redis: set[RedisForm]
+) -> None:
+    every = [SetUp(*form) for form in product((1, 3), KafkaForm, RedisForm)]
+    assert [one for one in every if fits(kind, one)] == [
+        one for one in every if one.nodes in nodes and one.kafka in kafka and one.redis in redis
+    ]
 
 
 def test_only_the_kinds_asked_for_are_drawn_and_an_unknown_one_is_refused() -> None:

@@ -28,10 +28,10 @@ from streams.codec.ingest.connections import encode_connections
 from streams.core.kdd99 import KDD99
 from streams.doctor.examine import examine
 from streams.doctor.findings import Finding, Level, exit_code
+from streams.embedded.certificates import Authority
 from streams.embedded.kafka import Broker
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
-from tests.certificates import Authority
 from tests.path import TestedPath, path
 from tests.pipeline.test_dead_letters_path import good_rows
 

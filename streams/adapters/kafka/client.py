@@ -73,6 +73,12 @@ def where(settings: Settings) -> str:
     return f"{settings.kafka_servers} (AUTODEEP_KAFKA_SERVERS)"
 
 
+def user(settings: Settings) -> str:
+    """Whom a right is missing for. Certificates and tokens have their names elsewhere."""
+    logs_in = settings.kafka_security.startswith("SASL") and settings.kafka_username
+    return f"user {settings.kafka_username!r}" if logs_in else "this user"
+
+
 def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
@@ -80,4 +86,4 @@ def _milliseconds(seconds: float) -> int:
 def lacking(settings: Settings, rights: Sequence[str]) -> BrokerUnavailable:
     """Of rights that were taken away while a worker runs: once they are given again, it goes on."""
     named = f"{', '.join(rights)} {'is' if len(rights) == 1 else 'are'} missing"
-    return BrokerUnavailable(f"{named} for user {settings.kafka_username!r} on Kafka at {where(settings)}")
+    return BrokerUnavailable(f"{named} for {user(settings)} on Kafka at {where(settings)}")

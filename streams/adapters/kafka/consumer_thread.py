@@ -203,6 +203,8 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         generation = self._generation()
         fetched = await self._read(consumer, wanted, timeout, max_records)
         self._read_last_s = time.monotonic()
+        if self._generation() != generation:
+            fetched = _put_back(consumer, fetched)
         if fetched or not wanted or self._answered(consumer, wanted):
             self.app.wishes.note_read()
         self._pacing.read(sum(map(len, fetched.values())), max_records or 0)
@@ -363,3 +365,13 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     def _end_offset(self, consumer: aiokafka.AIOKafkaConsumer, tp: TP) -> int:
         return (consumer.highwater(tp) or 0) if tp in consumer.assignment() else 0
+
+
+def _put_back(
+    consumer: aiokafka.AIOKafkaConsumer, fetched: Mapping[TP, list[ConsumerRecord]]
+) -> dict[TP, Any]:
+    """They are read once more: aiokafka waits for a rebalance's end in the middle of a read, and whoever
+    asked for them takes none of the partitions that were assigned meanwhile."""
+    for tp in fetched.keys() & consumer.assignment():
+        consumer.seek(tp, fetched[tp][0].offset)
+    return {}

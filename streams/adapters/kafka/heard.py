@@ -12,7 +12,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.client import client_config, made, where
+from streams.adapters.kafka.client import client_config, made, user, where
 from streams.errors import AccessDenied
 from streams.settings import Settings
 
@@ -122,8 +122,7 @@ def advice(error: KafkaError, settings: Settings, topic: str | None = None) -> s
     code = error.code()
     if code in _NO_RIGHT:
         right = _NO_RIGHT[code].format(topic=topic or "each that it writes to", prefix=settings.topic_prefix)
-        user = f"user {settings.kafka_username!r}" if settings.kafka_username else "this user"
-        return f"{user} lacks {right} (docs/operating.md lists the rights)"
+        return f"{user(settings)} lacks {right} (docs/operating.md lists the rights)"
     if code in (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, KafkaError._BAD_COMPRESSION):
         return (
             f"the broker does not take AUTODEEP_KAFKA_COMPRESSION={settings.kafka_compression}: set another, "

@@ -19,9 +19,10 @@ from typing import Final, Self, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters.kafka.client import Config, client_config, made, where
+from streams.adapters.kafka.client import Config, client_config, made, user, where
 from streams.adapters.kafka.heard import Heard
 from streams.adapters.kafka.hidden import hidden_topics
+from streams.adapters.kafka.security import says_who_we_are
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -57,7 +58,7 @@ class Reader:
         self.problem: KafkaError | None = None
         self._settings = settings
         self._doing = doing
-        self._may_be_hidden = settings.kafka_security.startswith("SASL")
+        self._may_be_hidden = says_who_we_are(settings)
         self._joins = joins
         config = {
             **client_config(settings),
@@ -174,7 +175,7 @@ class Reader:
 
     def _lacking(self, topics: Sequence[str]) -> str:
         rights = ", ".join(f"READ on topic {name}" for name in topics)
-        return f"{rights} is missing for user {self._settings.kafka_username!r}"
+        return f"{rights} is missing for {user(self._settings)}"
 
     def trouble(self, problem: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"{self._doing}, Kafka at {where(self._settings)}: {problem}")

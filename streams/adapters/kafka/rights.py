@@ -9,7 +9,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation
 
-from streams.adapters.kafka.client import where
+from streams.adapters.kafka.client import user, where
 from streams.adapters.kafka.heard import Admin
 from streams.adapters.kafka.hidden import hidden_topics
 from streams.adapters.kafka.topics import ALLOWED, MOCK_CLUSTER, answer, cluster_of
@@ -67,14 +67,14 @@ def check_rights(settings: Settings) -> None:
             lacking += [f"{right.name} on {what}" for right in wanted if right not in may]
     if unknown:
         log.warning(
-            "Kafka at %s does not say what user %r may do with %s; it will show when the worker does it",
+            "Kafka at %s does not say what %s may do with %s; it will show when the worker does it",
             where(settings),
-            settings.kafka_username,
+            user(settings),
             ", ".join(unknown),
         )
     if lacking:
         raise AccessDenied(
-            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(lacking)}; "
+            f"Kafka at {where(settings)}: {user(settings)} lacks {', '.join(lacking)}; "
             "docs/operating.md lists the rights that a worker needs"
         )
 
@@ -86,7 +86,7 @@ def _refuse_hidden(settings: Settings, names: Sequence[str]) -> None:
     ]
     if hidden:
         raise AccessDenied(
-            f"Kafka at {where(settings)}: user {settings.kafka_username!r} lacks {', '.join(hidden)} "
+            f"Kafka at {where(settings)}: {user(settings)} lacks {', '.join(hidden)} "
             "(or the topic is not there: who may not see one is not told); "
             "docs/operating.md lists the rights that a worker needs"
         )

@@ -46,6 +46,13 @@ def has_certificate(settings: Settings) -> bool:
     return bool(settings.kafka_certificate_file)
 
 
+def says_who_we_are(settings: Settings) -> bool:
+    """By a log-in, a token or a certificate: brokers may have rights for such a user, and hide topics."""
+    return settings.kafka_security.startswith("SASL") or (
+        settings.kafka_security == "SSL" and has_certificate(settings)
+    )
+
+
 def tokens(settings: Settings) -> Tokens | None:
     """What gives this mechanism its tokens; None for one of users and passwords. Raises SettingsError."""
     if settings.kafka_sasl_mechanism == "OAUTHBEARER":

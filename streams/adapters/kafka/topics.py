@@ -18,9 +18,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.adapters.kafka.client import lacking, where
+from streams.adapters.kafka.client import lacking, user, where
 from streams.adapters.kafka.heard import Admin
-from streams.adapters.kafka.security import check_files
+from streams.adapters.kafka.security import check_files, says_who_we_are
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
 from streams.core.topics import Topics
@@ -171,9 +171,9 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
 
 def _unseen(settings: Settings) -> str:
     """A topic that a user may not describe looks like one that is not there."""
-    if not settings.kafka_security.startswith("SASL"):
+    if not says_who_we_are(settings):
         return ""
-    return f"; or user {settings.kafka_username!r} lacks the right to see them (docs/operating.md)"
+    return f"; or {user(settings)} lacks the right to see them (docs/operating.md)"
 
 
 def message_limits(settings: Settings, names: Sequence[str]) -> dict[str, int]:

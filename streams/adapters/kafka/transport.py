@@ -239,7 +239,12 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in revoked])
 
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
-        """What was delivered and not begun has been dropped, and is read again from the committed offset."""
+        """What was delivered and not begun has been dropped, and is read again from the committed offset.
+
+        Nothing is read before: Faust lets a worker that had no partition read on, from where aiokafka
+        believes any commit, also one of the topic's former life.
+        """
+        self.stop_flow()
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in assigned])
         self.hold(frozenset())
         await super().on_partitions_assigned(assigned, generation_id)

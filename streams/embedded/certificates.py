@@ -1,4 +1,4 @@
-"""An authority and certificates for localhost, made anew for each test session."""
+"""An authority and certificates for localhost, made anew for each run of tests or of a bench."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an embedded authority")])
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
             self._begun(self._name, self._key.public_key(), now - _DAY, now + _DAY)
@@ -35,8 +35,13 @@ class Authority:
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(self._pem)
 
-    def issue(self, name: str, valid_for: datetime.timedelta = _DAY, password: bytes = b"") -> Issued:
-        """A certificate for localhost; expired where `valid_for` is negative. `password` locks its key."""
+    def issue(
+        self, name: str, valid_for: datetime.timedelta = _DAY, password: bytes = b"", file: str = ""
+    ) -> Issued:
+        """A certificate for localhost; expired where `valid_for` is negative. `password` locks its key.
+
+        Its files are named by `file`, or by `name`.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -55,7 +60,10 @@ class Authority:
         lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
         key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
         return Issued(
-            self._folder, name, key_pem, certificate.public_bytes(serialization.Encoding.PEM) + self._pem
+            self._folder,
+            file or name,
+            key_pem,
+            certificate.public_bytes(serialization.Encoding.PEM) + self._pem,
         )
 
     def _begun(
