@@ -181,6 +181,7 @@ def test_a_writers_schema_with_any_one_of_its_values_hostile_ends_no_decoder() -
 
 
 ITSELF = "autodeep.ids.ConnectionRecord"
+LIST = {"type": "record", "name": "Link", "fields": [{"name": "to", "type": ["null", "Link"]}]}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,11 @@ ITSELF = "autodeep.ids.ConnectionRecord"
         (["null", ITSELF], b"\2", True),
         ({"type": "array", "items": ITSELF}, b"\0", True),
         ({"type": "map", "values": {"type": "array", "items": ITSELF}}, b"\0", True),
-        ({"type": "record", "name": "Link", "fields": [{"name": "to", "type": ["null", "Link"]}]}, b"\0", True),
+        (
+            {"type": "record", "name": "Link", "fields": [{"name": "to", "type": ["null", "Link"]}]},
+            b"\0",
+            True,
+        ),
         (ITSELF, b"", False),
     ],
 )
