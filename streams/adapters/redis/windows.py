@@ -31,12 +31,12 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import redis
-from redis.exceptions import MovedError
 
 from streams.adapters.redis.address import parse_address
 from streams.adapters.redis.cluster import Cluster
 from streams.adapters.redis.evictions import Evictions, read_evictions
 from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
+from streams.adapters.redis.refusals import is_refusal, why
 from streams.adapters.redis.script import SAVE, SAVE_SHA
 from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
@@ -48,8 +48,6 @@ T = TypeVar("T")
 
 _LOAD_AT_ONCE: Final = 2048
 _STALE: Final = 2
-_REFUSED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
-_ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_CA_FILE and Redis's ACL"
 
 _IDENTITY_BYTES: Final = 28
 _OFFSETS: Final = struct.Struct("<qq")
@@ -93,9 +91,8 @@ class RedisWindows:
             self._call(lambda: raise_error([pong for (pong,) in self._link.each([("PING",)])]))
             self._try_commands(f"{self._prefix}:w:{{ping}}:")
         except WindowStoreUnavailable as exc:
-            problem = exc.__cause__
-            if isinstance(problem, _REFUSED) or "certificate verify failed" in str(problem):
-                raise AccessDenied(f"{exc}; check {_ABOUT_ACCESS}") from exc
+            if isinstance(exc.__cause__, redis.RedisError) and is_refusal(exc.__cause__):
+                raise AccessDenied(str(exc)) from exc
             raise
 
     def _try_commands(self, key: str) -> None:
@@ -235,12 +232,8 @@ class RedisWindows:
         try:
             return ask()
         except redis.RedisError as exc:
-            hint = (
-                "; that is a node of a cluster: use redis+cluster://" if isinstance(exc, MovedError) else ""
-            )
             raise WindowStoreUnavailable(
-                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: "
-                f"{type(exc).__name__}: {exc}{hint}"
+                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {why(exc)}"
             ) from exc
 
 
