@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -241,8 +242,12 @@ def confluent_registry(
     Raises SettingsError where it is none, a file cannot be used, or the extra is not installed.
     """
     try:
-        httpx: Any = importlib.import_module("httpx")  # what the client talks with
-        registry: Any = importlib.import_module("confluent_kafka.schema_registry")
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # about each other, to those who write them; an operator sees them
+            httpx: Any = importlib.import_module("httpx")  # what the client talks with
+            registry: Any = importlib.import_module("confluent_kafka.schema_registry")
     except ImportError as exc:
         raise SettingsError(
             'AUTODEEP_SCHEMA_REGISTRY_URL needs the extra: pip install "autodeep-id[registry]"'

@@ -83,15 +83,22 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
 
 
 def create_topics(
-    settings: Settings, specs: Sequence[TopicSpec], replication: int | None = None, *, dry_run: bool = False
+    settings: Settings,
+    specs: Sequence[TopicSpec],
+    replication: int | None = None,
+    *,
+    dry_run: bool = False,
+    seen: ClusterMetadata | None = None,
 ) -> list[TopicReport]:
     """Make what is missing and compare what is there; nothing that exists is changed.
+
+    `seen` is the cluster, where it has just been asked for.
 
     `replication` None means 3, or as many as there are brokers. Raises BrokerUnavailable, and SettingsError
     where the brokers refuse a topic as asked for.
     """
     admin = Admin(settings)
-    cluster = cluster_of(admin, settings)
+    cluster = seen or cluster_of(admin, settings)
     copies = replication or min(3, len(cluster.brokers))
     if copies > len(cluster.brokers):
         raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")

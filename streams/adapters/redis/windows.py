@@ -111,13 +111,13 @@ class RedisWindows:
 
         Raises SettingsError where another group's claim stands.
         """
-        key = f"{self._prefix}:w:group"
-        (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
+        key = self._claim_key
+        owner = self.owner()
         if owner is None:
             self._exchange([Call(key, ("SET", key, group, "NX", "PX", self._ttl_ms))])
-            (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
-        if owner != group.encode():
-            other = (owner or b"").decode(errors="replace")
+            owner = self.owner()
+        if owner != group:
+            other = owner or ""
             raise SettingsError(
                 f"AUTODEEP_GROUP={group}: the windows of AUTODEEP_TOPIC_PREFIX={self._prefix} in Redis at "
                 f"{self.address} belong to the group {other!r}, and what one group has applied the other "
@@ -125,6 +125,15 @@ class RedisWindows:
                 f"or, where {other!r} is no more, delete the key {key}"
             )
         self._exchange([Call(key, ("PEXPIRE", key, self._ttl_ms))])
+
+    def owner(self) -> str | None:
+        """The group that has claimed these windows."""
+        (found,) = self._exchange([Call(self._claim_key, ("MGET", self._claim_key))])[0]
+        return None if found is None else found.decode(errors="replace")
+
+    @property
+    def _claim_key(self) -> str:
+        return f"{self._prefix}:w:group"
 
     def evictions(self) -> Evictions:
         """What the servers say of themselves. Not known is no error: a service may refuse to tell."""
