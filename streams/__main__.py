@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from streams.starting import checked_streams, ended_by_signals
+from streams.starting import checked_streams, ended_by_signals, tell
 
 if TYPE_CHECKING:
     from streams.errors import AutodeepError
@@ -38,8 +37,7 @@ def main() -> None:
 
 
 def _give_up(problem: AutodeepError) -> NoReturn:
-    with suppress(OSError):  # standard error may be full, too
-        print("autodeep: " + str(problem).replace("\n", "\n  "), file=sys.stderr)
+    tell(str(problem))
     sys.exit(problem.exit_code)
 
 

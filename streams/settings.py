@@ -88,6 +88,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _http(text: str) -> str:
+    if text and not text.lower().startswith(("http://", "https://")):
+        raise ValueError("expected http://host:port or https://host:port")
+    return _url(text)
+
+
 def _topic_prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", text):
         raise ValueError("expected 1 to 200 letters, digits, '.', '_' and '-', as Kafka takes for a topic")
@@ -124,7 +130,7 @@ class Settings:
     )
     kafka_key_file: str = _setting("", "PEM file of that certificate's key")
     kafka_key_password: str = _setting("", "What opens the key, where it is encrypted", secret=True)
-    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint", _url)
+    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint", _http)
     kafka_oauth_client_id: str = _setting("", "OAUTHBEARER: client id")
     kafka_oauth_client_secret: str = _setting("", "OAUTHBEARER: client secret", secret=True)
     kafka_oauth_scope: str = _setting("", "OAUTHBEARER: scope to ask for; empty: none")
@@ -163,7 +169,7 @@ class Settings:
         secret=True,
     )
     redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
-    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none", _url)
+    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none", _http)
     schema_registry_username: str = _setting("", "Its user name, where it wants a log-in")
     schema_registry_password: str = _setting("", "Its password", secret=True)
     schema_registry_ca_file: str = _setting("", "PEM file of the authority that signed its certificate")

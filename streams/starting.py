@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -44,6 +44,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def tell(problem: str) -> None:
+    """Why the command ends, on standard error, which may be full, too."""
+    with suppress(OSError):
+        print("autodeep: " + problem.replace("\n", "\n  "), file=sys.stderr)
 
 
 class ReaderGone(SystemExit):

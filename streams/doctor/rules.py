@@ -279,7 +279,8 @@ def certificates(found: Iterable[Certificate], now_s: float) -> Iterator[Finding
         if days < 0:
             yield Finding("certificates", BROKEN, f"that of {one.whose} has expired", "renew it")
         elif days < CERTIFICATE_DAYS:
-            yield Finding("certificates", WARNING, f"that of {one.whose} ends in {days:.0f} days", "renew it")
+            left = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
+            yield Finding("certificates", WARNING, f"that of {one.whose} ends in {left}", "renew it")
         else:
             yield Finding("certificates", GOOD, f"that of {one.whose} holds for {days:,.0f} days")
 

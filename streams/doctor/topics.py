@@ -15,11 +15,7 @@ _BY_HAND: Final = f"alter it with Kafka's own tools, {_UNLESS}"
 
 
 def findings(reports: Sequence[TopicReport], names: Topics) -> Iterator[Finding]:
-    missing = [report.spec.name for report in reports if report.state is State.MISSING]
-    if missing:
-        yield Finding(
-            CHECK, Level.BROKEN, f"{', '.join(missing)} missing", "`autodeep topics create` makes them"
-        )
+    yield from _missing([report.spec.name for report in reports if report.state is State.MISSING])
     for report in reports:
         for one in report.differences:
             yield _finding(report.spec.name, one, names)
@@ -27,6 +23,20 @@ def findings(reports: Sequence[TopicReport], names: Topics) -> Iterator[Finding]
         partitions = {report.spec.name: report.spec.partitions for report in reports}
         found = f"all {len(reports)} as we make them, {partitions[names.telemetry]} of telemetry"
         yield Finding(CHECK, Level.GOOD, found)
+
+
+def not_compared(missing: Sequence[str], why: str) -> Iterator[Finding]:
+    """Where the user may not see how topics are kept."""
+    yield from _missing(missing)
+    yield Finding(
+        CHECK, Level.NOTE, f"not compared: {why}", "give DESCRIBE_CONFIGS on topics to whoever runs this"
+    )
+
+
+def _missing(names: Sequence[str]) -> Iterator[Finding]:
+    if names:
+        found = f"{', '.join(names)} missing"
+        yield Finding(CHECK, Level.BROKEN, found, "`autodeep topics create` makes them")
 
 
 def _finding(topic: str, one: Difference, names: Topics) -> Finding:

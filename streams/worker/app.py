@@ -50,13 +50,13 @@ LAYOUT: Final = WindowLayout(KDD99)
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
     """Check that everything is there, then classify until a signal comes; ends the process."""
     logging.config.dictConfig(log_config(log_level))
-    web = bound(settings)
-    torch.set_num_threads(settings.torch_threads)
-    store = open_store(settings.model_store, settings.model_trust_key)
-    detector = fitting(store.load(settings.model), LAYOUT).at(settings.operating_point)
-    admission = Admission(detector, store_loader(settings, store, LAYOUT))
-    health = Health()
     with closed_then_ended(), ExitStack() as parts:
+        web = bound(settings)
+        torch.set_num_threads(settings.torch_threads)
+        store = open_store(settings.model_store, settings.model_trust_key)
+        detector = fitting(store.load(settings.model), LAYOUT).at(settings.operating_point)
+        admission = Admission(detector, store_loader(settings, store, LAYOUT))
+        health = Health()
         challenge, shadow = challenged(settings, parts)
         odd_times = OddTimesLog(log.warning)
 

@@ -154,6 +154,9 @@ NUMBERS = [
                 "::1:9",
             )
         ),
+        ("AUTODEEP_SCHEMA_REGISTRY_URL", "registry:8081"),
+        ("AUTODEEP_SCHEMA_REGISTRY_URL", "ftp://registry"),
+        ("AUTODEEP_KAFKA_OAUTH_TOKEN_URL", "oidc.example/token"),
         *((name, number) for name in NUMBERS for number in ("1e300", "9" * 30, "9" * 5000, "nan")),
     ],
 )

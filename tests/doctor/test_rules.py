@@ -208,3 +208,17 @@ def test_a_topic_that_differs_is_as_grave_as_what_it_costs(
     graveness, said = worst(topics.findings(reports, names))
     assert graveness is level
     assert says in said
+
+
+def test_topics_that_cannot_be_compared_are_a_note_and_a_missing_one_is_not() -> None:
+    """The rights that a worker needs do not include it."""
+    assert worst(topics.not_compared([], "refused"))[0] is Level.NOTE
+    level, said = worst(topics.not_compared(["ids.telemetry"], "refused"))
+    assert level is Level.BROKEN
+    assert said.startswith("ids.telemetry missing")
+
+
+def test_the_last_days_of_a_certificate_are_told_in_hours() -> None:
+    level, said = worst(rules.certificates([Certificate("kafka:9093", 30 * 3600.0)], 0.0))
+    assert level is Level.WARNING
+    assert "ends in 30 hours" in said

@@ -340,9 +340,12 @@ def answer(future: Any, settings: Settings, what: str, allowed: int | None = Non
         error = exc.args[0]
         if allowed is not None and error.code() == allowed:
             return ALLOWED
+        said = error.str().strip()
+        if not said or said.endswith(":"):  # librdkafka names the request, and the broker said no more
+            said = f"{said} {error.name()}".strip()
         if error.code() in _REFUSALS:
-            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {error.str()}") from exc
-        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {error.str()}") from exc
+            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {said}") from exc
+        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {said}") from exc
     except TimeoutError as exc:
         raise BrokerUnavailable(f"Kafka at {where(settings)} gave no answer about {what}") from exc
 
