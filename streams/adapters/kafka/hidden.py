@@ -11,6 +11,11 @@ from streams.adapters.kafka.client import LOG, client_config
 from streams.settings import Settings
 
 
+def is_known_by_name(settings: Settings) -> bool:
+    """Whether the brokers know who we are: nothing is hidden from a user whom nobody can name."""
+    return settings.kafka_security != "PLAINTEXT"
+
+
 def hidden_topics(settings: Settings, names: Collection[str]) -> list[str]:
     """Those of which the broker, asked by name, says that the user may not see them.
 

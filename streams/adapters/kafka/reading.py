@@ -21,7 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streams.adapters.kafka.client import Config, client_config, made, where
 from streams.adapters.kafka.heard import Heard
-from streams.adapters.kafka.hidden import hidden_topics
+from streams.adapters.kafka.hidden import hidden_topics, is_known_by_name
 from streams.errors import BrokerUnavailable
 from streams.settings import Settings
 
@@ -57,7 +57,7 @@ class Reader:
         self.problem: KafkaError | None = None
         self._settings = settings
         self._doing = doing
-        self._may_be_hidden = settings.kafka_security.startswith("SASL")
+        self._may_be_hidden = is_known_by_name(settings)
         self._joins = joins
         config = {
             **client_config(settings),

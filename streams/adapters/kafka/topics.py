@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 
 from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.heard import Admin
+from streams.adapters.kafka.hidden import hidden_topics, is_known_by_name
 from streams.adapters.kafka.security import check_files
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
@@ -135,8 +136,9 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
 def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused,
-    SettingsError where a file of certificates cannot be used.
+    Those that the user may not see count as there: `check_rights` names them. Raises BrokerUnavailable when
+    the patience ends, AccessDenied where the user or a certificate is refused, SettingsError where a file of
+    certificates cannot be used.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
@@ -152,21 +154,16 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
         except BrokerUnavailable:
             admin.heard.raise_refused()
             raise
-        missing = [name for name in names if name not in known]
+        absent = [name for name in names if name not in known]
+        hidden = hidden_topics(settings, absent) if is_known_by_name(settings) else ()
+        missing = [name for name in absent if name not in hidden]
         if missing:
             raise BrokerUnavailable(
                 f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
-                f"`autodeep topics create` makes them{_unseen(settings)}"
+                "`autodeep topics create` makes them"
             )
 
     patience(check)
-
-
-def _unseen(settings: Settings) -> str:
-    """A topic that a user may not describe looks like one that is not there."""
-    if not settings.kafka_security.startswith("SASL"):
-        return ""
-    return f"; or user {settings.kafka_username!r} lacks the right to see them (docs/operating.md)"
 
 
 def message_limits(settings: Settings, names: Sequence[str]) -> dict[str, int]:
