@@ -50,6 +50,18 @@ def test_output_that_cannot_be_written_is_one_line(
         assert len(done.stderr.splitlines()) == (0 if "2>&-" in where else 1)
 
 
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/dev/null"])
+def test_what_cannot_be_told_on_the_way_ends_no_command(where: str) -> None:
+    """As the doctor tells what it is looking at."""
+    program = (
+        "import sys; from streams.starting import checked_streams\n"
+        "with checked_streams(RuntimeError):\n"
+        "    print('x' * 20_000, file=sys.stderr); print('done')"
+    )
+    done = shell(f'{sys.executable} -c "{program}" {where}')
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
