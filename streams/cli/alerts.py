@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def tail(
     found = read_alerts(
         settings, classes=classes or None, since=since, follow=follow, idle_s=idle_exit_s or None
     )
-    show = _json if as_json else _line
+    show = json_line if as_json else _line
     try:
         for alert in itertools.islice(found, most or None):
             typer.echo(show(alert))  # which flushes
@@ -66,12 +66,23 @@ def tail(
         raise typer.Exit from None
 
 
-def _json(alert: Alert) -> str:
+def json_line(alert: Alert) -> str:
     import dataclasses
     import json
 
     # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
-    return json.dumps(dataclasses.asdict(alert), separators=(",", ":"))
+    return json.dumps(_finite(dataclasses.asdict(alert)), separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON has no word for: Avro takes them, whoever wrote the alert."""
+    import math
+
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _line(alert: Alert) -> str:
