@@ -276,6 +276,6 @@ def test_tail_ends_quietly_when_its_pipe_is_closed_and_on_ctrl_c(stage: Stage) -
 
 def test_an_alert_whose_numbers_json_lacks_is_a_line_of_json_all_the_same() -> None:
     odd = dataclasses.replace(RICH, novelty=math.inf, scores={"dos": math.nan, "normal": 0.5})
-    read = json.loads(json_line(odd), parse_constant=lambda name: pytest.fail(name))
+    read = json.loads(json_line(odd), parse_constant=pytest.fail)
     assert (read["novelty"], read["scores"]) == (None, {"dos": None, "normal": 0.5})
     assert json.loads(json_line(RICH))["explanation"] == json.loads(encode_alert(RICH, "json"))["explanation"]
