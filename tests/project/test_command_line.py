@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,19 +82,33 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2_or_3(words: str, says: 
     assert says in done.stderr
 
 
+def makes_a_folder() -> None:
+    Path("/proc/x").mkdir()
+
+
+def needs_a_cache() -> None:
+    raise OSError("Matplotlib requires access to a writable cache directory")
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (makes_a_folder, "/proc/x: No such file or directory"),
+        (needs_a_cache, "Matplotlib requires access to a writable cache directory"),
+    ],
+)
 def test_a_folder_that_cannot_be_written_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fails: Callable[[], None],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whichever command meets it."""
-
-    def fails() -> None:
-        Path("/proc/x").mkdir()
-
     monkeypatch.setattr(commands, "run", fails)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "autodeep: /proc/x: No such file or directory\n"
+    assert capsys.readouterr().err == f"autodeep: {says}\n"
 
 
 def test_letters_that_the_terminal_lacks_are_escaped() -> None:
