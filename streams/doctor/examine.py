@@ -71,7 +71,12 @@ def _rights(settings: Settings) -> Iterator[Finding]:
 
 def _topics(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
     names, seen = Topics(settings.topic_prefix), cluster.metadata
-    specs = topic_specs(names, cluster.telemetry_partitions or TELEMETRY_PARTITIONS)
+    specs = topics.wanted(
+        topic_specs(names, cluster.telemetry_partitions or TELEMETRY_PARTITIONS),
+        seen.topics,
+        names,
+        is_classified_published=settings.publish_classified,
+    )
     try:
         reports = create_topics(settings, specs, dry_run=True, seen=seen)
     except SettingsError as exc:  # a worker needs no right to see how topics are kept

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from streams.adapters.kafka.topics import Difference, State, TopicReport
+from streams.adapters.kafka.topics import Difference, State, TopicReport, TopicSpec
 from streams.core.topics import Topics
 from streams.doctor.findings import Finding, Level
 
 CHECK: Final = "topics"
 _UNLESS: Final = "unless it is meant so"
 _BY_HAND: Final = f"alter it with Kafka's own tools, {_UNLESS}"
+
+
+def wanted(
+    specs: Sequence[TopicSpec], known: Collection[str], names: Topics, *, is_classified_published: bool
+) -> list[TopicSpec]:
+    """All but the topic of verdicts, where it is not there and nothing is written to it."""
+    spared = set() if is_classified_published else {names.classified} - set(known)
+    return [spec for spec in specs if spec.name not in spared]
 
 
 def findings(reports: Sequence[TopicReport], names: Topics) -> Iterator[Finding]:

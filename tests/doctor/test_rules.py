@@ -222,3 +222,15 @@ def test_the_last_days_of_a_certificate_are_told_in_hours() -> None:
     level, said = worst(rules.certificates([Certificate("kafka:9093", 30 * 3600.0)], 0.0))
     assert level is Level.WARNING
     assert "ends in 30 hours" in said
+
+
+@pytest.mark.parametrize(("published", "there", "is_wanted"), [(0, 0, False), (0, 1, True), (1, 0, True)])
+def test_a_topic_that_nothing_is_written_to_need_not_be_there(
+    published: int, there: int, is_wanted: bool
+) -> None:
+    names = Topics()
+    specs = topic_specs(names)
+    known = [spec.name for spec in specs if there or spec.name != names.classified]
+    found = topics.wanted(specs, known, names, is_classified_published=bool(published))
+    assert (names.classified in {spec.name for spec in found}) is is_wanted
+    assert {spec.name for spec in specs} - {spec.name for spec in found} <= {names.classified}
