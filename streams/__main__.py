@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from streams.starting import checked_streams, ended_by_signals
+from streams.starting import checked_streams, ended_by_signals, tell
 
 if TYPE_CHECKING:
     from streams.errors import AutodeepError
@@ -18,7 +17,7 @@ _OF_FILES: Final = {errno.EACCES, errno.EDQUOT, errno.ENOENT, errno.ENOSPC, errn
 def main() -> None:
     """Run the command line; an AutodeepError becomes one line on stderr and its exit code.
 
-    So does a file or folder that cannot be read or written.
+    So does a file or folder that cannot be read or written, by us or by a library.
     """
     with ended_by_signals():
         from streams.errors import AutodeepError, CannotWrite, DataError
@@ -31,6 +30,8 @@ def main() -> None:
         except AutodeepError as exc:
             _give_up(exc)
         except OSError as exc:
+            if type(exc) is OSError and exc.errno is None:
+                _give_up(DataError(str(exc)))  # a library's own words, as of a folder that it needs
             if exc.filename is None and exc.errno not in _OF_FILES:
                 raise
             what = "" if exc.filename is None else f"{exc.filename}: "
@@ -38,8 +39,7 @@ def main() -> None:
 
 
 def _give_up(problem: AutodeepError) -> NoReturn:
-    with suppress(OSError):  # standard error may be full, too
-        print("autodeep: " + str(problem).replace("\n", "\n  "), file=sys.stderr)
+    tell(str(problem))
     sys.exit(problem.exit_code)
 
 

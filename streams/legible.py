@@ -1,4 +1,4 @@
-"""What a person reads of foreign text: without the log-in inside a URL, and without control characters.
+"""What a person reads of foreign text: without the secrets inside a URL, and without control characters.
 
 Errors (`errors.py`), the log (`OneLine`), the settings' repr and the command line (`cli/output.py`) all pass
 through here, so that nobody else has to think of it.
@@ -12,17 +12,19 @@ from types import TracebackType
 from typing import Final
 
 _USER_INFO: Final = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
+_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#](?:[^\s'\")]|['\")](?=\w))+", re.IGNORECASE)
+"""Tokens and signatures stand there. A quote or bracket is the end of the URL, unless it goes on."""
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def without_user_info(text: str) -> str:
-    """`https://user:password@host/path` as `https://host/path`, wherever it stands in the text.
+def without_secrets(text: str) -> str:
+    """`https://user:password@host/path?token` as `https://host/path?…`, wherever it stands in the text.
 
-    >>> without_user_info("https://u:p@h/a@b does not answer")
-    'https://h/a@b does not answer'
+    >>> without_secrets("https://u:p@h/a@b?token=c&sig=d does not answer")
+    'https://h/a@b?… does not answer'
     """
-    return _USER_INFO.sub(r"\1", text)
+    return _QUERY.sub(r"\1?…", _USER_INFO.sub(r"\1", text))
 
 
 def one_line(text: str) -> str:
@@ -32,7 +34,7 @@ def one_line(text: str) -> str:
     'kdd99\ufffd[2J\ufffd2026-01-31 INFO autodeep: promoted'
     """
     return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in without_user_info(text)
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in without_secrets(text)
     )
 
 

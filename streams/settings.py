@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from streams.errors import SettingsError
-from streams.legible import without_user_info
+from streams.legible import without_secrets
 
 log: Final = logging.getLogger("autodeep")
 
@@ -56,11 +57,15 @@ def _some_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _at_least(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+_MOST: Final = 1e9
+"""Of any number: what libraries count in 32 bits, and more seconds than anybody waits."""
+
+
+def _at_least(least: float, kind: type[int] | type[float], most: float = _MOST) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
-        if not least <= value < float("inf"):
-            raise ValueError(f"expected a number of at least {least}")
+        if not least <= value <= most:
+            raise ValueError(f"expected a number of at least {least} and at most {most:,.0f}")
         return value
 
     return parse
@@ -71,6 +76,32 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65_535:
         raise ValueError("expected a port, 0 to 65535")
     return port
+
+
+def _servers(text: str) -> str:
+    servers = [server.strip() for server in text.split(",")]
+    if not all(map(_SERVER.fullmatch, servers)):
+        raise ValueError("expected host:port, or several with commas between them")
+    return ",".join(servers)
+
+
+_SERVER: Final = re.compile(r"([\w.-]+|\[[^\[\]\s,]+\]):\d{1,5}")
+
+
+def _url(text: str) -> str:
+    """A URL or a path, as it is. What is no URL may show a part of its password where its host should be."""
+    try:
+        if "://" in text:
+            urlsplit(text).port  # noqa: B018  # raises ValueError where what stands there is none
+    except ValueError:
+        raise ValueError("no such host and port; in a password write / as %2F, @ as %40, # as %23") from None
+    return text
+
+
+def _http(text: str) -> str:
+    if text and not text.lower().startswith(("http://", "https://")):
+        raise ValueError("expected http://host:port or https://host:port")
+    return _url(text)
 
 
 def _topic_prefix(text: str) -> str:
@@ -96,7 +127,9 @@ def _share(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    kafka_servers: str = _setting("localhost:9092", "Kafka bootstrap servers, host:port, comma-separated")
+    kafka_servers: str = _setting(
+        "localhost:9092", "Kafka bootstrap servers, host:port, comma-separated", _servers
+    )
     kafka_security: str = _setting(
         "PLAINTEXT",
         "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
@@ -115,7 +148,7 @@ class Settings:
     )
     kafka_key_file: str = _setting("", "PEM file of that certificate's key")
     kafka_key_password: str = _setting("", "What opens the key, where it is encrypted", secret=True)
-    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint")
+    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint", _http)
     kafka_oauth_client_id: str = _setting("", "OAUTHBEARER: client id")
     kafka_oauth_client_secret: str = _setting("", "OAUTHBEARER: client secret", secret=True)
     kafka_oauth_scope: str = _setting("", "OAUTHBEARER: scope to ask for; empty: none")
@@ -137,12 +170,14 @@ class Settings:
         _at_least(4096, int),
     )
     kafka_session_timeout_s: float = _setting(
-        10.0, "Seconds after which the partitions of a worker that died go to others", _at_least(1, float)
+        10.0,
+        "Seconds after which the partitions of a worker that died go to others",
+        _at_least(1, float, 3600),
     )
     kafka_heartbeat_s: float = _setting(
         1.0,
         "Seconds between a worker's signs of life: how soon it hears of a rebalance",
-        _at_least(0.1, float),
+        _at_least(0.1, float, 3600),
     )
     topic_prefix: str = _setting("ids", "First part of every topic's name", _topic_prefix)
     flow_topics: str = _setting(
@@ -157,12 +192,14 @@ class Settings:
         secret=True,
     )
     redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
-    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none")
+    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none", _http)
     schema_registry_username: str = _setting("", "Its user name, where it wants a log-in")
     schema_registry_password: str = _setting("", "Its password", secret=True)
     schema_registry_ca_file: str = _setting("", "PEM file of the authority that signed its certificate")
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
-    model_store: str = _setting("", "Folder or URL (fsspec) of the model store; empty: the models that ship")
+    model_store: str = _setting(
+        "", "Folder or URL (fsspec) of the model store; empty: the models that ship", _url
+    )
     model_trust_key: str = _setting(
         "", "PEM file of an Ed25519 public key: only models signed by it are served; empty: any model"
     )
@@ -219,15 +256,21 @@ class Settings:
         "A longer gap, seconds, in event time and in Kafka's timestamps starts a device's window anew",
         _at_least(1, float),
     )
-    window_ttl_days: float = _setting(7.0, "Days until Redis forgets a silent device", _at_least(0.01, float))
+    window_ttl_days: float = _setting(
+        7.0, "Days until Redis forgets a silent device", _at_least(0.01, float, 10_000)
+    )
     rebuild_windows_records: int = _setting(
         0,
         "Most records of each partition that are read again where Redis lost windows; 0: they start anew",
         _at_least(0, int),
     )
-    window_cache_mib: int = _setting(256, "Memory for windows kept in the worker, MiB", _at_least(16, int))
+    window_cache_mib: int = _setting(
+        256, "Memory for windows kept in the worker, MiB", _at_least(16, int, 1 << 20)
+    )
     chunk_max_records: int = _setting(
-        4096, "Most records, of all partitions together, that are worked on at once", _at_least(64, int)
+        4096,
+        "Most records, of all partitions together, that are worked on at once",
+        _at_least(64, int, 1_000_000),
     )
     linger_ms: float = _setting(
         50.0,
@@ -268,8 +311,10 @@ class Settings:
         "fetch, after which a worker ends itself; 0: never",
         _at_least(0, float),
     )
-    network_timeout_s: float = _setting(10.0, "Seconds that one network call may take", _at_least(0.1, float))
-    torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int))
+    network_timeout_s: float = _setting(
+        10.0, "Seconds that one network call may take", _at_least(0.1, float, 300)
+    )
+    torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int, 1024))
     web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")
     web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _port)
 
@@ -279,11 +324,11 @@ class Settings:
         return tuple(filter(None, self.outputs.split(",")))
 
     def __repr__(self) -> str:
-        """Without secrets, nor what stands before the host of a URL."""
+        """Without secrets, nor those inside a URL."""
         shown = (
             f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr
         )
-        return without_user_info(f"Settings({', '.join(shown)})")
+        return without_secrets(f"Settings({', '.join(shown)})")
 
     @property
     def sensors_topics(self) -> tuple[str, ...]:
@@ -296,7 +341,7 @@ class Settings:
 
         What Kubernetes sets for a Service of our name is passed over, with one line. Raises SettingsError
         for a name that does not exist, and for a value that cannot be used. A secret's value never stands in
-        the message.
+        the message. Blanks and line ends around a value are no part of it, as in a file.
         """
         fields = {variable(field.name): field for field in dataclasses.fields(cls)}
         values: dict[str, object] = {}
@@ -363,14 +408,22 @@ def _read(name: str, path: str) -> str:
     return text
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SHOWN: Final = 60
+
+
 def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
-    if field.default != "" and not text.strip():
+    text = text.strip()
+    if field.default != "" and not text:
         raise SettingsError(f"{name} is empty; leave it unset for its default, {field.default}")
     try:
         text.encode()  # what the system cannot decode comes as half of a surrogate pair
+        if _CONTROL.search(text):
+            raise ValueError("it holds a line end or another control character")
         return field.metadata["parse"](text)
     except ValueError as exc:
-        shown = "its value" if field.metadata["secret"] else repr(text)
+        hidden = field.metadata["secret"] or "://" in text
+        shown = "its value" if hidden else repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
         raise SettingsError(f"{name}: {shown} cannot be used: {exc}") from exc
 
 

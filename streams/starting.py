@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -46,6 +46,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def tell(problem: str) -> None:
+    """Why the command ends, on standard error, which may be full, too."""
+    with suppress(OSError):
+        print("autodeep: " + problem.replace("\n", "\n  "), file=sys.stderr)
+
+
 class ReaderGone(SystemExit):
     """The reader of the pipe has seen enough."""
 
@@ -55,13 +61,16 @@ def checked_streams(cannot_write: Callable[[str], Exception]) -> Iterator[None]:
     """What cannot be written to standard output is raised: ReaderGone for a pipe, else `cannot_write` of why.
 
     A stream that is closed is opened, lest the next file or connection take its number: reading gives
-    nothing, writing standard output fails, and what goes to standard error is lost. Letters that the
-    terminal's encoding lacks are escaped.
+    nothing, writing standard output fails, and what goes to standard error is lost, as what a full one does
+    not take. Letters that the terminal's encoding lacks are escaped.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         _open_if_closed(number, mode)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
+    elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        encoding = sys.stderr.encoding
+        sys.stderr = _Told(sys.stderr.detach(), encoding, "backslashreplace", line_buffering=True)
     before = sys.stdout
     if before is None:
         sys.stdout = _Output(cannot_write, open(1, "wb", closefd=False))  # noqa: SIM115
@@ -72,6 +81,19 @@ def checked_streams(cannot_write: Callable[[str], Exception]) -> Iterator[None]:
     finally:
         if isinstance(sys.stdout, _Output):
             sys.stdout.flush()
+
+
+class _Told(io.TextIOWrapper):
+    """How it goes matters less than what is done: a log on a full disk ends no command."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 class _Output(io.TextIOWrapper):

@@ -40,14 +40,8 @@ class TestedPath:
     def logs(self) -> str:
         return "\n".join(log.read_text() for log in self.folder.glob("worker-*.log"))
 
-    def send(
-        self,
-        records: Sequence[tuple[bytes | None, bytes | None]],
-        partition: int = 0,
-        compression: str = "none",
-        headers: Sequence[tuple[str, bytes]] = (("trace", b"\x00\xff"),),
-    ) -> None:
-        producer = Producer(
+    def producer(self, compression: str = "none") -> Producer:
+        return Producer(
             {
                 "bootstrap.servers": self.settings.kafka_servers,
                 "message.max.bytes": 64_000_000,
@@ -55,6 +49,17 @@ class TestedPath:
                 "compression.type": compression,
             }
         )
+
+    def send(
+        self,
+        records: Sequence[tuple[bytes | None, bytes | None]],
+        partition: int = 0,
+        compression: str = "none",
+        producer: Producer | None = None,
+        headers: Sequence[tuple[str, bytes]] = (("trace", b"\x00\xff"),),
+    ) -> None:
+        """`producer`: for who sends often, since to connect takes longer than to send."""
+        producer = producer or self.producer(compression)
         failed: list[object] = []
         for key, value in records:
             producer.produce(

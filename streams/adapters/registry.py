@@ -10,9 +10,10 @@ import json
 import logging
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +38,9 @@ longer than a quarter of a second counts for more: no more than a quarter of the
 PER_S: Final = 16.0
 
 _ABOUT_LOG_IN: Final = "; check AUTODEEP_SCHEMA_REGISTRY_USERNAME and AUTODEEP_SCHEMA_REGISTRY_PASSWORD"
+
+_NO_SUCH_ID: Final = (40403, 404)
+"""By which a registry says so; a gateway that has no registry behind it answers 404, too."""
 
 Fetch = Callable[[int], str | None]
 """Schema id to the schema's JSON text, None for an unknown id. Raises RegistryUnavailable."""
@@ -181,11 +185,13 @@ class ConfluentRegistry(CachedRegistry):
             try:
                 found = self._connection.get_schema(schema_id)
             except self._client.refused as exc:
-                if exc.http_status_code == 404:
+                if exc.http_status_code == 404 and exc.error_code in _NO_SUCH_ID:
                     return None
                 raise
+            if not isinstance(found.schema_str, str):
+                raise TypeError("there is no schema in its answer")
             # An id of Protobuf or JSON Schema is none of ours.
-            return str(found.schema_str) if found.schema_type in (None, "AVRO") else None
+            return found.schema_str if found.schema_type in (None, "AVRO") else None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -233,6 +239,11 @@ def registry_of(settings: Settings) -> ConfluentRegistry:
     return confluent_registry(settings.schema_registry_url, settings.network_timeout_s, own)
 
 
+def _unheard() -> AbstractContextManager[object]:
+    """What libraries warn each other's authors of, and show to whoever runs them."""
+    return warnings.catch_warnings(record=True)
+
+
 def confluent_registry(
     url: str, timeout_s: float = 10.0, own: Mapping[str, Any] | None = None
 ) -> ConfluentRegistry:
@@ -241,8 +252,9 @@ def confluent_registry(
     Raises SettingsError where it is none, a file cannot be used, or the extra is not installed.
     """
     try:
-        httpx: Any = importlib.import_module("httpx")  # what the client talks with
-        registry: Any = importlib.import_module("confluent_kafka.schema_registry")
+        with _unheard():
+            httpx: Any = importlib.import_module("httpx")  # what the client talks with
+            registry: Any = importlib.import_module("confluent_kafka.schema_registry")
     except ImportError as exc:
         raise SettingsError(
             'AUTODEEP_SCHEMA_REGISTRY_URL needs the extra: pip install "autodeep-id[registry]"'
@@ -254,7 +266,8 @@ def confluent_registry(
         httpx.HTTPError,
     )
     try:
-        return ConfluentRegistry(url, timeout_s, client, own or {})
+        with _unheard():
+            return ConfluentRegistry(url, timeout_s, client, own or {})
     except OSError as exc:  # SSLError is one too
         raise SettingsError(f"AUTODEEP_SCHEMA_REGISTRY_CA_FILE cannot be used as a PEM file: {exc}") from exc
     except (ValueError, TypeError) as exc:

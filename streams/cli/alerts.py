@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from streams.legible import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streams.codec.output.alerts import AlertOutput
     from streams.core.alerts import Alert
     from streams.settings import Settings
 
@@ -34,9 +35,11 @@ def tail(
         help="now, beginning, how long ago (90s, 10m, 2h, 1d), or an ISO 8601 time; UTC without a zone.",
     ),
     follow: bool = typer.Option(True, help="Wait for more at the end."),
-    most: int = typer.Option(0, "--max", min=0, help="End after so many alerts; 0: no end."),
+    most: int = typer.Option(
+        0, "--max", min=0, max=2_147_483_647, help="End after so many alerts; 0: no end."
+    ),
     idle_exit_s: float = typer.Option(
-        0.0, min=0, help="End after so many seconds without an alert; 0: never."
+        0.0, min=0, max=1e9, help="End after so many seconds without an alert; 0: never."
     ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object a line."),
 ) -> None:
@@ -71,19 +74,40 @@ def tail(
 
 def _json_of(settings: Settings) -> Callable[[Alert], str]:
     """JSON as on the alerts' topics, whatever form they have there."""
-    import json
+    from functools import partial
 
     from streams.codec.output.alerts import AlertOutput
     from streams.core.severity import severities_by_class
     from streams.core.topics import Topics
 
     output = AlertOutput(Topics(), "json", by_class=severities_by_class(settings.severities))
+    return partial(json_line, output)
 
-    def line(alert: Alert) -> str:
-        # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
-        return json.dumps(json.loads(output.values([alert])[0]), separators=(",", ":"))
 
-    return line
+def json_line(output: AlertOutput, alert: Alert) -> str:
+    """In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
+
+    Avro takes numbers that JSON has no word for, whoever wrote the alert: such an alert has the schema's own
+    names, and null for those numbers.
+    """
+    import dataclasses
+    import json
+
+    try:
+        fields = json.loads(output.values([alert])[0])
+    except ValueError:
+        fields = _finite(dataclasses.asdict(alert))
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    import math
+
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _line(alert: Alert) -> str:

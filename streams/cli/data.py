@@ -21,7 +21,9 @@ def fetch(
     to: Path = typer.Option(
         Path("data"), envvar="AUTODEEP_DATA", help="Folder that the set's folder goes to."
     ),
-    timeout_s: float = typer.Option(30.0, help="Seconds to wait for the server's next bytes."),
+    timeout_s: float = typer.Option(
+        30.0, min=0.1, max=3600.0, help="Seconds to wait for the server's next bytes."
+    ),
 ) -> None:
     """Put a data set into DATA/NAME and check that it is the published one. A broken download is resumed.
 

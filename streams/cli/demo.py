@@ -23,7 +23,9 @@ _A_LINE_EVERY_S = 3.0
 def demo(
     *,
     seconds: float = typer.Option(45.0, min=1.0, max=3600.0, help="How long to simulate."),
-    seed: int = typer.Option(1, min=0, help="Of the simulation: the same seed gives the same events."),
+    seed: int = typer.Option(
+        1, min=0, max=2_147_483_647, help="Of the simulation: the same seed gives the same events."
+    ),
     as_json: bool = typer.Option(
         False, "--json", help="Lines on stderr, one JSON object on stdout at the end."
     ),

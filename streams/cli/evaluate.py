@@ -33,8 +33,12 @@ _BASELINES = typer.Option(
 )
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 _SEEDS = typer.Option("5", help="How many models to train, or their seeds: 1,2,3.")
-_STEPS = typer.Option(0, min=0, help="Most steps of each phase of training, for a quick try; 0: all.")
-_PARTS = typer.Option(1, min=1, help="Deal the rows out to so many devices, in contiguous segments.")
+_STEPS = typer.Option(
+    0, min=0, max=2_147_483_647, help="Most steps of each phase of training, for a quick try; 0: all."
+)
+_PARTS = typer.Option(
+    1, min=1, max=10_000_000, help="Deal the rows out to so many devices, in contiguous segments."
+)
 
 
 @app.callback()

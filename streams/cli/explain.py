@@ -31,7 +31,7 @@ def explain(
     store: str = typer.Option(
         "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL of the models; empty: the shipped ones."
     ),
-    most: int = typer.Option(8, min=1, help="Most features to show."),
+    most: int = typer.Option(8, min=1, max=1000, help="Most features to show."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object, with every feature."),
 ) -> None:
     """Say which features and which earlier events drove the verdict of one row.

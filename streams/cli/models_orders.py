@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from streams.codec.models import ModelCommand, ModelState
 
 _WAIT_S = 30.0
-WAIT = typer.Option(_WAIT_S, "--wait", min=0, help="Seconds to wait for the decision.")
+WAIT = typer.Option(_WAIT_S, "--wait", min=0, max=86_400, help="Seconds to wait for the decision.")
 _WAIT_EXACT_S = 90.0
 """All workers get ready first, for which they have AUTODEEP_MODEL_SWITCH_TIMEOUT_S."""
 FAMILY = typer.Argument(
@@ -49,7 +49,11 @@ def promote(
         "", "--at-offset", metavar="now", help="Switch all workers at the same offsets: where they end now."
     ),
     wait_s: float | None = typer.Option(
-        None, "--wait", min=0, help="Seconds to wait for the decision; 30, or 90 with --at-offset."
+        None,
+        "--wait",
+        min=0,
+        max=86_400,
+        help="Seconds to wait for the decision; 30, or 90 with --at-offset.",
     ),
     store: str = STORE,
     trust_key: str = TRUST_KEY,

@@ -26,10 +26,10 @@ def release(  # options are arguments
         None, "--beside", help="A model of another seed: the card shows mean and spread. May be given again."
     ),
     readings: int = typer.Option(
-        1, min=1, help="How often the test file has been read for it, this time included."
+        1, min=1, max=10_000, help="How often the test file has been read for it, this time included."
     ),
     devices: int = typer.Option(
-        1, min=1, help="Deal the rows out to so many devices, in contiguous segments."
+        1, min=1, max=10_000_000, help="Deal the rows out to so many devices, in contiguous segments."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:

@@ -12,20 +12,23 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _AT_ONCE = 2_000
+_LEAST_RATE = 0.001
 
 
 def replay(
     file: Path = typer.Argument(help="A KDD'99 or NSL-KDD file, plain or gzip."),
     *,
-    devices: int = typer.Option(50, min=1, help="Devices that share the rows, a contiguous segment each."),
-    rate: float = typer.Option(0.0, min=0.0, help="Events a second; 0 sends flat out."),
-    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 sends all."),
+    devices: int = typer.Option(
+        50, min=1, max=10_000_000, help="Devices that share the rows, a contiguous segment each."
+    ),
+    rate: float = typer.Option(0.0, min=0.0, max=1e9, help="Events a second; 0 sends flat out."),
+    limit: int = typer.Option(0, min=0, max=2_147_483_647, help="Only the first rows; 0 sends all."),
     kafka_servers: str = typer.Option("", help="Bootstrap servers; empty: AUTODEEP_KAFKA_SERVERS."),
     attack_share: float = typer.Option(
         -1.0,
         help="Draw runs of rows so that this share (0 to 1) of the events are attacks; -1: all as it is.",
     ),
-    seed: int = typer.Option(1, min=0, help="Of the draw for --attack-share."),
+    seed: int = typer.Option(1, min=0, max=2_147_483_647, help="Of the draw for --attack-share."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object at the end."),
 ) -> None:
     """Send the rows of a file to the telemetry topic as connection records of many devices.
@@ -44,11 +47,14 @@ def replay(
     import os
     import time
 
+    from streams.errors import SettingsError
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     if kafka_servers:
         settings = dataclasses.replace(settings, kafka_servers=kafka_servers)
+    if 0 < rate < _LEAST_RATE:
+        raise SettingsError(f"--rate {rate:g}: give 0, or at least {_LEAST_RATE:g} events a second")
     feed = _feed(file, devices, rate, limit, (attack_share, seed))
     began_s = time.monotonic()
     delivered = _send(settings, feed, rate)

@@ -15,9 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Make and list the topics.")
 @app.command()
 def create(
     partitions: int = typer.Option(
-        12, min=1, help="Partitions of the telemetry: the most workers that share it."
+        12, min=1, max=100_000, help="Partitions of the telemetry: the most workers that share it."
     ),
-    replication: int = typer.Option(0, min=0, help="Copies of each; 0: three, or one a broker."),
+    replication: int = typer.Option(0, min=0, max=1000, help="Copies of each; 0: three, or one a broker."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what is missing and what differs."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object."),
 ) -> None:

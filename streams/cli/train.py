@@ -30,14 +30,16 @@ def _group() -> None:
 
 
 _DATA = typer.Option(Path("data"), envvar="AUTODEEP_DATA", help="Folder with the data set's training file.")
-_SEED = typer.Option(1, min=0, help="The same seed and data give the same model on the same machine.")
+_SEED = typer.Option(
+    1, min=0, max=2_147_483_647, help="The same seed and data give the same model on the same machine."
+)
 _OUT = typer.Option("", help="Model store to write to; empty: ./model_store.")
 _NAME = typer.Option("", help="The model's name; empty: that of the protocol.")
 _VERSION = typer.Option("", help="Its version; empty: one more than the store's greatest number.")
 _ALIAS = typer.Option("", help="Also point this alias at the new version, such as challenger.")
 _RESUME = typer.Option(False, "--resume", help="Go on from the checkpoint in the run folder.")
 _RUN_DIR = typer.Option(None, help="Checkpoints, log.jsonl and curves.png; empty: runs/NAME-SEED.")
-_LIMIT = typer.Option(0, min=0, help="Most steps of each phase, for a quick try; 0: all.")
+_LIMIT = typer.Option(0, min=0, max=2_147_483_647, help="Most steps of each phase, for a quick try; 0: all.")
 _DEVICE = typer.Option("cpu", help="cpu, or cuda where it is; only cpu repeats a model bit by bit.")
 _JSON = typer.Option(False, "--json", help="Print one JSON object at the end.")
 

@@ -26,6 +26,9 @@ DISAGREEMENT: Final = "Disagreement"
 KEY_BEFORE_FAMILIES: Final = b"active"
 """The one key of the compacted topic of active models, until states were kept by family."""
 
+MOST_REVISION: Final = 2**53 - 1
+"""Of a state that is taken in: nobody decides so often, and the next one must still be a number of Avro's."""
+
 StatusKind = Literal["decision", "worker", "challenge"]
 Outcome = Literal[
     "promoted", "rolled_back", "shadowing", "canarying", "dismissed", "refused",
@@ -201,6 +204,10 @@ def encode_state(state: ModelState) -> bytes:
 def decode_state(value: bytes | None) -> ModelState:
     """Raises ModelMessageUnreadable."""
     fields = _decode(MODEL_STATE, value)
+    if not 0 <= fields["revision"] <= MOST_REVISION:
+        raise ModelMessageUnreadable(f"no {MODEL_STATE}: revision {fields['revision']}")
+    if not 0 <= fields["canary_share"] <= 1:  # nor NaN
+        raise ModelMessageUnreadable(f"no {MODEL_STATE}: a canary's share of {fields['canary_share']:g}")
     refs = {
         name: None if fields[name] is None else ModelRef(*fields[name])
         for name in ("champion", "challenger", "previous", "preparing")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
+from streams.adapters.decoding import decoder_of
 from streams.adapters.kafka.model_topics import missing_model_topics, newest_states
 from streams.adapters.kafka.rights import check_rights
-from streams.adapters.kafka.topics import State, create_topics, list_topics, topic_specs
+from streams.adapters.kafka.topics import TELEMETRY_PARTITIONS, create_topics, topic_specs
 from streams.adapters.redis.evictions import info_fields
 from streams.adapters.redis.windows import RedisWindows, connect
 from streams.adapters.registry import registry_of
 from streams.adapters.store.models import open_store
-from streams.codec.avro.schemas import load_folder
-from streams.codec.ingest.checks import Limits
-from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
-from streams.doctor import certificates, kafka, rules
+from streams.doctor import certificates, kafka, rules, topics
 from streams.doctor.facts import Certificate, RedisServer
 from streams.doctor.findings import Finding, Level
-from streams.errors import AutodeepError
+from streams.errors import AutodeepError, SettingsError
 from streams.settings import Settings
 
 Check = Callable[[], Iterable[Finding]]
@@ -35,27 +32,36 @@ def examine(settings: Settings, apart_s: float, say: Callable[[str], None]) -> l
     Progress is judged by two looks, `apart_s` seconds apart.
     """
     findings = list[Finding]()
-    for name, check in _checks(settings, apart_s):
+    cluster = kafka.Cluster(settings)
+    is_away = False
+    for name, check in _checks(settings, cluster, apart_s):
+        if is_away and name in _OF_KAFKA:
+            continue  # it would wait as long to say the same
         say(name)
         try:
             findings += check()
         except AutodeepError as exc:
             findings.append(Finding(name, Level.BROKEN, str(exc)))
+            is_away = is_away or name == _BROKERS
     return findings
 
 
-def _checks(settings: Settings, apart_s: float) -> Iterator[tuple[str, Check]]:
-    yield "brokers", lambda: rules.brokers(kafka.brokers(settings))
+_BROKERS: Final = "brokers"
+_OF_KAFKA: Final = ("rights", "topics", "workers", "telemetry", "models")
+
+
+def _checks(settings: Settings, cluster: kafka.Cluster, apart_s: float) -> Iterator[tuple[str, Check]]:
+    yield _BROKERS, lambda: rules.brokers(cluster.brokers)
     yield "rights", lambda: _rights(settings)
-    yield "topics", lambda: _topics(settings)
-    yield "workers", lambda: _workers(settings)
+    yield "topics", lambda: _topics(settings, cluster)
+    yield "workers", lambda: _workers(settings, cluster)
     yield "telemetry", lambda: _telemetry(settings, apart_s)
     yield "redis", lambda: _redis(settings)
     if settings.schema_registry_url:
         yield "registry", lambda: _registry(settings)
     yield "model store", lambda: _store(settings)
     yield "models", lambda: _models(settings)
-    yield "certificates", lambda: rules.certificates(_certificates(settings), time.time())
+    yield "certificates", lambda: rules.certificates(_certificates(settings, cluster), time.time())
 
 
 def _rights(settings: Settings) -> Iterator[Finding]:
@@ -63,46 +69,39 @@ def _rights(settings: Settings) -> Iterator[Finding]:
     yield Finding("rights", Level.GOOD, "all that a worker needs")
 
 
-def _topics(settings: Settings) -> Iterator[Finding]:
-    topics = Topics(settings.topic_prefix)
-    known = list_topics(settings, settings.topic_prefix)
-    partitions = known[topics.telemetry][0] if topics.telemetry in known else 12
-    reports = create_topics(settings, topic_specs(topics, partitions, settings.output_names), dry_run=True)
-    missing = [report.spec.name for report in reports if report.state is State.MISSING]
-    if missing:
-        yield Finding(
-            "topics", Level.BROKEN, f"{', '.join(missing)} missing", "`autodeep topics create` makes them"
+def _topics(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
+    names, seen = Topics(settings.topic_prefix), cluster.metadata
+    specs = topics.wanted(
+        topic_specs(names, cluster.telemetry_partitions or TELEMETRY_PARTITIONS, settings.output_names),
+        seen.topics,
+        names,
+        is_classified_published=settings.publish_classified,
+    )
+    try:
+        reports = create_topics(settings, specs, dry_run=True, seen=seen)
+    except SettingsError as exc:  # a worker needs no right to see how topics are kept
+        yield from topics.not_compared(
+            [spec.name for spec in specs if spec.name not in seen.topics], str(exc)
         )
-    for report in reports:
-        for one in report.differences:
-            yield Finding(
-                "topics",
-                Level.WARNING,
-                f"{report.spec.name}: {one.what} is {one.found}, we make it {one.wanted}",
-                "alter it with Kafka's own tools, unless it is meant so",
-            )
-    if all(report.state is State.SAME for report in reports):
-        yield Finding("topics", Level.GOOD, f"all {len(reports)} as we make them, {partitions} of telemetry")
+        return
+    yield from topics.findings(reports, names)
 
 
-def _workers(settings: Settings) -> Iterator[Finding]:
-    telemetry = Topics(settings.topic_prefix).telemetry
-    partitions = list_topics(settings, settings.topic_prefix).get(telemetry, (0, 0))[0]
+def _workers(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
+    partitions = cluster.telemetry_partitions or 0
     yield from rules.group(settings.group, kafka.members(settings), partitions)
 
 
 def _telemetry(settings: Settings, apart_s: float) -> Iterator[Finding]:
     registry = registry_of(settings) if settings.schema_registry_url else None
-    folder = settings.writer_schemas
-    decoder = TelemetryDecoder(
-        KDD99, load_folder(Path(folder)) if folder else (), registry, Limits(settings.device_id_max_bytes)
-    )
-    with kafka.Telemetry(settings, decoder) as telemetry:
+    with kafka.Telemetry(settings, decoder_of(settings, KDD99, registry)) as telemetry:
         before = telemetry.places()
         time.sleep(apart_s)
         after = telemetry.places()
         yield from rules.progress(before, after, apart_s)
-        yield from rules.event_times(telemetry.latest(after))
+        latest = telemetry.latest(after)
+        yield from rules.event_times(latest)
+        yield from rules.brokers_clock(latest, int(time.time() * 1000))
 
 
 _ASKED: Final = (("INFO", "everything"), ("TIME",), ("DBSIZE",))
@@ -114,6 +113,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         WindowLayout(KDD99), url, settings.topic_prefix, 1, limit_s, settings.redis_ca_file
     ) as store:
         store.ping()
+        yield rules.windows_owner(store.owner(), settings.group, settings.topic_prefix)
     link = connect(url, limit_s, settings.redis_ca_file)
     try:
         asked_us = time.time_ns() // 1000
@@ -180,11 +180,17 @@ def _models(settings: Settings) -> Iterator[Finding]:
         yield Finding("models", Level.GOOD, f"none agreed on yet: workers serve {settings.model}")
 
 
-def _certificates(settings: Settings) -> Iterator[Certificate]:
+def _certificates(settings: Settings, cluster: kafka.Cluster) -> Iterator[Certificate]:
     limit_s = settings.network_timeout_s
     if settings.kafka_security.endswith("SSL"):
-        for broker in kafka.brokers(settings):
+        for broker in cluster.brokers:
             yield certificates.shown_by(broker.address, limit_s)
-    for path in (settings.kafka_ca_file, settings.kafka_certificate_file, settings.redis_ca_file):
-        if path:
-            yield from certificates.in_file(path)
+    files = (
+        settings.kafka_ca_file,
+        settings.kafka_certificate_file,
+        settings.kafka_oauth_ca_file,
+        settings.redis_ca_file,
+        settings.schema_registry_ca_file,
+    )
+    for path in dict.fromkeys(filter(None, files)):
+        yield from certificates.in_file(path)

@@ -41,6 +41,8 @@ class Latest:
     appended_ms: int
     event_time_us: int | None
     problem: str = ""
+    by_broker: bool = True
+    """Whether `appended_ms` is a broker's clock and not a producer's."""
 
 
 @dataclass(frozen=True, slots=True)

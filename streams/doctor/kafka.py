@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import ClusterMetadata
 
 from streams.adapters.kafka.client import where
 from streams.adapters.kafka.heard import Admin
@@ -15,7 +24,6 @@ from streams.adapters.kafka.history import past_record
 from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import cluster_of
 from streams.codec.ingest.telemetry import TelemetryDecoder
-from streams.core.events import RawRecord
 from streams.core.topics import Topics
 from streams.doctor.facts import Broker, Latest, Member, Place
 from streams.errors import BrokerUnavailable
@@ -25,17 +33,33 @@ _DOING: Final = "examining the telemetry"
 _CONNECT_S: Final = 3.0
 
 
-def brokers(settings: Settings) -> list[Broker]:
-    """The brokers, by the addresses that they tell their clients, each of them tried from here.
+class Cluster:
+    """What one look at the cluster tells; it is looked at when it is first asked for.
 
-    Raises BrokerUnavailable where none answers.
+    Raises BrokerUnavailable where no broker answers, each time it is asked for.
     """
-    known = cluster_of(Admin(settings), settings).brokers
-    limit_s = min(_CONNECT_S, settings.network_timeout_s)
-    return [
-        Broker(broker.id, f"{broker.host}:{broker.port}", _connected(broker.host, broker.port, limit_s))
-        for broker in sorted(known.values(), key=lambda broker: broker.id)
-    ]
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @functools.cached_property
+    def metadata(self) -> ClusterMetadata:
+        return cluster_of(Admin(self._settings), self._settings)
+
+    @functools.cached_property
+    def brokers(self) -> list[Broker]:
+        """The brokers, by the addresses that they tell their clients, each of them tried from here."""
+        limit_s = min(_CONNECT_S, self._settings.network_timeout_s)
+        return [
+            Broker(broker.id, f"{broker.host}:{broker.port}", _connected(broker.host, broker.port, limit_s))
+            for broker in sorted(self.metadata.brokers.values(), key=lambda broker: broker.id)
+        ]
+
+    @property
+    def telemetry_partitions(self) -> int | None:
+        """None where there is no such topic."""
+        known = self.metadata.topics.get(Topics(self._settings.topic_prefix).telemetry)
+        return None if known is None else len(known.partitions)
 
 
 def _connected(host: str, port: int, limit_s: float) -> str:
@@ -107,10 +131,12 @@ class Telemetry:
             return []
         self._reader.assign(ends)
         records = {record.partition() or 0: record for record in self._reader.to_the_end()}
-        return [self._read(number, past_record(record)) for number, record in sorted(records.items())]
+        return [self._read(number, record) for number, record in sorted(records.items())]
 
-    def _read(self, partition: int, record: RawRecord) -> Latest:
+    def _read(self, partition: int, message: Message) -> Latest:
+        record, by_broker = past_record(message), message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME
         decoded = self._decoder.decode([record])
         if decoded.rejected:
-            return Latest(partition, record.timestamp, None, str(decoded.rejected[0].reason))
-        return Latest(partition, record.timestamp, int(decoded.events.event_time_us[0]))
+            why = str(decoded.rejected[0].reason)
+            return Latest(partition, record.timestamp, None, why, by_broker)
+        return Latest(partition, record.timestamp, int(decoded.events.event_time_us[0]), by_broker=by_broker)

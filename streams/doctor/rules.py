@@ -152,6 +152,18 @@ def event_times(latest: Sequence[Latest]) -> Iterator[Finding]:
         yield Finding("event times", GOOD, f"within {abs(worst_s):,.1f} s of Kafka's timestamps")
 
 
+def brokers_clock(latest: Sequence[Latest], now_ms: int) -> Iterator[Finding]:
+    """A broker cannot have taken a record in after now."""
+    ahead_s = max((one.appended_ms - now_ms for one in latest if one.by_broker), default=0) / 1000
+    if ahead_s > CLOCK_SKEW_S:
+        yield Finding(
+            "clocks",
+            WARNING,
+            f"a broker's clock is {ahead_s:,.0f} s ahead of this machine's, or was when a record came",
+            "run NTP on both: windows and retention go by the brokers' clocks",
+        )
+
+
 def _unit(event_time_us: int, appended_ms: int) -> str:
     """What unit it seems to have been sent in, where that is not microseconds."""
     for unit, factor in (("milliseconds", 1000), ("seconds", 1_000_000)):
@@ -170,6 +182,25 @@ def redis(kind: str, servers: Sequence[RedisServer], devices: int | None) -> Ite
         yield from _clock(server)
 
 
+def windows_owner(owner: str | None, group: str, prefix: str) -> Finding:
+    """`owner` is the group that has claimed the windows there; None where none has."""
+    if owner == group:
+        return Finding("redis windows", GOOD, f"those of {prefix} are group {group}'s")
+    if owner is None:
+        return Finding(
+            "redis windows",
+            WARNING,
+            f"no worker keeps those of {prefix} here",
+            "workers that run use another Redis or database: compare their AUTODEEP_REDIS_URL with this one",
+        )
+    return Finding(
+        "redis windows",
+        BROKEN,
+        f"those of {prefix} belong to the group {owner}: workers of {group} do not start",
+        f"give each group a Redis or a database of its own; where {owner} is no more, DEL {prefix}:w:group",
+    )
+
+
 def _redis_eviction(info: Mapping[str, str]) -> Iterator[Finding]:
     policy, evicted = info.get("maxmemory_policy"), int(info.get("evicted_keys", 0))
     if policy is None:
@@ -186,7 +217,10 @@ def _redis_eviction(info: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _redis_memory(info: Mapping[str, str], devices: int | None, servers: int) -> Iterator[Finding]:
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if "used_memory" not in info:
+        yield Finding("redis memory", NOTE, "not known: INFO does not say")
+        return
+    used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
     room = f", {devices:,} keys" if devices is not None else ""
     if most and used > _FULL * most:
         yield Finding(
@@ -245,7 +279,8 @@ def certificates(found: Iterable[Certificate], now_s: float) -> Iterator[Finding
         if days < 0:
             yield Finding("certificates", BROKEN, f"that of {one.whose} has expired", "renew it")
         elif days < CERTIFICATE_DAYS:
-            yield Finding("certificates", WARNING, f"that of {one.whose} ends in {days:.0f} days", "renew it")
+            left = f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
+            yield Finding("certificates", WARNING, f"that of {one.whose} ends in {left}", "renew it")
         else:
             yield Finding("certificates", GOOD, f"that of {one.whose} holds for {days:,.0f} days")
 

@@ -136,5 +136,5 @@ class ModelAgent:
 
 def _say(status: ModelStatus) -> None:
     level = logging.WARNING if status.outcome == "refused" else logging.INFO
-    ref = f"{status.name}/{status.version}"
+    ref = f"{status.name}/{status.version}" if status.name else "a command"
     log.log(level, "%s %s, revision %d %s", ref, status.outcome, status.revision, status.detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from streams.codec.models import ModelCommand, ModelRef, ModelState, ModelStatus, Outcome
+from streams.codec.models import MOST_REVISION, ModelCommand, ModelRef, ModelState, ModelStatus, Outcome
 from streams.rollout.switching import challenge_left, preparing
 
 _LONGEST_DETAIL: Final = 1000
@@ -17,6 +17,8 @@ _OUTCOME: Final[dict[str, Outcome]] = {
     "canary": "canarying",
     "dismiss": "dismissed",
 }
+_PHASES: Final = 2
+"""So many revisions a command may take."""
 _NAMES_A_MODEL: Final = ("promote", "shadow", "canary")
 _ITSELF: Final = "it is the champion, and cannot challenge itself"
 
@@ -92,7 +94,13 @@ def _unfit(standing: Standing, command: ModelCommand) -> str:
         return f"a {command.action} names a model and a version"
     if command.action == "canary" and not 0 < command.canary_share <= 1:
         return f"a canary's share of the devices is above 0 and at most 1, not {command.canary_share:g}"
-    return _unfit_offsets(command)
+    return _unfit_offsets(command) or _no_revision(standing)
+
+
+def _no_revision(standing: Standing) -> str:
+    if standing.revision <= MOST_REVISION - _PHASES:
+        return ""
+    return f"no revision is left after {standing.revision}, which the topic of active models has"
 
 
 def _unfit_offsets(command: ModelCommand) -> str:

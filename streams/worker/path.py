@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from streams import __version__
+from streams.adapters.decoding import decoder_of
 from streams.adapters.kafka.history import KafkaHistory
 from streams.adapters.kafka.limits import TopicLimits, check_limits
 from streams.adapters.kafka.publisher import KafkaPublisher
@@ -18,8 +18,7 @@ from streams.adapters.kafka.rights import check_rights
 from streams.adapters.kafka.topics import wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, registry_of
-from streams.codec.avro.schemas import ALERT, INCIDENT, load, load_folder
-from streams.codec.ingest.checks import Limits
+from streams.codec.avro.schemas import ALERT, INCIDENT, load
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertFormat, AlertOutput, Output
 from streams.codec.output.projections import Projection
@@ -78,7 +77,7 @@ def build_detection(
     limits = TopicLimits(settings)
     check_limits(settings, limits)
     registry = registry_of(settings) if settings.schema_registry_url else None
-    decoder = _decoder(settings, layout, registry)
+    decoder = decoder_of(settings, layout.table, registry)
     ports = Ports(
         decoder=decoder,
         store=store,
@@ -126,15 +125,6 @@ def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> Window
             f"than AUTODEEP_CHUNK_MAX_RECORDS={settings.chunk_max_records}: raise the one or lower the other"
         )
     return cache
-
-
-def _decoder(
-    settings: Settings, layout: WindowLayout, registry: ConfluentRegistry | None
-) -> TelemetryDecoder:
-    """Our own writer schemas, those of the producers' folder, and the registry's where one is set."""
-    others = load_folder(Path(settings.writer_schemas)) if settings.writer_schemas else ()
-    limits = Limits(settings.device_id_max_bytes, settings.max_clock_skew_s)
-    return TelemetryDecoder(layout.table, others, registry, limits)
 
 
 def _recovery(

@@ -14,9 +14,10 @@ from typing import Any, Final, NoReturn
 import faust
 
 from streams.core.patience import LONGEST_PAUSE_S
-from streams.errors import SettingsError, Unavailable
+from streams.errors import AutodeepError, SettingsError, Unavailable
 from streams.legible import OneLine
 from streams.settings import Settings
+from streams.starting import tell
 from streams.worker.client_lines import ClientLines
 from streams.worker.health import Health
 
@@ -177,9 +178,15 @@ def ending(what: str) -> Iterator[None]:
 
 @contextmanager
 def closed_then_ended() -> Iterator[None]:
-    """A worker that has stopped has closed all it had: Python's own tidying of torch would take seconds."""
+    """A worker that has stopped, or cannot start, has closed all it had.
+
+    Python's own tidying of torch would take seconds.
+    """
     try:
         yield
+    except AutodeepError as exc:
+        tell(str(exc))
+        end_now(exc.exit_code)
     except SystemExit as exc:
         if isinstance(exc.code, int):
             end_now(exc.code)

@@ -8,12 +8,14 @@ import importlib.util
 import json
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -210,11 +212,12 @@ def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.
 
 
 class Answers(BaseHTTPRequestHandler):
-    away = False
+    instead: ClassVar[tuple[int, object] | None] = None
+    """What is answered whatever is asked."""
 
     def do_GET(self) -> None:
-        if self.away:
-            self._answer(403, {"error_code": 40301, "message": "forbidden"})
+        if self.instead is not None:
+            self._answer(*self.instead)
             return
         status, body = {
             "/schemas/ids/7": (200, {"schema": TEXT}),
@@ -263,6 +266,21 @@ needs_extra = pytest.mark.skipif(
 
 
 @needs_extra
+def test_no_warning_of_its_libraries_reaches_whoever_starts_it(url: str) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from streams.adapters import registry; registry.confluent_registry({url!r})",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stderr == ""
+
+
+@needs_extra
 @pytest.mark.filterwarnings("ignore")  # of the client's own libraries
 def test_the_client_of_the_extra_asks_over_http(url: str) -> None:
     registry = confluent_registry(url, timeout_s=5)
@@ -273,23 +291,36 @@ def test_the_client_of_the_extra_asks_over_http(url: str) -> None:
     assert found.fingerprint == CURRENT.fingerprint
     assert registry.schema(8) is None
     assert registry.schema(404) is None
-    assert registry.schema(11) is None
-    for refused, says in ((9, "out of order"), (10, "TypeError"), (13, "TypeError")):
+    for refused, says in ((9, "out of order"), (10, "TypeError"), (11, "no schema"), (13, "TypeError")):
         with pytest.raises(Unreadable, match=rf"id {refused} cannot be had, though another can: .*{says}"):
             registry.schema(refused)
 
 
 @needs_extra
 @pytest.mark.filterwarnings("ignore")
-def test_whether_another_id_is_given_is_asked_of_the_registry_and_not_of_the_clients_cache(url: str) -> None:
+@pytest.mark.parametrize(
+    "instead",
+    [
+        (403, {"error_code": 40301, "message": "forbidden"}),
+        (404, "404 page not found"),  # a gateway with no registry behind it
+        (404, {"message": "no Route matched with those values"}),
+        (404, {"error_code": -1}),
+        (200, {"status": "UP"}),
+        (200, "<html>log in</html>"),
+        (302, ""),
+        (503, {}),
+    ],
+)
+def test_what_answers_and_is_no_registry_is_waited_for(
+    url: str, instead: tuple[int, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No id is unknown for that; nor is what the client has in its cache taken for an answer."""
     registry = confluent_registry(url, timeout_s=5)
     assert registry.schema(7) is not None
-    Answers.away = True
-    try:
+    monkeypatch.setattr(Answers, "instead", instead)
+    for schema_id in (9, 404):
         with pytest.raises(RegistryUnavailable):
-            registry.schema(9)
-    finally:
-        Answers.away = False
+            registry.schema(schema_id)
 
 
 @needs_extra

@@ -30,6 +30,16 @@ from tests.oidc import TokenEndpoint, token_endpoint
 OAUTH: Any = {"kafka_security": "SASL_SSL", "kafka_sasl_mechanism": "OAUTHBEARER"}
 
 
+@pytest.mark.parametrize("half", [{}, {"kafka_username": "me"}, {"kafka_password": "x"}])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_log_in_without_user_or_password_is_refused_as_settings(
+    half: dict[str, Any], mechanism: str
+) -> None:
+    settings = Settings(kafka_security="SASL_SSL", kafka_sasl_mechanism=mechanism, **half)
+    with pytest.raises(SettingsError, match=r"needs AUTODEEP_KAFKA_USERNAME and AUTODEEP_KAFKA_PASSWORD"):
+        client_config(settings)
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)

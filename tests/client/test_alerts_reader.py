@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
+from streams.cli.alerts import json_line
 from streams.client.alerts import Repeats, read_alerts, starting_ms
 from streams.codec.output.alerts import AlertFormat, AlertOutput, encode_alert
 from streams.core.alerts import Alert
@@ -27,6 +29,7 @@ from streams.core.topics import Topics
 from streams.embedded.kafka import Broker, MockKafka
 from streams.errors import BrokerUnavailable, SettingsError
 from streams.settings import Settings
+from tests.codec.test_codec_alerts import RICH
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -270,3 +273,11 @@ def test_tail_ends_quietly_when_its_pipe_is_closed_and_on_ctrl_c(stage: Stage) -
                 process.stdout.read()
             assert process.stderr.read() == b""
             assert process.wait(20) == code
+
+
+def test_an_alert_whose_numbers_json_lacks_is_a_line_of_json_all_the_same() -> None:
+    odd = dataclasses.replace(RICH, novelty=math.inf, scores={"dos": math.nan, "normal": 0.5})
+    read = json.loads(json_line(AlertOutput(Topics(), "json"), odd), parse_constant=pytest.fail)
+    assert (read["novelty"], read["scores"]) == (None, {"dos": None, "normal": 0.5})
+    line = json_line(AlertOutput(Topics(), "json"), RICH)
+    assert json.loads(line)["explanation"] == json.loads(encode_alert(RICH, "json"))["explanation"]

@@ -28,7 +28,7 @@ from tests.codec.test_codec_alerts import RICH
 from tests.codec.test_codec_fuzz import HOSTILE_LENGTHS, MESSAGES, OPINION, REF, little
 from tests.codec.test_codec_property import claimed
 from tests.codec.test_incidents import RICH as RICH_INCIDENT
-from tests.codec_samples import CURRENT, Raw, datum, fields
+from tests.codec_samples import CURRENT, Raw, datum, fields, single
 
 WHOLE: dict[str, Any] = {
     "alert": RICH,
@@ -192,3 +192,36 @@ def test_a_writers_schema_with_any_one_of_its_values_hostile_ends_no_decoder() -
                 decoded = TelemetryDecoder(KDD99, registry=OneSchema(schema)).decode(records)
                 assert len(decoded.events) + len(decoded.rejected) == len(records)
             container[key] = kept
+
+
+ITSELF = "autodeep.ids.ConnectionRecord"
+LIST = {"type": "record", "name": "Link", "fields": [{"name": "to", "type": ["null", "Link"]}]}
+
+
+@pytest.mark.parametrize(
+    ("written", "more", "is_good"),
+    [
+        (["null", ITSELF], b"\0", True),
+        (["null", ITSELF], b"\2", True),
+        ({"type": "array", "items": ITSELF}, b"\0", True),
+        ({"type": "map", "values": {"type": "array", "items": ITSELF}}, b"\0", True),
+        (
+            {"type": "record", "name": "Link", "fields": [{"name": "to", "type": ["null", "Link"]}]},
+            b"\0",
+            True,
+        ),
+        (ITSELF, b"", False),
+    ],
+)
+def test_a_writers_schema_that_holds_itself_is_read_or_refused(
+    written: Any, more: bytes, is_good: bool
+) -> None:
+    """As trees and lists do; every id of a shared registry may be named by a sender."""
+    source = json.loads(json.dumps(CURRENT.source))
+    source["fields"].append({"name": "held", "type": written})
+    schema, one = schemas.parse(json.dumps(source), "a test"), datum(fields("d0"))
+    value = one + more if more != b"\2" else one + more + one + b"\0"
+    records = [Raw(0, b"d0", framing.confluent_header(7) + value), Raw(1, b"d0", single(fields("d0")))]
+    decoded = TelemetryDecoder(KDD99, registry=OneSchema(schema)).decode(records)
+    assert len(decoded.events) == 1 + is_good
+    assert len(decoded.rejected) == 1 - is_good

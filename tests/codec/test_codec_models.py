@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,7 @@ COMMANDS = st.builds(
     st.text(), st.text(), OFFSETS, SHARES, st.booleans(), st.text(),
 )  # fmt: skip
 STATES = st.builds(
-    ModelState, LONGS, REFS, LONGS, st.none() | REFS, st.text(), SHARES,
+    ModelState, st.integers(0, models.MOST_REVISION), REFS, LONGS, st.none() | REFS, st.text(), SHARES,
     st.none() | REFS, st.text(), st.none() | REFS, st.lists(SWITCHES, max_size=3).map(tuple),
 )  # fmt: skip
 COMMAND = ModelCommand("c-1", "promote", "kdd99", 1_700_000_000_000_000, "2")
@@ -48,6 +49,19 @@ def test_a_command_comes_back_as_it_was(command: ModelCommand) -> None:
 @given(STATES)
 def test_a_state_comes_back_as_it_was(state: ModelState) -> None:
     assert models.decode_state(models.encode_state(state)) == state
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"revision": number} for number in (-1, models.MOST_REVISION + 1, 2**63 - 1, -(2**63))),
+        *({"canary_share": share} for share in (math.nan, math.inf, -0.1, 1.5)),
+    ],
+)
+def test_a_state_with_numbers_that_no_agent_writes_is_refused(odd: dict[str, Any]) -> None:
+    """One of the last revision would have no next one: each agent in turn would end by it."""
+    with pytest.raises(ModelMessageUnreadable):
+        models.decode_state(models.encode_state(dataclasses.replace(STATE, **odd)))
 
 
 def test_a_state_of_before_there_were_switches_is_read_as_one_without() -> None:

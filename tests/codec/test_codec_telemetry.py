@@ -6,6 +6,7 @@ import json
 import math
 import os
 import struct
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -93,6 +94,21 @@ BAD: dict[str, tuple[bytes | None, bytes | None, Reason, str]] = {
     ),
     "key as an Avro string": (VALID, b"\x10camera-1", Reason.KEY_NOT_DEVICE_ID, "its length before it"),
     "key in UTF-16": (VALID, "camera-1".encode("utf-16-be"), Reason.KEY_NOT_DEVICE_ID, "as UTF-16"),
+    "key in UTF-16 with a mark": (
+        VALID, b"\xff\xfe" + "camera-1".encode("utf-16-le"), Reason.KEY_NOT_DEVICE_ID, "byte order mark",
+    ),
+    "key in base64": (VALID, b"Y2FtZXJhLTE=", Reason.KEY_NOT_DEVICE_ID, "as base64; have"),
+    "key in base64, bare": (VALID, b"Y2FtZXJhLTE", Reason.KEY_NOT_DEVICE_ID, "without padding"),
+    "key of Java": (VALID, b"\xac\xed\x00\x05t\x00\x08camera-1", Reason.KEY_NOT_DEVICE_ID, "Java's own"),
+    "key in Latin-1": (single(fields("ö")), b"\xf6", Reason.KEY_NOT_DEVICE_ID, "as Latin-1"),
+    "key with a line end": (VALID, b"camera-1\n", Reason.KEY_NOT_DEVICE_ID, "a line end or a zero around it"),
+    "key in quotes": (VALID, b"'camera-1'", Reason.KEY_NOT_DEVICE_ID, "quotes"),
+    "key in capitals": (VALID, b"CAMERA-1", Reason.KEY_NOT_DEVICE_ID, "differ in capitals alone"),
+    "JSON behind a line end": (b'\n {"a": 1}', KEY, Reason.UNKNOWN_FRAMING, "it looks like JSON"),
+    "text in UTF-16": ("{}".encode("utf-16"), KEY, Reason.UNKNOWN_FRAMING, "it looks like text in UTF-16"),
+    "base64 of a single object": (b64encode(VALID), KEY, Reason.UNKNOWN_FRAMING, "base64 of an Avro single"),
+    "base64 of JSON": (b64encode(b'{"device_id": 1}'), KEY, Reason.UNKNOWN_FRAMING, "base64 of JSON"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x00", KEY, Reason.UNKNOWN_FRAMING, "zstd, compressed by the application"),
     "a long id in JSON": (
         single(fields("ö" * 100)), json.dumps("ö" * 100).encode(), Reason.KEY_NOT_DEVICE_ID,
         "StringSerializer",

@@ -17,10 +17,11 @@ from streams.codec.models import ModelStatus, encode_status
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WindowLayout
 from streams.errors import AutodeepError, DataError, Unavailable
-from streams.legible import OneLine, lines, one_line, without_user_info
+from streams.legible import OneLine, lines, one_line, without_secrets
 from streams.settings import Settings, variable
 
 LOG_IN = "zuleika:hunter2%40x"
+QUERY = "?token=hunter2"
 URLS = [
     field.name
     for field in dataclasses.fields(Settings)
@@ -41,11 +42,15 @@ def test_the_examples_hold() -> None:
         ("simplecache::s3://key:secret@bucket/kdd99@champion", "simplecache::s3://bucket/kdd99@champion"),
         ("a http://u@h, b https://v:w@i", "a http://h, b https://i"),
         ("http://h/a@b", "http://h/a@b"),
+        ("https://h/x?sig=a%2Fb&t=c: 403", "https://h/x?… 403"),
+        ("Settings(url='https://h/x?token=it's', n=1)", "Settings(url='https://h/x?…', n=1)"),
+        ("(https://h/#secret) and https://h?a", "(https://h/?…) and https://h?…"),
+        ("is https://h/x there?", "is https://h/x there?"),
         ("ann@example.org", "ann@example.org"),
     ],
 )
-def test_what_stands_before_the_host_of_an_url_is_cut(text: str, shown: str) -> None:
-    assert without_user_info(text) == shown
+def test_what_stands_before_the_host_of_an_url_and_its_query_are_cut(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
 
 
 def test_letters_that_a_terminal_obeys_are_replaced_and_lines_stay_where_they_may() -> None:
@@ -73,11 +78,14 @@ def test_a_name_from_a_record_forges_no_line_of_the_log() -> None:
 
 
 @pytest.mark.parametrize("name", URLS)
-def test_no_url_of_the_settings_is_shown_with_its_log_in(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_url_of_the_settings_is_shown_with_its_secrets(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """As the settings' repr, in the error of whoever uses it, in the log and in a status."""
-    scheme = "redis" if "redis" in name else "http"
-    settings = Settings.from_environment({variable(name): f"{scheme}://{LOG_IN}@127.0.0.1:1/x"})
-    shown = [repr(settings), str(settings), logged("%s", f"{scheme}://{LOG_IN}@127.0.0.1:1/x")]
+    scheme, query = ("redis", "") if "redis" in name else ("http", QUERY)
+    url = f"{scheme}://{LOG_IN}@127.0.0.1:1/x{query}"
+    settings = Settings.from_environment({variable(name): url})
+    shown = [repr(settings), str(settings), logged("%s", url)]
     with pytest.raises(AutodeepError) as caught:
         use(name, settings)
     shown += [str(caught.value), logged("%s", caught.value), logged("x", exc=caught.value), *caplog.messages]

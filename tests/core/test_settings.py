@@ -124,17 +124,70 @@ def test_a_file_for_a_setting_is_named_and_holds_text(tmp_path: Path) -> None:
         Settings.from_environment({"AUTODEEP_KAFKA_PASSWORD_FILE": ""})
 
 
+NUMBERS = [
+    variable(field.name)
+    for field in dataclasses.fields(Settings)
+    if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("AUTODEEP_WEB_PORT", "99999"),
         ("AUTODEEP_WEB_PORT", "-1"),
         ("AUTODEEP_TOPIC_PREFIX", "ids/a"),
-        ("AUTODEEP_TOPIC_PREFIX", "ids\n"),
+        ("AUTODEEP_TOPIC_PREFIX", "i\nds"),
         ("AUTODEEP_TOPIC_PREFIX", "i" * 201),
         ("AUTODEEP_GROUP", "\udc80"),  # a byte of the environment that is no UTF-8
+        ("AUTODEEP_GROUP", "a\nb"),
+        ("AUTODEEP_KAFKA_PASSWORD", "a\x00b"),
+        *(
+            ("AUTODEEP_KAFKA_SERVERS", servers)
+            for servers in (
+                "kafka",
+                "kafka:abc",
+                "kafka:",
+                "a:1,",
+                ",",
+                "a b:1",
+                "http://kafka:9092",
+                "::1:9",
+            )
+        ),
+        ("AUTODEEP_SCHEMA_REGISTRY_URL", "registry:8081"),
+        ("AUTODEEP_SCHEMA_REGISTRY_URL", "ftp://registry"),
+        ("AUTODEEP_KAFKA_OAUTH_TOKEN_URL", "oidc.example/token"),
+        *((name, number) for name in NUMBERS for number in ("1e300", "9" * 30, "9" * 5000, "nan")),
     ],
 )
 def test_what_kafka_or_the_system_would_refuse_is_refused_as_a_setting(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name}: .* cannot be used"):
         Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize("servers", ["a:1", "a.b-c_d:9092,[fe80::1%eth0]:9,10.0.0.7:65535"])
+def test_servers_are_taken_as_they_are(servers: str) -> None:
+    assert Settings.from_environment({"AUTODEEP_KAFKA_SERVERS": servers}).kafka_servers == servers
+
+
+def test_blanks_and_line_ends_around_a_value_are_no_part_of_it() -> None:
+    """`echo secret | base64` in a manifest gives a line end, too."""
+    found = Settings.from_environment(
+        {
+            "AUTODEEP_KAFKA_PASSWORD": "hunter 2\n",
+            "AUTODEEP_KAFKA_SERVERS": " a:1, b:2 ",
+            "AUTODEEP_KAFKA_SECURITY": "SSL ",
+            "AUTODEEP_SCHEMA_REGISTRY_URL": " ",
+        }
+    )
+    assert found == Settings(kafka_password="hunter 2", kafka_servers="a:1,b:2", kafka_security="SSL")
+
+
+@pytest.mark.parametrize("url", ["https://u:hunt/er@h/x", "https://u:hunt#er@h", "https://u:hunt?er@h"])
+def test_a_url_whose_password_ends_its_host_is_refused_and_not_shown(url: str) -> None:
+    """What would be shown of it as a path is a part of the password."""
+    for name in ("AUTODEEP_SCHEMA_REGISTRY_URL", "AUTODEEP_MODEL_STORE", "AUTODEEP_KAFKA_OAUTH_TOKEN_URL"):
+        with pytest.raises(SettingsError, match=r"%2F") as caught:
+            Settings.from_environment({name: url})
+        assert "hunt" not in str(caught.value)

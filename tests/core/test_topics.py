@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from streams.adapters.kafka.rights import worker_rights
 from streams.adapters.kafka.topics import (
     Difference,
     State,
+    answer,
     create_topics,
     list_topics,
     topic_id,
@@ -218,3 +221,11 @@ def test_the_command_says_what_differs_with_its_exit_code(settings: Settings) ->
     assert telemetry["differences"] == [{"what": "partitions", "wanted": "4", "found": "2"}]
     listed = json.loads(command(settings, "list", "--json").stdout)["topics"]
     assert listed[f"{settings.topic_prefix}.telemetry"] == {"partitions": 2, "replication": 1}
+
+
+@pytest.mark.parametrize(("told", "says"), [("", ""), ("DescribeGroups: ", "DescribeGroups: ")])
+def test_an_error_of_which_the_broker_said_no_more_is_told_by_its_name(told: str, says: str) -> None:
+    future: Future[None] = Future()
+    future.set_exception(KafkaException(KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, told)))
+    with pytest.raises(BrokerUnavailable, match=rf"the group: {says}COORDINATOR_LOAD_IN_PROGRESS$"):
+        answer(future, Settings(), "the group")

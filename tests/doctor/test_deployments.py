@@ -119,6 +119,7 @@ def test_the_command_prints_a_table_or_one_object_and_ends_by_the_worst(sound: D
         ({"model": "kdd99/none"}, "model store", "kdd99/none"),
         ({"topic_prefix": "nobodys"}, "topics", "autodeep topics create"),
         ({"group": "nobodys"}, "workers", "no worker is in group nobodys"),
+        ({"group": "nobodys"}, "redis windows", "workers of nobodys do not start"),
     ],
 )
 def test_what_is_not_there_is_named(
@@ -127,6 +128,17 @@ def test_what_is_not_there_is_named(
     found = sound.broken(**settings)[check]
     assert found.startswith("BROKEN")
     assert said in found
+
+
+def test_a_kafka_that_is_away_is_one_finding(sound: Deployment) -> None:
+    found = sound.examined(kafka_servers="127.0.0.1:1", network_timeout_s=0.5)
+    assert [one.check for one in found if "127.0.0.1:1" in one.found] == ["brokers"]
+    assert {"redis", "model store"} <= {one.check for one in found}
+
+
+def test_another_database_than_the_workers_have_is_named(sound: Deployment) -> None:
+    other = sound.tested.settings.redis_url.replace("/0", "/3")
+    assert "AUTODEEP_REDIS_URL" in sound.broken(redis_url=other)["redis windows"]
 
 
 def test_an_evicting_redis_is_named(sound: Deployment) -> None:

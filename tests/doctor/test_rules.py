@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from streams.doctor import rules
+from streams.adapters.kafka.topics import Difference, State, TopicReport, topic_specs
+from streams.core.topics import Topics
+from streams.doctor import rules, topics
 from streams.doctor.facts import Broker, Certificate, Latest, Member, Place, RedisServer
 from streams.doctor.findings import Finding, Level, as_json, exit_code
 
@@ -151,3 +153,84 @@ def test_clocks_that_are_apart_are_said() -> None:
 @pytest.mark.parametrize(("days", "level"), [(90, Level.GOOD), (5, Level.WARNING), (-1, Level.BROKEN)])
 def test_a_certificate_that_ends_soon_is_said(days: int, level: Level) -> None:
     assert worst(rules.certificates([Certificate("a", days * 86_400.0)], 0.0))[0] is level
+
+
+def test_windows_that_no_worker_or_another_group_keeps_are_named() -> None:
+    assert rules.windows_owner("mine", "mine", "ids").level is Level.GOOD
+    level, said = worst([rules.windows_owner(None, "mine", "ids")])
+    assert level is Level.WARNING
+    assert "AUTODEEP_REDIS_URL" in said
+    level, said = worst([rules.windows_owner("theirs", "mine", "ids")])
+    assert level is Level.BROKEN
+    assert "theirs" in said
+    assert "ids:w:group" in said
+
+
+def test_a_broker_whose_clock_is_ahead_is_named_and_a_producer_is_not() -> None:
+    by_broker, by_producer = (Latest(0, NOW_MS + HOUR_MS, None, by_broker=one) for one in (True, False))
+    assert list(rules.brokers_clock([], NOW_MS)) == []
+    assert list(rules.brokers_clock([by_producer, Latest(1, NOW_MS, None)], NOW_MS)) == []
+    level, said = worst(rules.brokers_clock([by_producer, by_broker], NOW_MS))
+    assert level is Level.WARNING
+    assert "3,600 s ahead" in said
+
+
+def test_a_redis_that_does_not_tell_its_memory_is_not_said_to_have_no_limit() -> None:
+    server = RedisServer({}, None, 0)
+    found = {one.check: one.found for one in rules.redis("one server", [server], None)}
+    assert found["redis memory"].startswith("not known")
+
+
+@pytest.mark.parametrize(
+    ("topic", "what", "found", "level", "says"),
+    [
+        ("ids.telemetry", "cleanup.policy", "compact", Level.BROKEN, "cleanup.policy=delete"),
+        ("ids.telemetry", "cleanup.policy", "compact,delete", Level.BROKEN, "keeps the last record alone"),
+        ("ids.models.active", "cleanup.policy", "delete", Level.BROKEN, "agreed on about models"),
+        ("ids.models.commands", "partitions", "3", Level.WARNING, "autodeep topics create"),
+        ("ids.telemetry", "partitions", "3", Level.WARNING, "unless it is meant so"),
+        ("ids.telemetry", "retention.ms", "60000", Level.WARNING, "--add-config retention.ms=259200000"),
+    ],
+)
+def test_a_topic_that_differs_is_as_grave_as_what_it_costs(
+    topic: str, what: str, found: str, level: Level, says: str
+) -> None:
+    names = Topics()
+    specs = topic_specs(names)
+    assert worst(topics.findings([TopicReport(one, 3, State.SAME) for one in specs], names))[0] is Level.GOOD
+    wanted = {
+        "partitions": "1",
+        **{name: value for one in specs if one.name == topic for name, value in one.config},
+    }
+    reports = [TopicReport(one, 3, State.SAME) for one in specs if one.name != topic]
+    spec = next(one for one in specs if one.name == topic)
+    reports.append(TopicReport(spec, 3, State.DIFFERS, (Difference(what, wanted[what], found),)))
+    graveness, said = worst(topics.findings(reports, names))
+    assert graveness is level
+    assert says in said
+
+
+def test_topics_that_cannot_be_compared_are_a_note_and_a_missing_one_is_not() -> None:
+    """The rights that a worker needs do not include it."""
+    assert worst(topics.not_compared([], "refused"))[0] is Level.NOTE
+    level, said = worst(topics.not_compared(["ids.telemetry"], "refused"))
+    assert level is Level.BROKEN
+    assert said.startswith("ids.telemetry missing")
+
+
+def test_the_last_days_of_a_certificate_are_told_in_hours() -> None:
+    level, said = worst(rules.certificates([Certificate("kafka:9093", 30 * 3600.0)], 0.0))
+    assert level is Level.WARNING
+    assert "ends in 30 hours" in said
+
+
+@pytest.mark.parametrize(("published", "there", "is_wanted"), [(0, 0, False), (0, 1, True), (1, 0, True)])
+def test_a_topic_that_nothing_is_written_to_need_not_be_there(
+    published: int, there: int, is_wanted: bool
+) -> None:
+    names = Topics()
+    specs = topic_specs(names)
+    known = [spec.name for spec in specs if there or spec.name != names.classified]
+    found = topics.wanted(specs, known, names, is_classified_published=bool(published))
+    assert (names.classified in {spec.name for spec in found}) is is_wanted
+    assert {spec.name for spec in specs} - {spec.name for spec in found} <= {names.classified}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer import Typer
+from typer.models import OptionInfo
 
 from streams.__main__ import main
 from streams.cli import commands
@@ -50,6 +55,18 @@ def test_output_that_cannot_be_written_is_one_line(
         assert len(done.stderr.splitlines()) == (0 if "2>&-" in where else 1)
 
 
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/dev/null"])
+def test_what_cannot_be_told_on_the_way_ends_no_command(where: str) -> None:
+    """As the doctor tells what it is looking at."""
+    program = (
+        "import sys; from streams.starting import checked_streams\n"
+        "with checked_streams(RuntimeError):\n"
+        "    print('x' * 20_000, file=sys.stderr); print('done')"
+    )
+    done = shell(f'{sys.executable} -c "{program}" {where}')
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -59,6 +76,7 @@ def test_output_that_cannot_be_written_is_one_line(
         ("models list --store s3://key:secret@bucket", "model store s3://bucket: "),
         ("models verify kdd99/8 --trust-key /proc", "/proc: cannot be read"),
         ("models add /proc --store /proc/x", "/proc/manifest.json: cannot be read"),
+        ("replay /dev/null --rate 1e-300", "--rate 1e-300: give 0, or at least 0.001 events a second"),
         ("alerts tail --since soon", "since 'soon': expected now"),
     ],
 )
@@ -69,19 +87,33 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2_or_3(words: str, says: 
     assert says in done.stderr
 
 
+def makes_a_folder() -> None:
+    Path("/proc/x").mkdir()
+
+
+def needs_a_cache() -> None:
+    raise OSError("Matplotlib requires access to a writable cache directory")
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (makes_a_folder, "/proc/x: No such file or directory"),
+        (needs_a_cache, "Matplotlib requires access to a writable cache directory"),
+    ],
+)
 def test_a_folder_that_cannot_be_written_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fails: Callable[[], None],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whichever command meets it."""
-
-    def fails() -> None:
-        Path("/proc/x").mkdir()
-
     monkeypatch.setattr(commands, "run", fails)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "autodeep: /proc/x: No such file or directory\n"
+    assert capsys.readouterr().err == f"autodeep: {says}\n"
 
 
 def test_letters_that_the_terminal_lacks_are_escaped() -> None:
@@ -125,3 +157,28 @@ def test_a_table_on_a_narrow_terminal_is_folded_and_keeps_every_letter(
     found = capsys.readouterr().out
     assert sum(letter in "0123456789" for letter in found) == 30
     assert max(map(len, found.splitlines())) <= 20
+
+
+def number_options(group: Typer, name: str = "") -> Iterator[tuple[str, OptionInfo]]:
+    """Of every command: its name with the parameter's, and the option."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        parameters = inspect.signature(command.callback).parameters.values()
+        for parameter in parameters:
+            kinds = set(re.findall(r"\w+", str(parameter.annotation)))
+            if isinstance(parameter.default, OptionInfo) and kinds & {"int", "float"}:
+                yield f"{name} {command.callback.__name__} {parameter.name}".strip(), parameter.default
+    for one in group.registered_groups:
+        assert one.typer_instance is not None
+        yield from number_options(one.typer_instance, f"{name} {one.name}".strip())
+
+
+CHECKED = {"models canary share", "replay attack_share", "explain row"}
+"""By the commands themselves, which say more."""
+
+
+def test_every_number_that_a_command_takes_has_an_upper_bound() -> None:
+    """Else one that a library cannot hold, or infinity, ends it with a traceback."""
+    found = dict(number_options(commands.app))
+    assert {name for name, option in found.items() if option.max is None} == CHECKED
+    assert {"topics create partitions", "replay rate", "doctor seconds"} <= found.keys()

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.codec.models import Agreed, ModelCommand, ModelRef, ModelState, ModelStatus, encode_command
+from streams.codec.models import (
+    MOST_REVISION,
+    Agreed,
+    ModelCommand,
+    ModelRef,
+    ModelState,
+    ModelStatus,
+    encode_command,
+)
 from streams.core.fleet import Ends, Readiness
 from streams.core.patience import BackOff
 from streams.errors import BrokerUnavailable, Unavailable
@@ -148,6 +156,15 @@ def test_what_this_agent_cannot_do_is_refused_by_name(command: ModelCommand, say
     (status,) = carry_out(Log(), gate, command)
     assert (status.outcome, says in status.detail) == ("refused", True), status.detail
     assert not gate.asked
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_where_no_revision_is_left_a_command_is_refused_and_nothing_is_written(beyond: int) -> None:
+    log = Log()
+    log.states.append(ModelState(MOST_REVISION - beyond, FIRST, 5))
+    (answer,) = carry_out(log, Gate(), promote("2"))
+    assert (answer.outcome, len(log.states)) == ("refused", 1)
+    assert str(MOST_REVISION - beyond) in answer.detail
 
 
 def test_bytes_that_are_no_command_are_refused_and_the_next_command_is_carried_out() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streams.__main__ import main
 from streams.adapters.store.models import open_store
 from streams.codec.models import ModelStatus, decode_disagreement
 from streams.codec.output.alerts import decode_alert
@@ -29,23 +28,31 @@ if TYPE_CHECKING:
 __all__ = ["store"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 SHARE = 0.3
+Cli = Callable[..., tuple[int, str]]
 
 
-def autodeep(tested: TestedPath, *arguments: str) -> tuple[int, str]:
-    """Exit code and output of `autodeep models ...` against this path."""
-    done = subprocess.run(
-        [sys.executable, "-m", "streams", "models", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**os.environ, **tested.environment, "COLUMNS": "120"},
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Exit code and output of `autodeep models ...` against a path.
+
+    In this process, since a new one imports for seconds.
+    """
+
+    def run(tested: TestedPath, *words: str) -> tuple[int, str]:
+        with monkeypatch.context() as patched:
+            for name, value in {**tested.environment, "COLUMNS": "120"}.items():
+                patched.setenv(name, value)
+            patched.setattr(sys, "argv", ["autodeep", "models", *words])
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    return run
 
 
-def report(tested: TestedPath) -> dict[str, Any]:
-    code, out = autodeep(tested, "report", "--json")
+def report(tested: TestedPath, cli: Cli) -> dict[str, Any]:
+    code, out = cli(tested, "report", "--json")
     assert code == 0, out
     found: dict[str, Any] = json.loads(out)
     return found
@@ -74,36 +81,36 @@ def told(tested: TestedPath, enough: Callable[[ModelStatus], bool]) -> ModelStat
 
 
 def test_a_challenger_in_the_shadow_then_as_a_canary_and_dismissed(
-    kafka: Broker, redis_url: str, tmp_path: Path, store: Path
+    kafka: Broker, redis_url: str, tmp_path: Path, store: Path, cli: Cli
 ) -> None:
     settings = {"model_store": str(store), "model_latency_ratio": "100", "shadow_cpu_share": "1"}
     with path(kafka.bootstrap_servers, redis_url, tmp_path, **settings) as tested:
-        assert autodeep(tested, "report")[0] == 3
+        assert cli(tested, "report")[0] == 3
         worker = tested.worker()
         worker.wait_ready()
         flow = Flow(tested)
         with flow.running():
-            in_the_shadow(tested)
-            as_a_canary(tested)
-            code, out = autodeep(tested, "dismiss")
+            in_the_shadow(tested, cli)
+            as_a_canary(tested, cli)
+            code, out = cli(tested, "dismiss")
             assert (code, out.startswith("dismissed kdd99/2 ")) == (0, True), out
-            code, out = autodeep(tested, "dismiss")
+            code, out = cli(tested, "dismiss")
             assert (code, "no challenger" in out) == (3, True), out
         assert model(worker)["problem"] is None
         found = judged(tested, lambda alerts: len({a.event_time_us for a in alerts}) >= flow.sent)
     assert len({alert.event_time_us for alert in found}) == flow.sent
 
 
-def in_the_shadow(tested: TestedPath) -> None:
-    code, out = autodeep(tested, "shadow", "kdd99/2")
+def in_the_shadow(tested: TestedPath, cli: Cli) -> None:
+    code, out = cli(tested, "shadow", "kdd99/2")
     assert (code, out.startswith("in the champion's shadow: kdd99/2 (revision 1")) == (0, True), out
     status = told(tested, lambda one: one.figures["scored"] > 500)
     assert status.version == "2"
-    found = report(tested)
+    found = report(tested, cli)
     assert (found["role"], found["challenger"]["version"], found["workers"]) == ("shadow", "2", 1)
     assert found["figures"]["scored"] > 500
     assert found["promote"].startswith(("not yet", "no"))
-    code, out = autodeep(tested, "report")
+    code, out = cli(tested, "report")
     assert (code, "kdd99/2 (shadow) beside kdd99/1" in out) == (0, True), out
     verdicts = {alert.alert_id: alert for alert in judged(tested, lambda alerts: len(alerts) > 500)}
     assert {alert.model_role for alert in verdicts.values()} == {"champion"}
@@ -117,9 +124,9 @@ def in_the_shadow(tested: TestedPath) -> None:
             assert one.champion.verdict == verdicts[one.alert_id].verdict
 
 
-def as_a_canary(tested: TestedPath) -> None:
-    assert autodeep(tested, "canary", "kdd99/2", "--share", "0")[0] == 2
-    code, out = autodeep(tested, "canary", "kdd99/2", "--share", str(SHARE))
+def as_a_canary(tested: TestedPath, cli: Cli) -> None:
+    assert cli(tested, "canary", "kdd99/2", "--share", "0")[0] == 2
+    code, out = cli(tested, "canary", "kdd99/2", "--share", str(SHARE))
     assert (code, out.startswith("canary: kdd99/2 (revision 2")) == (0, True), out
     canary = Canary(open_store(tested.settings.model_store).load("kdd99/2"), SHARE)
     devices = [f"d{i:02d}" for i in range(DEVICES)]
@@ -145,17 +152,17 @@ def as_a_canary(tested: TestedPath) -> None:
     assert late
     assert not {alert.device_id for alert in late} & chosen
     assert {alert.model_version for alert in late} == {"1"}
-    assert report(tested)["canary_share"] == SHARE
+    assert report(tested, cli)["canary_share"] == SHARE
 
 
 def test_a_worker_that_starts_beside_a_running_challenge_takes_part_in_it(
-    kafka: Broker, redis_url: str, tmp_path: Path, store: Path
+    kafka: Broker, redis_url: str, tmp_path: Path, store: Path, cli: Cli
 ) -> None:
     settings = {"model_store": str(store), "model_latency_ratio": "100", "shadow_cpu_share": "1"}
     with path(kafka.bootstrap_servers, redis_url, tmp_path, **settings) as tested:
         first = tested.worker()
         first.wait_ready()
-        assert autodeep(tested, "shadow", "kdd99/2")[0] == 0
+        assert cli(tested, "shadow", "kdd99/2")[0] == 0
         assert first.stop() == 0
         second = tested.worker()
         second.wait_ready()

@@ -69,7 +69,7 @@ def store(tmp_path: Path) -> Path:
 
 
 class Flow:
-    """Events of `DEVICES` devices on 4 partitions, some each 20 ms, until told to end."""
+    """Events of `DEVICES` devices on 4 partitions, some each 100 ms, until told to end."""
 
     def __init__(self, tested: TestedPath) -> None:
         self._tested = tested
@@ -78,8 +78,8 @@ class Flow:
         self.sent = 0
 
     def _run(self) -> None:
-        rng = np.random.default_rng(3)
-        while not self._stop.wait(0.02):
+        rng, producer = np.random.default_rng(3), self._tested.producer()
+        while not self._stop.wait(0.1):
             rows = np.zeros(DEVICES, KDD99.row)
             rows["numbers"][:, KDD99.numeric_names.index("src_bytes")] = rng.integers(0, 3000, DEVICES)
             rows["codes"] = rng.integers(0, 4, (DEVICES, 3))
@@ -87,7 +87,8 @@ class Flow:
             values = encode_connections(KDD99, names, START_US + self.sent + np.arange(DEVICES), rows)
             for partition in range(4):
                 mine = [i for i in range(DEVICES) if i % 4 == partition]
-                self._tested.send([(names[i].encode(), values[i]) for i in mine], partition)
+                records = [(names[i].encode(), values[i]) for i in mine]
+                self._tested.send(records, partition, producer=producer)
             self.sent += DEVICES
 
     @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+import pytest
+
 from streams.adapters.kafka.model_topics import DecisionLog, follow_states, newest_states
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.kafka.topics import topic_specs, touch_topics
@@ -42,6 +44,19 @@ def test_what_was_agreed_on_before_there_were_families_goes_on_in_that_of_its_ch
     assert newest_states(settings).by_family() == {"mine": state(3, "mine"), "toy": state(4)}
     found = asyncio.run(followed(settings, 3, since=2))
     assert sorted(found, key=lambda one: one.revision) == [state(2, "mine"), state(3, "mine"), state(4)]
+
+
+def test_states_that_cannot_be_read_are_one_line_however_many_they_are(
+    mock_kafka: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = with_topics(mock_kafka)
+    topic = Topics(settings.topic_prefix).model_active
+    junk = [b"", b"{}", b"\xff" * 20, encode_state(state(2**63 - 1)), encode_state(state(-1))]
+    with KafkaPublisher(settings) as publisher:
+        publisher.publish([Message(topic, b"toy", value) for value in (encode_state(state(1)), *junk)])
+    assert newest_states(settings).by_family() == {"toy": state(1)}
+    (line,) = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    assert line.startswith(f"{len(junk)} states on {topic} ")
 
 
 async def followed(settings: Settings, count: int, since: int = 0) -> list[ModelState]:

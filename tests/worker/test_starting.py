@@ -176,3 +176,16 @@ def test_a_worker_runs_on_a_read_only_root_without_a_home_as_a_user_that_nobody_
             assert process.wait(DEADLINE_S) == 0
     assert log.read_text().count("models are not kept: this user has no home") == 1
     assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_that_cannot_start_says_why_and_ends_without_pythons_tidying() -> None:
+    program = (
+        "import atexit\n"
+        "from streams.errors import SettingsError\n"
+        "from streams.worker.process import closed_then_ended\n"
+        "atexit.register(print, 'tidied')\n"
+        "with closed_then_ended():\n"
+        "    raise SettingsError('a setting is wrong')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "autodeep: a setting is wrong\n")

@@ -52,12 +52,25 @@ class States:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes | None, ModelState] = {}
+        self._passed_over = 0
+        self._problem = ""
 
     def take(self, key: bytes | None, value: bytes | None) -> None:
-        state = readable(value)
+        try:
+            state = None if value is None else models.decode_state(value)
+        except ModelMessageUnreadable as exc:
+            self._passed_over, self._problem = self._passed_over + 1, str(exc)
+            return
         known = self._by_key.get(key)
         if state is not None and (known is None or state.revision > known.revision):
             self._by_key[key] = state
+
+    def say_passed_over(self, topic: str) -> None:
+        """One line for all that could not be read, which is met again at each reading."""
+        if self._passed_over:
+            log.warning(
+                "%d states on %s are passed over, the last one: %s", self._passed_over, topic, self._problem
+            )
 
     def by_family(self) -> dict[str, ModelState]:
         in_order = sorted(self._by_key.values(), key=lambda state: state.revision)
@@ -71,9 +84,10 @@ class States:
 
 def newest_states(settings: Settings) -> States:
     """Raises BrokerUnavailable."""
-    states = States()
-    for message in _to_the_end(settings, [Topics(settings.topic_prefix).model_active]):
+    states, topic = States(), Topics(settings.topic_prefix).model_active
+    for message in _to_the_end(settings, [topic]):
         states.take(message.key(), message.value())
+    states.say_passed_over(topic)
     return states
 
 
@@ -191,6 +205,7 @@ class DecisionLog:
                 continue
             if status.is_final:
                 decided.add(status.command_id)
+        states.say_passed_over(self._topics.model_active)
         return Agreed(states.by_family().get(self._family), frozenset(decided))
 
     @contextmanager

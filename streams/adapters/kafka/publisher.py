@@ -91,7 +91,7 @@ class KafkaPublisher:
                 _produce(producer, message, place, delivery, deadline_s)
             producer.flush(max(deadline_s - time.monotonic(), 0))
         except KafkaException as exc:
-            delivery.note(exc.args[0])
+            delivery.note(exc.args[0])  # unless it is known by now, and of which topic
         except BufferError as exc:
             self.abandon()
             raise self._unavailable(f"its queue of {len(messages)} messages did not empty") from exc
@@ -213,6 +213,7 @@ def _produce(
             producer.poll(_BUFFER_POLL_S)
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                delivery.note(exc.args[0], message.topic)
                 raise
             delivery.too_large.add(place)
             return

@@ -86,6 +86,11 @@ def _log_in(settings: Settings) -> dict[str, Any]:
         return config
     if source is not None:
         return {"sasl.mechanism": "OAUTHBEARER", "oauth_cb": lambda _: source.fetch()}
+    if not (settings.kafka_username and settings.kafka_password):
+        raise SettingsError(
+            f"AUTODEEP_KAFKA_SECURITY={settings.kafka_security} needs AUTODEEP_KAFKA_USERNAME and "
+            f"AUTODEEP_KAFKA_PASSWORD with AUTODEEP_KAFKA_SASL_MECHANISM={settings.kafka_sasl_mechanism}"
+        )
     return {
         "sasl.mechanism": settings.kafka_sasl_mechanism,
         "sasl.username": settings.kafka_username,

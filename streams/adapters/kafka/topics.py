@@ -18,8 +18,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.adapters.kafka.client import lacking, user, where
+from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.heard import Admin
+from streams.adapters.kafka.hidden import hidden_topics
 from streams.adapters.kafka.security import check_files, says_who_we_are
 from streams.core.events import NO_TOPIC_ID
 from streams.core.patience import Retry
@@ -96,15 +97,22 @@ def topic_specs(
 
 
 def create_topics(
-    settings: Settings, specs: Sequence[TopicSpec], replication: int | None = None, *, dry_run: bool = False
+    settings: Settings,
+    specs: Sequence[TopicSpec],
+    replication: int | None = None,
+    *,
+    dry_run: bool = False,
+    seen: ClusterMetadata | None = None,
 ) -> list[TopicReport]:
     """Make what is missing and compare what is there; nothing that exists is changed.
+
+    `seen` is the cluster, where it has just been asked for.
 
     `replication` None means 3, or as many as there are brokers. Raises BrokerUnavailable, and SettingsError
     where the brokers refuse a topic as asked for.
     """
     admin = Admin(settings)
-    cluster = cluster_of(admin, settings)
+    cluster = seen or cluster_of(admin, settings)
     copies = replication or min(3, len(cluster.brokers))
     if copies > len(cluster.brokers):
         raise SettingsError(f"replication {copies} needs as many brokers; there are {len(cluster.brokers)}")
@@ -141,8 +149,9 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
 def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 
-    Raises BrokerUnavailable when the patience ends, AccessDenied where the user or a certificate is refused,
-    SettingsError where a file of certificates cannot be used.
+    Those that the user may not see count as there: `check_rights` names them. Raises BrokerUnavailable when
+    the patience ends, AccessDenied where the user or a certificate is refused, SettingsError where a file of
+    certificates cannot be used.
     """
     topics = Topics(settings.topic_prefix)
     if needed is None:
@@ -159,21 +168,16 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
         except BrokerUnavailable:
             admin.heard.raise_refused()
             raise
-        missing = [name for name in names if name not in known]
+        absent = [name for name in names if name not in known]
+        hidden = hidden_topics(settings, absent) if says_who_we_are(settings) else ()
+        missing = [name for name in absent if name not in hidden]
         if missing:
             raise BrokerUnavailable(
                 f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
-                f"`autodeep topics create` makes them{_unseen(settings)}"
+                "`autodeep topics create` makes them"
             )
 
     patience(check)
-
-
-def _unseen(settings: Settings) -> str:
-    """A topic that a user may not describe looks like one that is not there."""
-    if not says_who_we_are(settings):
-        return ""
-    return f"; or {user(settings)} lacks the right to see them (docs/operating.md)"
 
 
 def message_limits(settings: Settings, names: Sequence[str]) -> dict[str, int]:
@@ -347,9 +351,12 @@ def answer(future: Any, settings: Settings, what: str, allowed: int | None = Non
         error = exc.args[0]
         if allowed is not None and error.code() == allowed:
             return ALLOWED
+        said = error.str().strip()
+        if not said or said.endswith(":"):  # librdkafka names the request, and the broker said no more
+            said = f"{said} {error.name()}".strip()
         if error.code() in _REFUSALS:
-            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {error.str()}") from exc
-        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {error.str()}") from exc
+            raise SettingsError(f"Kafka at {where(settings)} refuses {what}: {said}") from exc
+        raise BrokerUnavailable(f"Kafka at {where(settings)}: {what}: {said}") from exc
     except TimeoutError as exc:
         raise BrokerUnavailable(f"Kafka at {where(settings)} gave no answer about {what}") from exc
 

@@ -27,8 +27,9 @@ SENTINEL_PORT: Final = 26379
 PORT: Final = 6379
 _OF_SENTINELS: Final = ("sentinel_username", "sentinel_password")
 _FORMS: Final = (
-    "expected redis://[user:password@]host:port/db, redis+sentinel://[user:password@]host:port,host:port/primary"
-    " or redis+cluster://[user:password@]host:port,host:port; rediss… for TLS"
+    "expected redis://host:port/db, redis+sentinel://host:port,host:port/primary or "
+    "redis+cluster://host:port,host:port, each with user:password@ before the first host where Redis wants a "
+    "log-in, rediss… for TLS, and options of redis-py's alone behind a question mark"
 )
 
 Place = Mapping[str, Any]

@@ -31,12 +31,12 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import redis
-from redis.exceptions import MovedError
 
 from streams.adapters.redis.address import parse_address
 from streams.adapters.redis.cluster import Cluster
 from streams.adapters.redis.evictions import Evictions, read_evictions
 from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
+from streams.adapters.redis.refusals import is_refusal, why
 from streams.adapters.redis.script import SAVE, SAVE_SHA
 from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
@@ -48,8 +48,6 @@ T = TypeVar("T")
 
 _LOAD_AT_ONCE: Final = 2048
 _STALE: Final = 2
-_REFUSED: Final = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
-_ABOUT_ACCESS: Final = "AUTODEEP_REDIS_URL (user and password), AUTODEEP_REDIS_CA_FILE and Redis's ACL"
 
 _IDENTITY_BYTES: Final = 28
 _OFFSETS: Final = struct.Struct("<qq")
@@ -93,9 +91,8 @@ class RedisWindows:
             self._call(lambda: raise_error([pong for (pong,) in self._link.each([("PING",)])]))
             self._try_commands(f"{self._prefix}:w:{{ping}}:")
         except WindowStoreUnavailable as exc:
-            problem = exc.__cause__
-            if isinstance(problem, _REFUSED) or "certificate verify failed" in str(problem):
-                raise AccessDenied(f"{exc}; check {_ABOUT_ACCESS}") from exc
+            if isinstance(exc.__cause__, redis.RedisError) and is_refusal(exc.__cause__):
+                raise AccessDenied(str(exc)) from exc
             raise
 
     def _try_commands(self, key: str) -> None:
@@ -114,13 +111,13 @@ class RedisWindows:
 
         Raises SettingsError where another group's claim stands.
         """
-        key = f"{self._prefix}:w:group"
-        (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
+        key = self._claim_key
+        owner = self.owner()
         if owner is None:
             self._exchange([Call(key, ("SET", key, group, "NX", "PX", self._ttl_ms))])
-            (owner,) = self._exchange([Call(key, ("MGET", key))])[0]
-        if owner != group.encode():
-            other = (owner or b"").decode(errors="replace")
+            owner = self.owner()
+        if owner != group:
+            other = owner or ""
             raise SettingsError(
                 f"AUTODEEP_GROUP={group}: the windows of AUTODEEP_TOPIC_PREFIX={self._prefix} in Redis at "
                 f"{self.address} belong to the group {other!r}, and what one group has applied the other "
@@ -128,6 +125,15 @@ class RedisWindows:
                 f"or, where {other!r} is no more, delete the key {key}"
             )
         self._exchange([Call(key, ("PEXPIRE", key, self._ttl_ms))])
+
+    def owner(self) -> str | None:
+        """The group that has claimed these windows."""
+        (found,) = self._exchange([Call(self._claim_key, ("MGET", self._claim_key))])[0]
+        return None if found is None else found.decode(errors="replace")
+
+    @property
+    def _claim_key(self) -> str:
+        return f"{self._prefix}:w:group"
 
     def evictions(self) -> Evictions:
         """What the servers say of themselves. Not known is no error: a service may refuse to tell."""
@@ -235,12 +241,8 @@ class RedisWindows:
         try:
             return ask()
         except redis.RedisError as exc:
-            hint = (
-                "; that is a node of a cluster: use redis+cluster://" if isinstance(exc, MovedError) else ""
-            )
             raise WindowStoreUnavailable(
-                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: "
-                f"{type(exc).__name__}: {exc}{hint}"
+                f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {why(exc)}"
             ) from exc
 
 

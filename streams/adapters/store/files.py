@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.errors import ModelRejected, Unavailable
-from streams.legible import without_user_info
+from streams.legible import without_secrets
 
 log: Final = logging.getLogger("autodeep.store")
 
@@ -33,7 +33,7 @@ class StoreFiles:
     """Reading below one root; `url` is how messages name it. Paths are relative to the root."""
 
     def __init__(self, url: str, filesystem: Any, root: str) -> None:
-        self.url = without_user_info(url)
+        self.url = without_secrets(url)
         self._fs = filesystem
         self._root = root
 

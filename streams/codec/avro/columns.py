@@ -93,7 +93,9 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
                 readers[place] = (name, _read_branches(written, wanted[name]))
         elif "default" not in field:
             raise datum.Unreadable(Reason.SCHEMA_MISMATCH, f"the writer's schema has no column {name}")
-    return Plan(tuple(columns), datum.read_fields(readers), _container_start(fields))
+    read = datum.read_fields(readers)
+    named[writer.canonical["name"]] = read  # a record may hold others of its own kind
+    return Plan(tuple(columns), read, _container_start(fields))
 
 
 def _beside_null(wanted: Any) -> Any:
