@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,7 +59,7 @@ def test_a_state_comes_back_as_it_was(state: ModelState) -> None:
         *({"canary_share": share} for share in (math.nan, math.inf, -0.1, 1.5)),
     ],
 )
-def test_a_state_with_numbers_that_no_agent_writes_is_refused(odd: dict[str, float]) -> None:
+def test_a_state_with_numbers_that_no_agent_writes_is_refused(odd: dict[str, Any]) -> None:
     """One of the last revision would have no next one: each agent in turn would end by it."""
     with pytest.raises(ModelMessageUnreadable):
         models.decode_state(models.encode_state(dataclasses.replace(STATE, **odd)))
