@@ -127,7 +127,7 @@ def test_an_unknown_host_and_a_port_where_nobody_listens_are_named_as_such() -> 
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "user 'me' lacks WRITE on topic ids.x"),
         (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "WRITE on transactional id ids.models"),
         (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, "AUTODEEP_KAFKA_COMPRESSION=zstd"),
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, "autodeep topics create"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "`autodeep topics create` makes topic ids.x, which is not there"),
         (KafkaError.NOT_ENOUGH_REPLICAS, "check that the brokers run"),
     ],
 )

@@ -129,7 +129,8 @@ def advice(error: KafkaError, settings: Settings, topic: str | None = None) -> s
             "such as gzip or none"
         )
     if code in _MISSING:
-        return "`autodeep topics create` makes the topics"
+        absent = "the topics" if topic is None else f"topic {topic}, which is not there"
+        return f"`autodeep topics create` makes {absent}"
     return CHECK_BROKERS
 
 
