@@ -110,6 +110,8 @@ class Alert:
     """What drove the verdict, in the share of alerts that the settings ask it for."""
     context: Mapping[str, str] | None = None
     """What the event carried beside its features: addresses, ports, sensor, flow id, free labels."""
+    incident_id: str | None = None
+    """The incident that it belongs to; None where it belongs to none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ Judged = tuple[str, int, str, int, str, str, Mapping[str, float], float, int, Ma
 class _Draft:
     """An alert in the making: the same slots, but they can still be set.
 
-    A frozen dataclass sets each field through `object.__setattr__`: 4.6 us for these twenty, a quarter of
+    A frozen dataclass sets each field through `object.__setattr__`: 4.6 us for twenty of them, a quarter of
     what an event's verdict costs. A draft takes plain assignments and becomes an Alert by its class, 0.4 us.
     Python allows that between classes of one layout only, which the slots make sure of.
     """
@@ -166,6 +168,7 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
         draft.model_role = origin.model_role
         draft.explanation = None
         draft.context = context
+        draft.incident_id = None
         draft.__class__ = Alert
         alerts.append(draft)
     return alerts

@@ -55,6 +55,7 @@ ALERTS = st.builds(
         events=st.lists(NUMBERS, max_size=7).map(tuple),
     ),
     context=st.none() | st.dictionaries(TEXT, TEXT, max_size=4),
+    incident_id=st.none() | TEXT,
 )
 ALERT = Alert(
     alert_id=record_id(SOURCE, 41),
@@ -115,7 +116,7 @@ EXPLAINED = dataclasses.replace(
     ALERT, explanation=Explanation((Driver("count", "255", -0.25, "0..511", "1..27"),), (0.5, 0.25))
 )
 CONTEXT = {"src_address": "2001:db8::7", "src_port": "49152", "sensor": "hall é"}
-RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
+RICH = dataclasses.replace(EXPLAINED, context=CONTEXT, incident_id="d1b5f8f0-0d4c-5c3b-9d0e-3f3f0f7f2a10")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ RICH = dataclasses.replace(EXPLAINED, context=CONTEXT)
         (broken_json(explanation={"features": [], "events": ["x"]}), r"explanation\.events\.0"),
         (broken_json(context=["::1"]), "context is"),
         (broken_json(context={"src_port": 443}), r"context\.src_port is 443"),
-        (AVRO[:-1], "column context"),
+        (AVRO[:-1], "column incident_id"),
         (AVRO + b"x", "ends at byte"),
         (b"\xc3\x01" + bytes(8) + AVRO[10:], "fingerprint 0000000000000000"),
         (b"\xc3\x01ab", "fingerprint 6162"),
@@ -164,7 +165,7 @@ def test_arbitrary_bytes_are_an_alert_or_unreadable_and_nothing_else(value: byte
         decode_alert(value)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("framed", [True, False])
 def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: int, framed: bool) -> None:
     writer = schemas.history("Alert")[number - 1]
@@ -177,7 +178,7 @@ def test_an_alert_of_a_schema_before_this_one_is_read_with_what_it_had(number: i
     assert decode_alert(json.dumps(written).encode()) == dataclasses.replace(ALERT, **had)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) -> None:
     """The reader takes an older alert's values by their places."""
     ours = schemas.load("Alert").canonical["fields"]
@@ -185,7 +186,7 @@ def test_the_fields_of_a_schema_before_are_the_first_of_this_one(number: int) ->
     assert theirs == ours[: len(theirs)]
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_a_reader_of_a_schema_before_reads_a_new_alert_by_avros_resolution(number: int) -> None:
     new, old = schemas.load("Alert"), schemas.history("Alert")[number - 1]
     assert schemas.incompatibilities(old, new) == ()

@@ -20,7 +20,7 @@ NAMES = ["Alert", "ConnectionRecord", "DeadLetter", "Disagreement", "Flow", "Mod
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
 FINGERPRINTS = {
-    "Alert": "05280a725c75d310",
+    "Alert": "32d78c22af473ae7",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "7daee14f43811fa7",
     "Disagreement": "5a10f656adf0f727",
@@ -40,7 +40,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "features": [{"feature": "f", "value": "1", "share": 0.5, "usual": "0..1", "normal": "0"}],
             "events": [0.5],
         },
-        "context": {"src_address": "::1"},
+        "context": {"src_address": "::1"}, "incident_id": "j",
     },
     "ConnectionRecord": {
         "device_id": "d", "event_time_us": 1, "protocol_type": "tcp", "service": "http", "flag": "SF",
@@ -75,7 +75,7 @@ GOLDEN = {
     "Alert": (
         "0269026402040a6e6f76656c06646f730206646f73000000000000e03f00000000000000f83f062002740275080a026d"
         "027602780c63616e617279020202660231000000000000e03f08302e2e3102300002000000000000e03f00"
-        "0202167372635f61646472657373063a3a3100"
+        "0202167372635f61646472657373063a3a310002026a"
     ),
     "ConnectionRecord": (
         "02640200067463700868747470045346d804000000000000000000000000000000000000000000000000000000000000"

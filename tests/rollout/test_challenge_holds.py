@@ -82,9 +82,10 @@ def test_an_alert_of_before_there_were_roles_is_read_in_each_form() -> None:
     role = fields.pop("model_role")
     assert fields.pop("explanation") is None
     assert fields.pop("context") is None
+    assert fields.pop("incident_id") is None
     tail = io.BytesIO()
     fastavro.schemaless_writer(tail, {"type": "string"}, role)
-    tail.write(b"\x00\x00")  # explanation and context: each union's first branch, null
+    tail.write(b"\x00\x00\x00")  # explanation, context, incident: each union's first branch, null
     datum = encode_alert(ALERT)[10 : -len(tail.getvalue())]
     assert decode_alert(framing.single_object_header(before.fingerprint) + datum) == ALERT
     assert decode_alert(json.dumps(fields).encode()) == ALERT

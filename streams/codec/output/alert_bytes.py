@@ -46,6 +46,7 @@ def encode_alerts(alerts: Sequence[Alert], header: bytes) -> list[bytes]:
                 _texts(alert.model_name, alert.model_version, alert.model_digest, alert.model_role),
                 _END if alert.explanation is None else _explanation(alert.explanation),
                 _END if alert.context is None else _context(alert.context),
+                _END if alert.incident_id is None else _PRESENT + sized(alert.incident_id.encode()),
             )
         )
         for alert in alerts
