@@ -27,6 +27,10 @@ class Topics:
         return tuple(self.alerts(verdict) for verdict in verdicts)
 
     @property
+    def incidents(self) -> str:
+        return f"{self.prefix}.incidents"
+
+    @property
     def dead_letters(self) -> str:
         return f"{self.prefix}.dead-letters"
 

@@ -12,10 +12,12 @@ from typing import Any, Final, Literal, Protocol
 
 from streams.codec.avro import datum, framing, schemas
 from streams.codec.output.alert_bytes import encode_alerts
+from streams.codec.output.plain_incidents import encode_incident, shorter_incident
 from streams.codec.output.sizes import Shortened, fits
 from streams.codec.plain import is_int64, is_number, is_text, shown
 from streams.core.alerts import Alert, Driver, Explanation
 from streams.core.events import Header, Message
+from streams.core.incidents import Incident
 from streams.core.topics import NORMAL, Topics
 from streams.errors import DataError
 
@@ -33,6 +35,10 @@ class Output(Protocol):
 
     def messages(self, alerts: Sequence[Alert]) -> list[Message]:
         """The messages of these alerts, in their order."""
+        ...
+
+    def incident_messages(self, incidents: Sequence[Incident]) -> list[Message]:
+        """The messages of these revisions, in their order."""
         ...
 
     def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
@@ -62,6 +68,10 @@ class AlertOutput:
             for topic in topics[alert.verdict]
         ]
 
+    def incident_messages(self, incidents: Sequence[Incident]) -> list[Message]:
+        topic = self.topics.incidents
+        return [Message(topic, one.incident_id.encode(), encode_incident(one)) for one in incidents]
+
     def values(self, alerts: Sequence[Alert]) -> list[bytes]:
         """What stands in the messages: one for each alert, whatever topics it goes to."""
         if self.fmt == "json":
@@ -70,6 +80,8 @@ class AlertOutput:
 
     def shorter(self, message: Message, limit_bytes: int | None) -> Shortened | None:
         """Without the explanation, and if that is not enough, without the context."""
+        if message.topic == self.topics.incidents:
+            return shorter_incident(message, limit_bytes)
         alert = decode_alert(message.value)
         plain = replace(alert, explanation=None)
         without = []
