@@ -13,6 +13,7 @@ from streams.cli.demo import demo
 from streams.cli.doctor import doctor
 from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
+from streams.cli.incidents import app as incidents
 from streams.cli.models import app as models
 from streams.cli.replay import replay
 from streams.cli.topics import app as topics
@@ -34,6 +35,7 @@ for name, group in {
     "alerts": alerts,
     "data": data,
     "evaluate": evaluate,
+    "incidents": incidents,
     "models": models,
     "topics": topics,
     "train": train,

@@ -23,6 +23,7 @@ from streams.codec.models import ModelRef
 from streams.core.skew import BOUNDS_S
 from streams.core.topics import NORMAL
 from streams.pipeline.cache import CacheFigures
+from streams.pipeline.incidents import IncidentFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.health import Health
@@ -39,6 +40,8 @@ class Windows(Protocol):
     def cache_figures(self) -> CacheFigures: ...
     @property
     def recovered(self) -> Recovered: ...
+    @property
+    def incident_figures(self) -> IncidentFigures: ...
 
 
 class _WorkerCollector(Collector):
@@ -61,6 +64,8 @@ class _WorkerCollector(Collector):
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
+        yield _counters("incident_revisions", "Records on incidents.", "activity", dict(totals.revisions))
+        yield from _incidents(self._windows.incident_figures)
         yield _counters("dead_letters", "Records not read, by reason.", "reason", dict(totals.dead_letters))
         shortened = dict(totals.shortened)
         yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
@@ -89,6 +94,16 @@ def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) 
     registry.register(_WorkerCollector(health, windows, model))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _incidents(figures: IncidentFigures) -> Iterator[Metric]:
+    """Of this worker's partitions; a kind that was open and is no more counts 0."""
+    said = "Incidents open, by class and severity."
+    family = GaugeMetricFamily("autodeep_open_incidents", said, labels=["class", "severity"])
+    for kind, count in sorted(figures.by_kind.items()):
+        family.add_metric(list(kind), count)
+    yield family
+    yield _gauge("incident_devices", "Devices of which an incident is kept in memory.", figures.devices)
 
 
 def _evictions(health: Health) -> Iterator[Metric]:

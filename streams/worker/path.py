@@ -22,6 +22,7 @@ from streams.codec.avro.schemas import ALERT, load, load_folder
 from streams.codec.ingest.checks import Limits
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertOutput
+from streams.core.incident_rules import IncidentRules
 from streams.core.patience import BackOff
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
@@ -99,6 +100,7 @@ def build_detection(
         version=__version__,
         explain_share=settings.explain_share,
         new_devices_per_s=settings.new_devices_per_s,
+        incidents=incident_rules(settings),
     )
     cache = _cache(settings, layout, judging.admission.serving.latent_size)
     return Detection(ports, rules, cache, judging.admission, judging.watchers)
@@ -119,6 +121,17 @@ def waiting(health: Health) -> BackOff:
         health.note_away(problem)
 
     return BackOff(health.wait, note)
+
+
+def incident_rules(settings: Settings) -> IncidentRules | None:
+    if not settings.incidents:
+        return None
+    return IncidentRules(
+        quiet_us=int(settings.incident_quiet_s * 1e6),
+        update_us=int(settings.incident_update_s * 1e6),
+        reopen_us=int(settings.incident_reopen_s * 1e6),
+        novel_least=settings.incident_novel_least,
+    )
 
 
 def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> WindowCache:

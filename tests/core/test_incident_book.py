@@ -290,7 +290,8 @@ def test_a_book_read_anew_from_what_was_kept_goes_on_as_if_nothing_had_been(
 def test_the_open_ones_are_counted_by_class_and_severity(steps: list[Event]) -> None:
     events = in_time(steps)
     book = IncidentBook(SOURCE, RULES, NEVER)
-    last = {one.incident_id: one for one in read(book, *chunks_of(events, [1000]), told_of(events)).incidents}
+    (chunk,) = chunks_of(events, [1000])
+    last = {one.incident_id: one for one in read(book, chunk, told_of(events)).incidents}
     still = [one for one in last.values() if one.activity is not Activity.CLOSE]
     counted = {key: count for key, count in book.open.items() if count}
     again = IncidentBook(SOURCE, RULES, book.through, book.kept.items())

@@ -51,6 +51,7 @@ def test_every_topic_of_the_project_has_its_line_in_the_table() -> None:
     assert specs.keys() == named | set(topics.all_alerts())
     assert specs["x.telemetry"].partitions == 24
     assert dict(specs["x.models.active"].config) == {"cleanup.policy": "compact"}
+    assert dict(specs["x.incidents"].config)["cleanup.policy"] == "compact,delete"
     assert int(dict(specs["x.dead-letters"].config)["max.message.bytes"]) > 1_048_588
 
 

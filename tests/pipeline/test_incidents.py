@@ -20,6 +20,7 @@ from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Sourc
 from streams.core.incident_rules import IncidentRules
 from streams.core.incidents import Activity, Incident
 from streams.core.kdd99 import KDD99
+from streams.core.timers import NO_WATERMARK
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.model.detector import Detector
@@ -114,9 +115,8 @@ def fetched(
     for source, records in zip(sources(len(partitions)), partitions, strict=True):
         first = after.get(source, -1) + 1
         if first < len(records):
-            rest: Chunk | None = Chunk(source, records[first:], len(records))
-            if source in marks_ms:
-                rest = replace(rest, watermark_ms=marks_ms[source])
+            mark_ms = marks_ms.get(source, NO_WATERMARK)
+            rest: Chunk | None = Chunk(source, records[first:], len(records), mark_ms)
             while rest is not None:
                 head, rest = rest.cut(size)
                 found.append(head)

@@ -25,9 +25,11 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     topics = Topics(settings.topic_prefix)
     read, write = AclOperation.READ, AclOperation.WRITE
     classified = {topics.classified: (write,)} if settings.publish_classified else {}
+    incidents = {topics.incidents: (write,)} if settings.incidents else {}
     return {
         topics.telemetry: (read,),
         **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
+        **incidents,
         **classified,
         topics.model_commands: (read,),
         topics.model_active: (read, write),

@@ -73,6 +73,7 @@ def topic_specs(topics: Topics, telemetry_partitions: int = TELEMETRY_PARTITIONS
     return (
         TopicSpec(topics.telemetry, telemetry_partitions, (delete, kept_3_days, by_broker)),
         *(TopicSpec(name, 6, (delete, kept_30_days)) for name in topics.all_alerts()),
+        TopicSpec(topics.incidents, 6, (("cleanup.policy", "compact,delete"), kept_30_days)),
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
         TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
@@ -134,7 +135,8 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
     topics = Topics(settings.topic_prefix)
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
-        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified)
+        incidents = (topics.incidents,) if settings.incidents else ()
+        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *incidents, *classified)
     names = tuple(needed)
     check_files(settings)
     admin = Admin(settings)

@@ -102,7 +102,7 @@ class RedisWindows:
 
     def _try_commands(self, key: str) -> None:
         blank = (b"", 1000, b"", b"", 0, 0, 0, 0, -1, 0, 0, -1, b"", b"", b"")
-        states = f"{key}i"
+        states = f"{self._prefix}:i:{{ping}}"
         tried: Sequence[Words] = (
             ("MGET", key),
             ("EVALSHA", SAVE_SHA, 1, key, *blank),
