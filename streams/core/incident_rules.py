@@ -172,7 +172,8 @@ def _begin(standing: Standing, seen: Seen) -> None:
 def _absorb(standing: Standing, seen: Seen) -> None:
     standing.alerts += 1
     standing.last = seen.offset
-    standing.stream_us = seen.stream_us  # the watermark never goes back
+    if seen.stream_us > standing.stream_us:
+        standing.stream_us = seen.stream_us
     if seen.event_us > standing.last_us:
         standing.last_us = seen.event_us
     elif seen.event_us < standing.first_us:

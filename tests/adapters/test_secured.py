@@ -140,7 +140,8 @@ def least_rights(tested: TestedPath) -> list[AclBinding]:
 
 
 def written(topics: Topics) -> tuple[str, ...]:
-    return (*topics.all_alerts(), topics.dead_letters, topics.classified, topics.disagreements)
+    outputs = (topics.dead_letters, topics.incidents, topics.classified, topics.disagreements)
+    return (*topics.all_alerts(), *outputs)
 
 
 def allowed(

@@ -340,7 +340,7 @@ def test_attacks_are_told_as_incidents_the_one_with_the_most_alerts_first() -> N
     flood, guessing = summary.episodes
     assert [(one.verdict, one.alerts) for one in flood.incidents] == [("dos", 2)]
     assert [(one.verdict, one.alerts) for one in guessing.incidents] == [("r2l", 1)]
-    text = printed(tables(summary))
+    text = " ".join(notes(summary))
     assert "5 alerts are told as 3 incidents in 4 records, 1 alone" in text
     assert "at most 1 an attack, the right class first in 2 of 2; 1 of false alarms alone" in text
 
