@@ -1,18 +1,26 @@
-"""Incidents by the plain rule: an incident is the list of its alerts. What it should say, from records alone.
+"""The law of incidents: what is told is what the plain rule makes of the alerts that were published.
 
-It shares with the stream the values, the ids and docs/guarantees.md's rule, and no code that counts.
+By that rule an incident is the list of its alerts. It shares with the stream the values and the ids, and no
+code that counts. Of a life that was deleted, and once Redis lost its data, not all can be expected: there the
+revisions have no gaps, and no alert names an incident that nothing is told of.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from uuid import UUID
 
-from streams.core.alerts import incident_id_of, record_id
+from bench.faults.case import Broken, Case, Law
+from bench.faults.offline import Event
+from streams.core.alerts import Alert, incident_id_of, record_id
+from streams.core.clocks import counted_time_us
 from streams.core.events import Source
 from streams.core.incident_rules import IncidentRules
 from streams.core.incidents import Activity, Incident
-from streams.core.severity import Severity
+from streams.core.severity import Severity, severity_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,83 @@ class _Partition:
                 closed_because="quiet" if activity is Activity.CLOSE else None,
             )
         )
+
+
+def judge_incidents(case: Case) -> Iterator[Broken]:
+    if case.incident_rules is None:
+        return
+    alerts = list({one.alert.alert_id: one.alert for one in case.alerts}.values())
+    told = [_plain(case, one) for one in case.incidents]
+    known = {one.incident_id for one in told}
+    for alert in alerts:
+        if alert.incident_id is not None and alert.incident_id not in known:
+            yield Broken(Law.WRONG_INCIDENT, f"{alert.alert_id}: nothing is told of {alert.incident_id}")
+    if case.losses:
+        return
+    for line in gaps(told):
+        yield Broken(Law.WRONG_INCIDENT, line)
+    if not case.gone:
+        said = {(one.incident_id, one.revision): one for one in told}
+        yield from _compared(case, case.incident_rules, alerts, said)
+
+
+def _compared(
+    case: Case, rules: IncidentRules, alerts: Sequence[Alert], told: Mapping[tuple[str, int], Incident]
+) -> Iterator[Broken]:
+    """Of the present life, by partitions."""
+    life = len(case.lives) - 1
+    found = {key: one for key, one in told.items() if one.topic_id == case.lives[life]}
+    places = [(event.place, event.appended_us) for event in case.events]
+    places += [(place, appended_us) for place, (_, appended_us) in case.poison.items()]
+    for partition in sorted({place.partition for place, _ in places if place.life == life}):
+        mine = [one for one in alerts if (one.topic_id, one.partition) == (case.lives[life], partition)]
+        records = sorted(
+            (place.offset, at_us // 1000)
+            for place, at_us in places
+            if (place.life, place.partition) == (life, partition)
+        )
+        source = Source(mine[0].topic if mine else "", UUID(case.lives[life]), partition)
+        wanted = expected(source, records, _told(case, mine, partition), rules)
+        for one in map(partial(_plain, case), wanted.incidents):
+            if found.pop((one.incident_id, one.revision), None) != one:
+                yield Broken(Law.WRONG_INCIDENT, f"expected {one}")
+        for alert in mine:
+            if alert.incident_id != wanted.links[alert.offset]:
+                yield Broken(Law.WRONG_INCIDENT, f"{alert.alert_id} names {alert.incident_id}")
+    for one in found.values():
+        yield Broken(Law.WRONG_INCIDENT, f"nobody expects {one}")
+
+
+def _plain(case: Case, one: Incident) -> Incident:
+    """Without what drove the worst alert; between alike models, without which of them judged."""
+    models = () if len(case.models) > 1 else one.models
+    return replace(one, explanation=None, context=None, models=models)
+
+
+def _told(case: Case, alerts: Sequence[Alert], partition: int) -> dict[int, Told]:
+    """By offset, with what the input says of their events."""
+    seen, events = Counter[str](), dict[int, tuple[Event, int]]()
+    for event in case.events:
+        if (event.place.life, event.place.partition) == (len(case.lives) - 1, partition):
+            events[event.place.offset] = (event, seen[event.device])
+            seen[event.device] += 1
+    return {alert.offset: _as_told(alert, *events[alert.offset]) for alert in alerts}
+
+
+def _as_told(alert: Alert, event: Event, number: int) -> Told:
+    return Told(
+        offset=alert.offset,
+        device_id=alert.device_id,
+        verdict=alert.verdict,
+        event_us=alert.event_time_us,
+        counted_us=counted_time_us(alert.event_time_us, event.appended_us),
+        score=alert.scores.get(alert.verdict, 0.0),
+        novelty=alert.novelty,
+        severity=severity_of(alert.verdict, alert.scores),
+        fill=event.full,
+        number=number,
+        model=f"{alert.model_name}/{alert.model_version}",
+    )
 
 
 def gaps(incidents: Sequence[Incident]) -> Iterator[str]:
