@@ -63,6 +63,23 @@ def start(
     _print(measure(runs), as_json)
 
 
+@app.command()
+def incidents(
+    data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
+    events: int = typer.Option(100_000, min=10_000, help="Events sent flat out, of each load."),
+    devices: int = typer.Option(10_000, min=100, help="Devices of the usual load; a flood: a hundredth."),
+    latency_s: float = typer.Option(10.0, min=1.0, help="Seconds of paced events for the latencies."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Alerts an incident, what incidents cost a worker, and how soon one is told; usual load and a flood."""
+    from bench.incidents import Plan, measure
+
+    result = measure(data, Plan(events, devices, latency_s))
+    _print(result, as_json)
+    if result["usual"]["broken_laws"] or result["flood"]["broken_laws"]:
+        raise typer.Exit(1)
+
+
 class Beside(StrEnum):
     LOOP = "loop"
 

@@ -63,7 +63,7 @@ def _measure(data: Path, load: Load, latency_s: float) -> dict[str, Any]:
     with started({"log.message.timestamp.type": "LogAppendTime"}) as parts:
         send(parts.settings, feed)
         worker = parts.worker("worker")
-        flat = _flat_out(worker, load.events)
+        flat = flat_out(worker, load.events)
         rate = float(flat["events_per_s"])
         since_us = time.time_ns() // 1000
         paced = mixed(data, replace(load, events=int(rate / 2 * latency_s)))
@@ -127,7 +127,7 @@ def bare_model(detector: Detector, feed: Feed, chunk: int, threads: int) -> floa
     return max(rates)
 
 
-def _flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
+def flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
     worker.wait_ready()
     begin = wait_for(worker, int(events * WARM))
     end = wait_for(worker, events)

@@ -250,6 +250,27 @@ class Settings:
     explain_share: float = _setting(
         0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share
     )
+    incidents: bool = _setting(
+        True, "Whether alerts are also told as incidents: all of one class about one device", _flag
+    )
+    incident_quiet_s: float = _setting(
+        900.0, "Seconds without an alert after which an incident closes", _at_least(1, float)
+    )
+    incident_update_s: float = _setting(
+        300.0,
+        "Seconds of event time after which an incident's next alert is told, whatever their number",
+        _at_least(1, float),
+    )
+    incident_reopen_s: float = _setting(
+        900.0,
+        "Seconds after an incident closed within which an alert still belongs to it",
+        _at_least(0, float),
+    )
+    incident_novel_least: int = _setting(
+        3,
+        "Novel alerts among the events of a device's window, at most the last 64, that open an incident",
+        _at_least(1, int),
+    )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
     window_idle_s: float = _setting(
         3600.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from streams.core.events import Chunk, Source
 from streams.core.windows import HEAD
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.detector import Detector
-from streams.pipeline.ports import Mark, Save, Saved
+from streams.pipeline.ports import IncidentSave, Mark, Save, Saved
 from streams.pipeline.turn import Admitted
 
 
@@ -21,6 +21,7 @@ class FakeWindows:
     def __init__(self) -> None:
         self.values: dict[tuple[str, int, str], bytes] = {}
         self.marks: dict[tuple[str, int], tuple[bytes, Mark]] = {}
+        self.books: dict[tuple[str, int], tuple[bytes, int, dict[str, bytes], dict[str, bytes]]] = {}
         self.away = 0  # how many calls fail before the next one succeeds
 
     def load(self, wanted: Sequence[tuple[Source, Sequence[str]]]) -> list[list[bytes | None]]:
@@ -57,7 +58,37 @@ class FakeWindows:
                 life,
                 Mark(mark.since, max(mark.through, reach.last)),
             )
-        return saved
+        return saved if save.incidents is None else np.append(saved, self._keep(source, save.incidents))
+
+    def _keep(self, source: Source, save: IncidentSave) -> Saved:
+        life, through, states, reasons = self._book(source)
+        if through > save.through and not save.whole:
+            return Saved.NEWER_STORED
+        if through < save.follows and not save.whole:
+            return Saved.LOST
+        if save.whole:
+            states, reasons = {}, {}
+        for kept, changes in ((states, save.changed), (reasons, save.reasons)):
+            for key, value in changes.items():
+                kept.pop(key, None)
+                if value is not None:
+                    kept[key] = value
+        self.books[source.place] = (life, save.through, states, reasons)
+        return Saved.DONE
+
+    def _book(self, source: Source) -> tuple[bytes, int, dict[str, bytes], dict[str, bytes]]:
+        life = source.topic_id.bytes
+        found = self.books.get(source.place)
+        return found if found is not None and found[0] == life else (life, -1, {}, {})
+
+    def incidents(self, source: Source) -> tuple[int, Iterable[tuple[str, bytes]]]:
+        self._answer()
+        _, through, states, _ = self._book(source)
+        return through, list(states.items())
+
+    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
+        self._answer()
+        return [self._book(source)[3].get(key) for key in keys]
 
     def mark(self, source: Source) -> Mark | None:
         self._answer()

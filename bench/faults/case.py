@@ -13,6 +13,8 @@ from bench.faults.flow import Place
 from bench.faults.offline import Event
 from bench.parity import Said
 from streams.core.alerts import Alert
+from streams.core.incident_rules import IncidentRules
+from streams.core.incidents import Incident
 
 ID_NAMESPACE: Final = uuid.UUID("6f3b6c53-9b64-5c7d-8e0b-2f6f1c7f2a10")
 """Written here again: ids are part of the contract, and must not change with the code."""
@@ -26,6 +28,7 @@ class Law(StrEnum):
     WRONG_WINDOW = "wrong_windows"
     OUT_OF_ORDER = "out_of_order"
     MISCOUNTED = "miscounted_losses"
+    WRONG_INCIDENT = "wrong_incidents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Case:
     """What workers said was deleted before they read it."""
     counted_lost: int = 0
     """How many offsets they counted so."""
+    incidents: Sequence[Incident] = ()
+    """Every revision, as published."""
+    incident_rules: IncidentRules | None = None
+    """None: incidents are off."""
     rebuilds: bool = False
     """Whether workers rebuild windows after a loss, from all that the topic holds."""
 

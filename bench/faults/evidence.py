@@ -17,9 +17,11 @@ from bench.faults.stage import FaultLog
 from bench.output import appended_us, to_the_end
 from streams.adapters.store.models import open_store
 from streams.codec.output.alerts import decode_alert
+from streams.codec.output.incidents import decode_incident
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout
 from streams.errors import DataError
+from streams.worker.path import incident_rules
 
 LAYOUT = WindowLayout(KDD99)
 
@@ -59,6 +61,10 @@ def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
         deletions=diary.deletions,
         said_lost=diary.said_lost,
         counted_lost=diary.counted_lost,
+        incidents=[
+            decode_incident(one.value(), one.headers()) for one in to_the_end(servers, [topics.incidents])
+        ],
+        incident_rules=incident_rules(servers.settings),
         rebuilds=servers.settings.rebuild_windows_records > 0,
     )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from bench.faults.case import Broken, Case, Law, Polled
 from bench.faults.flow import Place
+from bench.faults.judge_incidents import judge_incidents
 from bench.faults.judge_letters import judge_letters
 from bench.faults.judge_windows import judge_windows
 from bench.faults.offline import Event
@@ -53,6 +54,7 @@ def judge(case: Case) -> Judgement:
         *_out_of_order("classified", case.classified),
         *_out_of_order("alerts", case.alerts),
         *judge_windows(case, hearing.fills, hearing.last_detected_us),
+        *judge_incidents(case),
     ]
     distinct = len({heard.alert.alert_id for heard in case.classified})
     repeats = len(case.classified) - distinct + letters.repeats
@@ -164,6 +166,8 @@ def _differing(case: Case) -> Iterator[Broken]:
     contents: dict[tuple[str, int], set[str]] = defaultdict(set)
     for one in (*case.classified, *case.alerts):
         plain = replace(one.alert, detected_at_us=0)
+        if case.losses:  # what was lost of incidents begins anew
+            plain = replace(plain, incident_id=None)
         if alike:
             plain = replace(plain, model_version="", model_digest="")
         contents[one.alert.alert_id, one.alert.window_fill].add(repr(plain))

@@ -133,6 +133,8 @@ def _common(store: Path, rebuild: bool) -> dict[str, str]:
         "model_latency_ratio": "10",  # the models are alike, and this machine is busy
         "window_cache_mib": "16",
         "chunk_max_records": "512",
+        "incident_quiet_s": "5",  # some end within a schedule
+        "incident_reopen_s": "10",
         "rebuild_windows_records": "1000000" if rebuild else "0",  # more than a schedule has
     }
 

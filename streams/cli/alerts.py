@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Read alerts.")
 
-_COLOURS = {"dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue"}
+COLOURS = {"dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue"}
 
 
 @app.callback()
@@ -114,16 +114,16 @@ def _line(alert: Alert) -> str:
     """One line for people, whatever is in the alert's texts."""
     what = alert.verdict if alert.verdict == alert.closest else f"{alert.verdict} (like {alert.closest})"
     score = alert.scores.get(alert.closest, 0.0)
-    verdict = typer.style(f"{one_line(what):<18}", fg=_COLOURS.get(alert.verdict, "white"), bold=True)
+    verdict = typer.style(f"{one_line(what):<18}", fg=COLOURS.get(alert.verdict, "white"), bold=True)
     rest = one_line(
         f"{alert.device_id:<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
         f"window {alert.window_fill}/{alert.window_width}  {alert.topic}-{alert.partition}@{alert.offset}  "
         f"{alert.model_name}/{alert.model_version}"
     )
-    return f"{_when(alert.event_time_us)}  {verdict} {rest}"
+    return f"{when(alert.event_time_us)}  {verdict} {rest}"
 
 
-def _when(time_us: int) -> str:
+def when(time_us: int) -> str:
     from datetime import UTC, datetime
 
     try:

@@ -15,6 +15,7 @@ from streams.cli.doctor import doctor
 from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
 from streams.cli.flows import app as flows
+from streams.cli.incidents import app as incidents
 from streams.cli.models import app as models
 from streams.cli.replay import replay
 from streams.cli.sensor import sensor
@@ -39,6 +40,7 @@ for name, group in {
     "data": data,
     "evaluate": evaluate,
     "flows": flows,
+    "incidents": incidents,
     "models": models,
     "topics": topics,
     "train": train,

@@ -79,7 +79,7 @@ def demo(
     _show(summary, console, live=live, as_json=as_json)
     if played.interrupted:
         raise typer.Exit(130)
-    if summary.lost or summary.alerts_differing:
+    if summary.lost or summary.alerts_differing or summary.incidents_differing:
         raise typer.Exit(1)
 
 

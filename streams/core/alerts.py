@@ -28,7 +28,7 @@ def record_id(source: Source, offset: int) -> str:
 
 
 def record_ids(source: Source, offsets: Iterable[int]) -> list[str]:
-    """The ids of many records of one source: what `uuid.uuid5` makes, without its objects."""
+    """The ids of many records of one source."""
     return _ids(source, (b"%d" % offset for offset in offsets))
 
 
@@ -37,7 +37,13 @@ def part_ids(source: Source, parts: Iterable[tuple[int, str]]) -> list[str]:
     return _ids(source, (f"{offset}/{part}".encode() for offset, part in parts))
 
 
+def incident_id_of(source: Source, offset: int, verdict: str) -> str:
+    """Of the incident of this class that the record's event opened."""
+    return part_ids(source, ((offset, verdict),))[0]
+
+
 def _ids(source: Source, names: Iterable[bytes]) -> list[str]:
+    """What `uuid.uuid5` makes, without its objects."""
     begun = _hashed_to_partition(source)
     ids = []
     for name in names:
@@ -136,8 +142,11 @@ class Origin:
     model_role: str = CHAMPION
 
 
-Judged = tuple[str, int, str, int, str, str, Mapping[str, float], float, int, Mapping[str, str] | None]
-"""alert_id, offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill, context."""
+Judged = tuple[
+    str, int, str, int, str, str, Mapping[str, float], float, int, Mapping[str, str] | None, str | None
+]
+"""alert_id, offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill, context,
+incident_id."""
 
 
 class _Draft:
@@ -155,7 +164,7 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
     """One alert for each, in their order."""
     alerts: list[Any] = []
     source, topic_id = origin.source, str(origin.source.topic_id)
-    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, context in judged:
+    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, context, of in judged:
         draft: Any = _Draft()
         draft.alert_id = alert_id
         draft.device_id = device_id
@@ -177,7 +186,7 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
         draft.model_role = origin.model_role
         draft.explanation = None
         draft.context = context
-        draft.incident_id = None
+        draft.incident_id = of
         draft.__class__ = Alert
         alerts.append(draft)
     return alerts

@@ -42,7 +42,7 @@ HEAD: Final = np.dtype(
         ("table", "u1", (4,)),  # first bytes of the feature table's digest
         ("topic_id", "u1", (16,)),
         ("partition", "<i4"),
-        ("next", "<u2"),  # ring place of the next row
+        ("next", "<u2"),  # how many events it took, modulo `rounds_of` W; modulo W the ring place of the next
         ("count", "<u2"),  # rows that belong to the window, at most W
         ("offset", "<i8"),  # of the last event applied
         ("event_time_us", "<i8"),  # the latest that an event counted as since the window began
@@ -51,6 +51,12 @@ HEAD: Final = np.dtype(
 KAFKA_TIME: Final = np.dtype("<i8")
 """Behind the rows: the latest of Kafka's timestamps since the window began, microseconds."""
 _WIDEST: Final = int(np.iinfo("<u2").max)
+
+
+def rounds_of(width: int) -> int:
+    """Events are counted by it: the most whole rounds of its ring that its header has room for."""
+    return (_WIDEST + 1) // width * width
+
 
 Windows = npt.NDArray[np.void]  # (D,) of a layout's `dtype`
 Index = npt.NDArray[np.int64]
@@ -171,6 +177,7 @@ class Advance:
     added: Index  # (D,) events applied, per device: their rows end at ring place head.next - 1
     ring_place: Index  # (A,) d * W + place that each event took; only a device's last W are still there
     stays: npt.NDArray[np.bool_]  # (A,) True for the events that are still in their ring afterwards
+    number: Index  # (A,) which event of its device each is, modulo `rounds_of` W
     resets: int = 0
     """Events before which a window began anew, for a gap."""
 
@@ -199,6 +206,7 @@ def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:
         added=step.added[chosen],
         ring_place=place[step.ring_place[kept]],
         stays=step.stays[kept],
+        number=step.number[kept],
     )
 
 
@@ -229,7 +237,8 @@ def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Ad
     valid = at >= start[:, None]
 
     rank = place - first
-    ring_place = d * width + (head["next"].astype(np.int64)[d] + rank) % width
+    number = (head["next"].astype(np.int64)[d] + rank) % rounds_of(width)
+    ring_place = d * width + number % width
     stays = rank >= added[d] - width
     after = _after(windows, events.offset[applied[order]], d, place + 1 - start, clock, kafka)
     flat = after["rows"].reshape(-1).copy()
@@ -245,6 +254,7 @@ def advance(windows: Windows, device: Index, events: Events, idle_us: int) -> Ad
         added,
         ring_place[arrival],
         stays[arrival],
+        number[arrival],
         resets=int(anew.sum()),
     )
 
@@ -272,7 +282,7 @@ def _after(windows: Windows, offset: Index, d: Index, length: Index, clock: Late
     touched = d[last]
     added = np.diff(last, prepend=-1)
     head, width = after["head"], width_of(after)
-    head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % width
+    head["next"][touched] = (head["next"][touched].astype(np.int64) + added) % rounds_of(width)
     head["count"][touched] = np.minimum(length[last], width)
     head["offset"][touched] = offset[last]
     head["event_time_us"][touched] = clock.after[last]

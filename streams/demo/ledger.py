@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Alert
+from streams.core.incidents import Incident
 from streams.demo.simulator import Simulation
 
 NO_VERDICT = ""
+NO_INCIDENT = ""
 
 
 class Ledger:
@@ -25,6 +27,12 @@ class Ledger:
         self.verdict = [NO_VERDICT] * len(self._place)
         self.alert = [NO_VERDICT] * len(self._place)
         """The class of the alert topic that tells of the event."""
+        self.incident = [NO_INCIDENT] * len(self._place)
+        """Id of the incident that counts the event's alert."""
+        self.incidents: dict[str, Incident] = {}
+        """The last revision that was read, by id."""
+        self.incident_records = 0
+        """Revisions, repeats left out."""
         self.model = [NO_VERDICT] * len(self._place)
         """Name and version of the model that gave the verdict."""
         self.detected_us = np.zeros(len(self._place), np.int64)  # (N,) since the simulation's beginning
@@ -55,7 +63,15 @@ class Ledger:
             self.repeats += place is not None
             return False
         self.alert[place] = alert.verdict
+        self.incident[place] = alert.incident_id or NO_INCIDENT
         return True
+
+    def note_incident(self, incident: Incident) -> None:
+        """Take in a record of the topic of incidents; those of one incident come in order."""
+        before = self.incidents.get(incident.incident_id)
+        if before is None or before.revision < incident.revision:
+            self.incidents[incident.incident_id] = incident
+            self.incident_records += 1
 
     def delays_ms(self) -> npt.NDArray[np.float64]:
         """Milliseconds from each event until its verdict was read, of those that have one."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Alert
+from streams.core.incidents import Incident
 from streams.core.tables import Rows
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Simulation
@@ -30,6 +31,7 @@ class Polled:
     verdicts: tuple[Alert, ...]
     alerts: tuple[Alert, ...]
     dead_letters: int
+    incidents: tuple[Incident, ...] = ()
 
 
 class Sender(Protocol):
@@ -135,6 +137,8 @@ class _Player:
         read_us = int((self._clock_s() - self._began_s) * 1e6)
         for verdict in heard.verdicts:
             self._ledger.note_verdict(verdict, read_us)
+        for incident in heard.incidents:
+            self._ledger.note_incident(incident)
         fresh = [alert for alert in heard.alerts if self._ledger.note_alert(alert)]
         self.view = buried(alerted(self.view, fresh), heard.dead_letters)
         if heard.verdicts or fresh or heard.dead_letters:

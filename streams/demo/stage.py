@@ -19,6 +19,7 @@ from streams.adapters.kafka.client import LOG, client_config, where
 from streams.adapters.kafka.telemetry import TelemetrySender
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
 from streams.codec.output.alerts import decode_alert
+from streams.codec.output.incidents import decode_incident
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.demo.change import Promotion, versions
@@ -72,7 +73,8 @@ class Reader:
             known = self._consumer.list_topics(timeout=self._settings.network_timeout_s).topics
         except KafkaException as exc:
             raise BrokerUnavailable(f"Kafka at {where(self._settings)}: {exc.args[0].str()}") from exc
-        wanted = (self._topics.classified, *self._topics.all_alerts(), self._topics.dead_letters)
+        topics = self._topics
+        wanted = (topics.classified, *topics.all_alerts(), topics.dead_letters, topics.incidents)
         self._consumer.assign(
             [
                 TopicPartition(topic, partition, OFFSET_BEGINNING)
@@ -83,20 +85,22 @@ class Reader:
 
     def poll(self, wait_s: float) -> Polled:
         """What has come, within `wait_s`. Raises BrokerUnavailable where it has been away for long."""
-        verdicts, alerts, dead_letters = [], [], 0
+        verdicts, alerts, incidents, dead_letters = [], [], [], 0
         for message in self._consumer.consume(_BATCH, wait_s):
             error = message.error()
             if error is not None:
                 self._endure(error.str())
             elif message.topic() == self._topics.dead_letters:
                 dead_letters += 1
+            elif message.topic() == self._topics.incidents:
+                incidents.append(decode_incident(message.value(), message.headers()))
             elif message.topic() == self._topics.classified:
                 verdicts.append(decode_alert(message.value(), message.headers()))
             else:
                 alerts.append(decode_alert(message.value(), message.headers()))
         if verdicts or alerts:
             self._trouble_since_s = None
-        return Polled(tuple(verdicts), tuple(alerts), dead_letters)
+        return Polled(tuple(verdicts), tuple(alerts), dead_letters, tuple(incidents))
 
     def close(self) -> None:
         self._consumer.close()

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core.topics import ATTACK_CLASSES, NORMAL
-from streams.demo.ledger import NO_VERDICT, Ledger
+from streams.demo.ledger import NO_INCIDENT, NO_VERDICT, Ledger
 from streams.demo.simulator import Episode
 
 WIDE: Final = 120
@@ -36,6 +36,15 @@ class ClassLine:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentLine:
+    """A part of an attack's alerts."""
+
+    incident_id: str
+    verdict: str
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodeLine:
     """One attack. `first_alert_s` counts from its beginning; None where none of its events was flagged."""
 
@@ -49,6 +58,8 @@ class EpisodeLine:
     exact: int
     verdicts: Mapping[str, int]
     first_alert_s: float | None
+    incidents: tuple[IncidentLine, ...]
+    """Those that count its alerts, the one with the most of them first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,15 @@ class Summary:
     alerts: int
     alerts_differing: int
     """Events whose alert topic and verdict do not agree; must be 0."""
+    incidents: int
+    incident_records: int
+    """What was published of them."""
+    incidents_differing: int
+    """Of which alerts speak and no record does, or which count more than the alerts that name them."""
+    alerts_alone: int
+    """Of no incident: too few novel ones."""
+    false_incidents: int
+    """All of whose alerts are false alarms."""
     false_alarms: int
     false_alarms_by_service: Mapping[str, int]
     false_alarms_under_attack: int
@@ -122,6 +142,14 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
         dead_letters=run.dead_letters,
         alerts=sum(alert != NO_VERDICT for alert in ledger.alert),
         alerts_differing=_differing(ledger) + ledger.strangers,
+        incidents=len(set(ledger.incident) - {NO_INCIDENT}),
+        incident_records=ledger.incident_records,
+        incidents_differing=_incidents_differing(ledger),
+        alerts_alone=sum(
+            alert != NO_VERDICT and incident == NO_INCIDENT
+            for alert, incident in zip(ledger.alert, ledger.incident, strict=True)
+        ),
+        false_incidents=_false_incidents(ledger),
         false_alarms=len(false_alarms),
         false_alarms_by_service=_by_service(ledger, false_alarms),
         false_alarms_under_attack=sum(_under_attack(ledger, place) for place in false_alarms),
@@ -171,7 +199,32 @@ def _episode_line(episode: Episode, places: Sequence[int], ledger: Ledger) -> Ep
         exact=verdicts[episode.truth],
         verdicts=dict(verdicts.most_common()),
         first_alert_s=None if first_us is None else round((first_us - episode.start_us) / 1e6, 2),
+        incidents=_incident_lines(places, ledger),
     )
+
+
+def _incident_lines(places: Sequence[int], ledger: Ledger) -> tuple[IncidentLine, ...]:
+    found = Counter((ledger.incident[place], ledger.alert[place]) for place in places)
+    return tuple(
+        IncidentLine(incident_id, verdict, count)
+        for (incident_id, verdict), count in found.most_common()
+        if incident_id != NO_INCIDENT
+    )
+
+
+def _incidents_differing(ledger: Ledger) -> int:
+    named = Counter(incident_id for incident_id in ledger.incident if incident_id != NO_INCIDENT)
+    told = {incident_id: one.alerts for incident_id, one in ledger.incidents.items()}
+    return sum(not 0 < told.get(incident_id, 0) <= named[incident_id] for incident_id in {*named, *told})
+
+
+def _false_incidents(ledger: Ledger) -> int:
+    attacks = {
+        incident_id
+        for incident_id, truth in zip(ledger.incident, ledger.simulation.truth, strict=True)
+        if truth != NORMAL
+    }
+    return len(set(ledger.incident) - attacks - {NO_INCIDENT})
 
 
 def _model_lines(ledger: Ledger) -> tuple[ModelLine, ...]:
@@ -239,6 +292,8 @@ def notes(summary: Summary) -> list[str]:
         f"lost: {summary.lost:,} of {summary.events:,} events; {summary.classified:,} classified, "
         f"{summary.dead_letters:,} dead letters, {summary.alerts:,} alerts."
     ]
+    if summary.incidents:
+        lines.append(_about_incidents(summary))
     if delay:
         lines.append(
             f"From an event until its verdict is read: {delay['p50']:.0f} ms (median), "
@@ -253,6 +308,8 @@ def notes(summary: Summary) -> list[str]:
         )
     if summary.promotion:
         lines.append(f"Half-way, while events flowed: {summary.promotion}.")
+    if summary.incidents_differing:
+        lines.append(f"{summary.incidents_differing:,} incidents do not agree with their alerts: a fault.")
     if summary.alerts_differing:
         lines.append(
             f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
@@ -262,6 +319,18 @@ def notes(summary: Summary) -> list[str]:
         "no measure of the model (`autodeep evaluate kdd99` is)."
     )
     return lines
+
+
+def _about_incidents(summary: Summary) -> str:
+    attacked = [line for line in summary.episodes if line.incidents]
+    right = sum(line.incidents[0].verdict == line.truth for line in attacked)
+    most = max((len(line.incidents) for line in attacked), default=0)
+    alone = f", {summary.alerts_alone:,} alone" if summary.alerts_alone else ""
+    return (
+        f"{summary.alerts:,} alerts are told as {summary.incidents:,} incidents in "
+        f"{summary.incident_records:,} records{alone}: at most {most} an attack, the right class first in "
+        f"{right} of {len(attacked)}; {summary.false_incidents:,} of false alarms alone."
+    )
 
 
 def _class_table(summary: Summary, *, wide: bool) -> RenderableType:
@@ -293,6 +362,8 @@ def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
         table.add_column(name, no_wrap=True)
     for name in (*(("began at",) if wide else ()), "events", "flagged", "exact class", "first alert after"):
         table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    if wide:
+        table.add_column("incidents: alerts")
     for line in summary.episodes:
         if not line.events:
             continue
@@ -306,6 +377,7 @@ def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
             f"{line.flagged:,}",
             f"{line.exact:,}",
             "never" if line.first_alert_s is None else f"{line.first_alert_s:.1f} s",
+            *((", ".join(f"{one.verdict} {one.alerts:,}" for one in line.incidents),) if wide else ()),
         )
     return table
 

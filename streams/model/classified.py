@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ from streams.core.events import Events, Source
 from streams.core.tables import Rows
 from streams.core.windows import Advance, Index, Windows, width_of
 from streams.model.detector import Detector, Verdicts
+
+NO_INCIDENTS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +59,13 @@ def windows_of(
     return rows, step.valid[chosen][:, -width:]
 
 
-def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> list[Alert]:
-    """The alerts of the applied events whose places, ascending, stand in `wanted`."""
+def alerts_of(
+    classified: Classified, wanted: Sequence[int], now_us: int, incidents: Mapping[int, str] = NO_INCIDENTS
+) -> list[Alert]:
+    """The alerts of the applied events whose places, ascending, stand in `wanted`.
+
+    `incidents` are the ids of those that count them, by the same places.
+    """
     events, detector, verdicts = classified.events, classified.detector, classified.verdicts
     classes = detector.classes
     at = classified.step.applied[wanted]
@@ -81,6 +90,7 @@ def alerts_of(classified: Classified, wanted: Sequence[int], now_us: int) -> lis
         verdicts.novelty[wanted].astype(np.float64).round(4).tolist(),
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
         [None] * len(places) if events.context is None else [events.context[i] for i in places],
+        [incidents.get(i) for i in wanted],
         strict=True,
     )
     alerts: list[Alert] = []

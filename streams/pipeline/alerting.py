@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from streams.codec.output.alerts import Output
 from streams.core.alerts import Alert, in_share
+from streams.core.incident_rules import IncidentRules
+from streams.core.severity import BY_CLASS, Severity
 from streams.core.topics import NORMAL, Topics
 from streams.core.windows import Windows
-from streams.model.classified import Classified, alerts_of, windows_of
+from streams.model.classified import NO_INCIDENTS, Classified, alerts_of, windows_of
 from streams.model.drivers import explanations
+from streams.pipeline.incidents import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Rules:
     """Of the alerts, by their ids: the same ones say what drove them however often they are published."""
     new_devices_per_s: int = 0
     """Devices without a window that are let in per partition; the events of others are dead letters."""
+    incidents: IncidentRules | None = None
+    """None: alerts are told alone."""
+    severities: Mapping[str, Severity] = field(default_factory=lambda: BY_CLASS)
+    """Of incidents, by class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,22 +45,41 @@ class Judged:
     windows: Windows
 
 
-def alerts_from(judged: Judged, rules: Rules, now_us: int) -> tuple[list[int], list[Alert]]:
-    """The alerts in the events' order, and their applied events' places; normal verdicts where asked for."""
+def alerts_from(
+    judged: Judged, rules: Rules, now_us: int, incidents: Mapping[int, str] = NO_INCIDENTS
+) -> tuple[list[int], list[Alert]]:
+    """The alerts in the events' order, and their applied events' places; normal verdicts where asked for.
+
+    `incidents` are the ids of those that count them, by place.
+    """
     names = judged.classified.names
     wanted = [i for i, name in enumerate(names) if name != NORMAL or rules.publish_classified]
-    return wanted, alerts_of(judged.classified, wanted, now_us) if wanted else []
+    return wanted, alerts_of(judged.classified, wanted, now_us, incidents) if wanted else []
 
 
-def explained(judged: Judged, places: Sequence[int], alerts: list[Alert], share: float) -> list[Alert]:
-    """The same alerts, of the applied events at `places`; that share of them with what drove them."""
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """`alerts` with what drove those that are asked to say it, and all that was found out, by alert's id."""
+
+    alerts: list[Alert]
+    reasons: Mapping[str, Reason]
+
+
+def explained(
+    judged: Judged,
+    places: Sequence[int],
+    alerts: list[Alert],
+    share: float,
+    wanted: Collection[str] = frozenset(),
+) -> Explained:
+    """Of the alerts at these applied events that share says what drove it; of those `wanted` it is asked."""
     chosen = [
         number
         for number, alert in enumerate(alerts)
-        if alert.verdict != NORMAL and in_share(alert.alert_id, share)
+        if alert.verdict != NORMAL and (in_share(alert.alert_id, share) or alert.alert_id in wanted)
     ]
     if not chosen:
-        return alerts
+        return Explained(alerts, {})
     classified, at = judged.classified, [places[number] for number in chosen]
     found = explanations(
         classified.detector,
@@ -61,7 +87,10 @@ def explained(judged: Judged, places: Sequence[int], alerts: list[Alert], share:
         classified.verdicts.verdict[at],
         classified.verdicts.closest[at],
     )
-    explained = list(alerts)
+    explained, reasons = list(alerts), {}
     for number, explanation in zip(chosen, found, strict=True):
-        explained[number] = replace(alerts[number], explanation=explanation)
-    return explained
+        alert = alerts[number]
+        reasons[alert.alert_id] = Reason(explanation, alert.context)
+        if in_share(alert.alert_id, share):
+            explained[number] = replace(alert, explanation=explanation)
+    return Explained(explained, reasons)

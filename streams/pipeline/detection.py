@@ -1,7 +1,7 @@
 """Detection: telemetry of one feature table to alerts. A processor of the conveyor.
 
     begin, in the thread that computes                deliver, in the other
-    admit -> decode -> load windows -> infer          explain -> encode -> publish and await -> save windows
+    admit -> decode -> windows -> infer -> incidents  explain -> encode -> publish and await -> save windows
 
 Then the conveyor acknowledges. Nothing is acknowledged before its alerts are on the broker and its windows in
 the store; so a crash at any point leads to the same work once more, and the window's offset keeps it from
@@ -21,9 +21,10 @@ import numpy as np
 from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.core import windows as sequence
-from streams.core.alerts import CANARY, CHAMPION
+from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
 from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
+from streams.core.incidents import Incident
 from streams.core.latency import NO_LATENCY, latency_of
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Retry
@@ -31,19 +32,20 @@ from streams.core.skew import NO_SKEW, Skew, skew_of
 from streams.core.spans import Spans
 from streams.core.stopwatch import Stopwatch
 from streams.core.windows import Advance, Index, Windows
-from streams.model.classified import Classified
+from streams.model.classified import NO_INCIDENTS, Classified
 from streams.model.detector import Detector
 from streams.model.inference import Canary, infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
+from streams.pipeline.incidents import IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.loading import Loaded, Loading
 from streams.pipeline.ports import ChunkRange, Decoder, Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.turn import Admission, Turn
 
-STAGES: Final = ("decode", "windows", "infer", "explain", "publish", "save")
+STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Report:
     """Of the classified events' times against Kafka's."""
     latency: Spans = NO_LATENCY
     """Of the alerts, from Kafka's timestamp of their events until all were acknowledged."""
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """Of incidents, by activity."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +85,7 @@ class Computed:
     letters: Sequence[Message]
     saves: Sequence[Save]
     report: Report
+    incidents: TurnIncidents
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,11 @@ class Detection:
         self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
+        self._incidents = (
+            None
+            if rules.incidents is None
+            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities)
+        )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
         self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
 
@@ -144,8 +154,8 @@ class Detection:
 
     @property
     def keeps_time(self) -> bool:
-        """Windows know time by their events alone."""
-        return False
+        """Incidents end in stream time; windows know time by their events alone."""
+        return self._incidents is not None
 
     def begin(self, chunks: Sequence[Chunk]) -> Begun[Computed]:
         """Admit and compute; the windows in memory are then those after the turn.
@@ -161,18 +171,17 @@ class Detection:
     def deliver(self, computed: Computed) -> None:
         """Publish and await, then save. Raises Unavailable as `begin` does."""
         watch = Stopwatch()
-        alerts = []
-        for judged in computed.judged:
-            places, plain = alerts_from(judged, self._rules, computed.at_us)
-            watch.lap("publish")
-            alerts += explained(judged, places, plain, self._rules.explain_share)
-            watch.lap("explain")
-        parts = [Part(output.messages(alerts), output.shorter) for output in self._rules.outputs]
+        alerts, reasons = self._told(computed, watch)
+        incidents, saves = self._incidents_of(computed, reasons)
+        watch.lap("incidents")
+        outputs = self._rules.outputs
+        parts = [Part(output.messages(alerts), output.shorter) for output in outputs]
+        parts += [Part(output.incident_messages(incidents), output.shorter) for output in outputs]
         parts.append(Part(computed.letters, shorter_letter))
         shortened = publish(parts, self._ports.publisher, self._ports.patience)
         latency = latency_of(_alerted_us(computed.judged), self._ports.clock_us())
         watch.lap("publish")
-        fenced = self._save(computed.saves)
+        fenced = self._save(saves)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
         report = replace(computed.report, fenced=fenced, shortened=shortened, cpu_ns=cpu_ns, latency=latency)
@@ -185,10 +194,16 @@ class Detection:
         """Forget their windows: until a partition comes back, another worker may have changed them."""
         for partition in partitions:
             self._loading.forget(partition)
+            if self._incidents is not None:
+                self._incidents.forget(partition)
 
     @property
     def cache_figures(self) -> CacheFigures:
         return self._cache.figures
+
+    @property
+    def incident_figures(self) -> IncidentFigures:
+        return IncidentFigures({}, 0) if self._incidents is None else self._incidents.figures
 
     @property
     def recovered(self) -> Recovered:
@@ -210,6 +225,10 @@ class Detection:
         judged = [self._judge(part) for part in _parts(turn, loaded, step, canary)]
         watch.lap("infer")
         self._observe(turn, judged, watch.ns["infer"])
+        incidents = TurnIncidents()
+        if self._incidents is not None:
+            incidents = self._incidents.turn(turn, [one.classified for one in judged])
+        watch.lap("incidents")
         rejected = with_sizes(turn.records, (*decoded.rejected, *loaded.refused))
         letters = self._letters(turn, rejected)
         watch.lap("publish")
@@ -224,9 +243,36 @@ class Detection:
             cpu_ns=watch.ns,
             window_resets=step.resets,
             skew=skew_of(events, step.applied),
+            revisions=Counter(
+                str(one.activity) for outcome in incidents.outcomes for one in outcome.incidents
+            ),
         )
         saves = _saves(turn, loaded, step, reaches)
-        return Computed(judged, self._ports.clock_us(), letters, saves, report)
+        return Computed(judged, self._ports.clock_us(), letters, saves, report, incidents)
+
+    def _told(self, computed: Computed, watch: Stopwatch) -> tuple[list[Alert], dict[str, Reason]]:
+        """The turn's alerts, and what drove those of which it is asked."""
+        alerts: list[Alert] = []
+        reasons: dict[str, Reason] = {}
+        links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
+        wanted = computed.incidents.wanted()
+        for judged, of in zip(computed.judged, links, strict=True):
+            places, plain = alerts_from(judged, self._rules, computed.at_us, of)
+            watch.lap("publish")
+            found = explained(judged, places, plain, self._rules.explain_share, wanted)
+            alerts += found.alerts
+            reasons.update(found.reasons)
+            watch.lap("explain")
+        return alerts, reasons
+
+    def _incidents_of(
+        self, computed: Computed, reasons: Mapping[str, Reason]
+    ) -> tuple[list[Incident], Sequence[Save]]:
+        """The revisions to publish, and the saves with what is kept of incidents."""
+        if self._incidents is None:
+            return [], computed.saves
+        incidents, kept = self._incidents.told(computed.incidents, reasons)
+        return incidents, [replace(save, incidents=of) for save, of in zip(computed.saves, kept, strict=True)]
 
     def _judge(self, part: _Part) -> Judged:
         classified = self._by_challenger(part) if part.role == CANARY else self._by_champion(part)
@@ -269,7 +315,9 @@ class Detection:
         answers = self._ports.patience(lambda: self._ports.store.save(wanted))
         fenced = 0
         for save, answer in zip(wanted, answers, strict=True):
-            newer = np.flatnonzero(answer == Saved.NEWER_STORED).tolist()
+            if self._incidents is not None and save.incidents is not None:
+                self._incidents.answered(save.source, int(answer[-1]))
+            newer = np.flatnonzero(answer[: len(save.devices)] == Saved.NEWER_STORED).tolist()
             if newer:
                 self._fenced.append((save.source.place, [save.devices[i] for i in newer]))
                 fenced += len(newer)
@@ -366,9 +414,14 @@ def _changed(save: Save) -> Save | None:
     if save.reach is not None:
         return save
     changed = np.flatnonzero(save.added)
-    if len(changed) == len(save.devices):
-        return save if len(changed) else None
-    if not len(changed):
+    if not len(changed) and save.incidents is None:
         return None
-    devices = [save.devices[i] for i in changed.tolist()]
-    return Save(save.source, devices, save.based_on[changed], save.windows[changed], save.added[changed])
+    if len(changed) == len(save.devices):
+        return save
+    return replace(
+        save,
+        devices=[save.devices[i] for i in changed.tolist()],
+        based_on=save.based_on[changed],
+        windows=save.windows[changed],
+        added=save.added[changed],
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -22,6 +22,8 @@ class Saved(IntEnum):
     """A window with a later offset stands there: another worker owns the device by now."""
     NO_MARK = 3
     """Nothing was written, as the reach asks for a mark: the partition's windows were lost meanwhile."""
+    LOST = 4
+    """Of incidents: nothing of them was written, as what they stood on is there no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,26 @@ class ChunkRange:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class IncidentSave:
+    """What a turn changed in one partition's incidents (`core/incident_book.py`)."""
+
+    follows: int
+    """The offset up to which they were kept before; -1: nothing was."""
+    through: int
+    changed: Mapping[str, bytes | None]
+    """By device; None where nothing is to be kept."""
+    reasons: Mapping[str, bytes | None]
+    """By `reason_key`."""
+    whole: bool = False
+    """All there are: whatever stood there is void."""
+
+
+def reason_key(verdict: str, device_id: str) -> str:
+    """Under which it is kept why the worst alert of an incident was raised."""
+    return f"{verdict}:{device_id}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Save:
     """Windows (D,) of one partition's devices, of which the last `added` (D,) rows are new."""
 
@@ -56,6 +78,7 @@ class Save:
     windows: Windows  # (D,)
     added: Index  # (D,)
     reach: ChunkRange | None = None
+    incidents: IncidentSave | None = None
 
 
 class WindowStore(Protocol):
@@ -71,7 +94,21 @@ class WindowStore(Protocol):
         A stored window of this life of the topic with a later offset than the given one stays as it is. With
         a `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
         Where that is asked for and it did not, nothing is stored and every answer is NO_MARK.
+
+        Incidents are stored in the same step, and one more answer (D + 1,) is theirs: NEWER_STORED where they
+        are kept beyond `through`, LOST where not as far as `follows`. Nothing of them is stored then.
         """
+        ...
+
+    def incidents(self, source: Source) -> tuple[int, Iterable[tuple[str, bytes]]]:
+        """Up to which offset this partition's incidents are kept, -1 where none are; and of each device what.
+
+        The devices are read while they are taken, some at a time.
+        """
+        ...
+
+    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
+        """What is kept under these keys of `IncidentSave.reasons`."""
         ...
 
     def mark(self, source: Source) -> Mark | None:

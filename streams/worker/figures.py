@@ -29,6 +29,8 @@ class Totals:
     fenced: int = 0
     window_resets: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
+    revisions: Counter[str] = field(default_factory=Counter)
+    """Of incidents, by activity."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     shortened: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
@@ -54,6 +56,7 @@ class Totals:
         self.fenced += report.fenced
         self.window_resets += report.window_resets
         self.verdicts.update(report.verdicts)
+        self.revisions.update(report.revisions)
         self.dead_letters.update(report.dead_letters)
         self.shortened.update(report.shortened)
         self.cpu_ns.update(report.cpu_ns)

@@ -26,6 +26,7 @@ from streams.core.events import Reason
 from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import STAGES
+from streams.pipeline.incidents import IncidentFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.flow_metrics import flow_metrics
@@ -45,6 +46,8 @@ class Windows(Protocol):
     def cache_figures(self) -> CacheFigures: ...
     @property
     def recovered(self) -> Recovered: ...
+    @property
+    def incident_figures(self) -> IncidentFigures: ...
 
 
 class _WorkerCollector(Collector):
@@ -67,6 +70,8 @@ class _WorkerCollector(Collector):
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
+        yield _counters("incident_revisions", "Records on incidents.", "activity", dict(totals.revisions))
+        yield from _incidents(self._windows.incident_figures)
         letters = _from_zero(Reason, totals.dead_letters)
         yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
         shortened = _from_zero(_PARTS, totals.shortened)
@@ -80,11 +85,7 @@ class _WorkerCollector(Collector):
         yield _latency(totals)
         yield from _by_partition(health)
         yield from flow_metrics(health.flows)
-        cache = self._windows.cache_figures
-        yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
-        yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
-        yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
-        yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
+        yield from _cache(self._windows.cache_figures)
         yield from _evictions(health)
         yield from _drift(health)
         told = {outcome: health.tellings[outcome] for outcome in OUTCOMES}
@@ -102,6 +103,23 @@ def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) 
     registry.register(_WorkerCollector(health, windows, model))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _cache(cache: CacheFigures) -> Iterator[Metric]:
+    yield _counter("window_cache_hits", "Windows found in memory.", cache.hits)
+    yield _counter("window_cache_misses", "Windows loaded from Redis.", cache.misses)
+    yield _gauge("window_cache_devices", "Windows in memory.", cache.devices)
+    yield _gauge("window_cache_capacity_devices", "Windows that fit into memory.", cache.capacity)
+
+
+def _incidents(figures: IncidentFigures) -> Iterator[Metric]:
+    """Of this worker's partitions; a kind that was open and is no more counts 0."""
+    said = "Incidents open, by class and severity."
+    family = GaugeMetricFamily("autodeep_open_incidents", said, labels=["class", "severity"])
+    for kind, count in sorted(figures.by_kind.items()):
+        family.add_metric(list(kind), count)
+    yield family
+    yield _gauge("incident_devices", "Devices of which an incident is kept in memory.", figures.devices)
 
 
 def _evictions(health: Health) -> Iterator[Metric]:

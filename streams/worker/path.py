@@ -22,6 +22,7 @@ from streams.codec.avro.schemas import ALERT, INCIDENT, load
 from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertFormat, AlertOutput, Output
 from streams.codec.output.projections import Projection
+from streams.core.incident_rules import IncidentRules
 from streams.core.patience import BackOff
 from streams.core.severity import Severity, severities_by_class
 from streams.core.topics import Topics
@@ -94,6 +95,8 @@ def build_detection(
         version=__version__,
         explain_share=settings.explain_share,
         new_devices_per_s=settings.new_devices_per_s,
+        incidents=incident_rules(settings),
+        severities=by_class,
     )
     cache = _cache(settings, layout, judging.admission.serving.latent_size)
     return Detection(ports, rules, cache, judging.admission, judging.watchers)
@@ -114,6 +117,17 @@ def waiting(health: Health) -> BackOff:
         health.note_away(problem)
 
     return BackOff(health.wait, note)
+
+
+def incident_rules(settings: Settings) -> IncidentRules | None:
+    if not settings.incidents:
+        return None
+    return IncidentRules(
+        quiet_us=int(settings.incident_quiet_s * 1e6),
+        update_us=int(settings.incident_update_s * 1e6),
+        reopen_us=int(settings.incident_reopen_s * 1e6),
+        novel_least=settings.incident_novel_least,
+    )
 
 
 def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> WindowCache:

@@ -45,7 +45,11 @@ def server(authority: Authority, tls_port: int, rights: str, *more: str) -> Iter
     with RedisServer(arguments, port=port_with_bus()) as started:
         with redis.Redis.from_url(started.url) as client:
             client.acl_setuser(
-                USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*:w:*"], commands=rights.split()
+                USER,
+                enabled=True,
+                passwords=[f"+{PASSWORD}"],
+                keys=["*:w:*", "*:i:*"],
+                commands=rights.split(),
             )
             if "--cluster-enabled" in more:
                 client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))

@@ -57,7 +57,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 USER, PASSWORD, REDIS_PASSWORD = "worker", "kafka-5ecret", "redis-5ecret"
 WRONG, KEY_PASSWORD = "wr0ng-passw0rd", "key-5ecret"
-LEAST_REDIS = "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha +script|load +info"
+LEAST_REDIS = (
+    "+ping +hello +mget +set +setrange +getrange +pexpire +evalsha "
+    "+hget +hset +hdel +hmget +hscan +unlink +script|load +info"
+)
 
 
 @dataclass(frozen=True)
@@ -142,13 +145,8 @@ def least_rights(tested: TestedPath) -> list[AclBinding]:
 
 
 def written(topics: Topics) -> tuple[str, ...]:
-    return (
-        *topics.all_alerts(),
-        topics.dead_letters,
-        topics.classified,
-        topics.disagreements,
-        topics.workers,
-    )
+    outputs = (topics.dead_letters, topics.incidents, topics.classified, topics.disagreements)
+    return (*topics.all_alerts(), *outputs, topics.workers)
 
 
 def allowed(
@@ -191,7 +189,7 @@ def redis_with_tls(authority: Authority, name: str, commands: str) -> Iterator[i
             absent(f"{NO_REDIS}{exc}")
         with redis.Redis.from_url(server.url) as client:
             client.acl_setuser(
-                USER, enabled=True, passwords=[f"+{REDIS_PASSWORD}"], keys=["*:w:*"],
+                USER, enabled=True, passwords=[f"+{REDIS_PASSWORD}"], keys=["*:w:*", "*:i:*"],
                 commands=commands.split(), reset=True,
             )  # fmt: skip
         yield port

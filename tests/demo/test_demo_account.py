@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from streams.core.alerts import Alert
+from streams.core.incidents import Activity, Incident
 from streams.core.kdd99 import KDD99
+from streams.core.severity import Severity
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Episode, Simulation
 from streams.demo.summary import WIDE, Run, Summary, notes, summarise, tables
@@ -312,3 +314,44 @@ def test_a_plain_line_says_the_same() -> None:
     assert "dos 1" in text
     assert "SYN flood on cam-1, password guessing on lock-1" in text
     assert "ordinary traffic" in line(VIEW)
+
+
+def told(incident_id: str, verdict: str, alerts: int, revision: int = 1) -> Incident:
+    """A revision of an incident on the demonstration's device."""
+    return Incident(
+        incident_id=incident_id, revision=revision, activity=Activity.OPEN, device_id="cam-1",
+        verdict=verdict, severity=Severity.HIGH, alerts=alerts, first_event_us=0, last_event_us=0,
+        changed_at_us=0, expires_at_us=0, worst_score=1.0, worst_novelty=0.0, first_alert_id="",
+        worst_alert_id="", last_alert_id="", models=(), topic="", topic_id="", partition=0, offset=0,
+    )  # fmt: skip
+
+
+def test_attacks_are_told_as_incidents_the_one_with_the_most_alerts_first() -> None:
+    ledger = Ledger(simulation(), START_US)
+    found = {1: ("probe", "false"), 2: ("dos", "a"), 3: ("dos", "a"), 4: ("r2l", "b"), 5: ("novel", None)}
+    for place, (verdict, incident_id) in found.items():
+        ledger.note_alert(replace(said(place, verdict), incident_id=incident_id))
+    records = [told("false", "probe", 1), told("a", "dos", 1), told("a", "dos", 2, revision=2)]
+    for incident in (*records, told("b", "r2l", 1), records[0]):
+        ledger.note_incident(incident)
+    summary = summarise(Run(7.0, 1, 7, 0), ledger)
+    assert (summary.incidents, summary.incident_records, summary.incidents_differing) == (3, 4, 0)
+    assert (summary.alerts_alone, summary.false_incidents) == (1, 1)
+    flood, guessing = summary.episodes
+    assert [(one.verdict, one.alerts) for one in flood.incidents] == [("dos", 2)]
+    assert [(one.verdict, one.alerts) for one in guessing.incidents] == [("r2l", 1)]
+    text = " ".join(notes(summary))
+    assert "5 alerts are told as 3 incidents in 4 records, 1 alone" in text
+    assert "at most 1 an attack, the right class first in 2 of 2; 1 of false alarms alone" in text
+
+
+@pytest.mark.parametrize("records", [[], [told("a", "dos", 3)], [told("a", "dos", 2), told("c", "dos", 1)]])
+def test_incidents_without_a_record_or_with_too_many_alerts_are_a_fault(records: list[Incident]) -> None:
+    ledger = Ledger(simulation(), START_US)
+    for place in (2, 3):
+        ledger.note_alert(replace(said(place, "dos"), incident_id="a"))
+    for incident in records:
+        ledger.note_incident(incident)
+    summary = summarise(Run(7.0, 1, 7, 0), ledger)
+    assert summary.incidents_differing == 1
+    assert any("1 incidents do not agree" in line for line in notes(summary))

@@ -12,6 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.codec.models import ModelRef
+from streams.pipeline.incidents import IncidentFigures
 from streams.worker.health import Health
 from streams.worker.metrics import exposition
 from tests.deploy.prometheus import program
@@ -91,4 +92,5 @@ class Absent:
     """A detection that has done nothing."""
 
     cache_figures: Any = type("Cache", (), {"hits": 0, "misses": 0, "devices": 0, "capacity": 0})
+    incident_figures = IncidentFigures({}, 0)
     recovered: Any = type("Recovered", (), {"rebuilds": 0, "windows": 0})

@@ -22,6 +22,7 @@ from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.drift import DriftFigures
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import Report
+from streams.pipeline.incidents import IncidentFigures
 from streams.pipeline.recovery import Recovered
 from streams.worker.health import STUCK_AFTER_S, Health
 from streams.worker.metrics import exposition
@@ -38,6 +39,7 @@ class Counted:
     def __init__(self, recovered: Recovered | None = None) -> None:
         self.cache_figures = CacheFigures(devices=3, capacity=8, hits=20, misses=5)
         self.recovered = recovered or Recovered()
+        self.incident_figures = IncidentFigures({("dos", "high"): 2, ("novel", "medium"): 0}, devices=5)
 
 
 def report(records: int) -> Report:
@@ -50,6 +52,7 @@ def report(records: int) -> Report:
         dead_letters={"nan": 1},
         fenced=1,
         cpu_ns={"infer": 1_500_000_000},
+        revisions={"open": 2, "close": 1},
     )
 
 
@@ -78,6 +81,10 @@ def test_totals_are_told_as_counters_in_base_units() -> None:
     found = scraped(health)
     assert found["autodeep_records_total", ""] == 9
     assert found["autodeep_events_total", "normal"] == 6
+    assert found["autodeep_incident_revisions_total", "open"] == 4
+    assert found["autodeep_open_incidents", "dos,high"] == 2
+    assert found["autodeep_open_incidents", "novel,medium"] == 0
+    assert found["autodeep_incident_devices", ""] == 5
     assert found["autodeep_alerts_total", "dos"] == 4
     assert ("autodeep_alerts_total", "normal") not in found
     assert found["autodeep_dead_letters_total", "nan"] == 2

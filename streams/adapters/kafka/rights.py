@@ -26,10 +26,12 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     read, write = AclOperation.READ, AclOperation.WRITE
     classified = {topics.classified: (write,)} if settings.publish_classified else {}
     flows = {**dict.fromkeys(settings.sensors_topics, (read,)), topics.flows: (write,)}
+    incidents = {topics.incidents: (write,)} if settings.incidents else {}
     return {
         topics.telemetry: (read,),
         **(flows if settings.flow_topics else {}),
         **dict.fromkeys((*topics.all_alerts(), topics.dead_letters), (write,)),
+        **incidents,
         **classified,
         **dict.fromkeys(map(topics.output, settings.output_names), (write,)),
         topics.model_commands: (read,),

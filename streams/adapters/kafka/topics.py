@@ -157,7 +157,9 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
     if needed is None:
         classified = (topics.classified,) if settings.publish_classified else ()
         further = map(topics.output, settings.output_names)
-        needed = (topics.telemetry, *topics.all_alerts(), topics.dead_letters, *classified, *further)
+        incidents = (topics.incidents,) if settings.incidents else ()
+        outputs = (*topics.all_alerts(), *incidents, *classified, *further)
+        needed = (topics.telemetry, *outputs, topics.dead_letters)
     names = tuple(needed)
     check_files(settings)
     admin = Admin(settings)

@@ -6,19 +6,24 @@ import hashlib
 from typing import Final
 
 # The header, 48 bytes: the first 28 say whose window it is (layout, table, topic id, partition); then come
-# the ring place of the next row and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are
-# exact in Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key is then the last,
+# the count of events and the count of rows, 2 bytes each, and the offset. Offsets below 2^53 are exact in
+# Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key comes behind the windows',
 # the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
-# be written unless it has; the first byte of Kafka's time, the last 8, which formerly stored windows lack.
-# Then eight per window: the new offset; of the window it grew from the offset, the `next` and the least
-# count; four by `_parts`.
+# be written unless it has; the first byte of what stands behind the rows; how many keys are of incidents (0,
+# or the last 2). Then eight per window: the new offset; of the window it grew from the offset, the `next` and
+# the least count; four by `_parts`.
+#
+# Then those of incidents: their head as it is to be, 25 bytes (layout, topic id, offset); the offset that
+# they must have been kept to; how (`How`); the count of states, and a field and a value each, which is empty
+# where the field goes; the same of reasons. The head stands in the states' field without a name.
 SAVE: Final = """
-local identity, ttl_ms, answers, arg, windows, stale = ARGV[1], ARGV[2], {}, 7, #KEYS, false
+local identity, ttl_ms, answers, arg, stale = ARGV[1], ARGV[2], {}, 8, false
+local windows = #KEYS - tonumber(ARGV[7])
 local tail = tonumber(ARGV[6])
 local through = nil
 if ARGV[4] ~= '' then
   windows = windows - 1
-  local mark = redis.call('GETRANGE', KEYS[#KEYS], 0, 43)
+  local mark = redis.call('GETRANGE', KEYS[windows + 1], 0, 43)
   if #mark == 44 and string.sub(mark, 1, 28) == identity then
     through = struct.unpack('<i8', string.sub(mark, 37, 44))
     if through < tonumber(ARGV[3]) then through = nil end
@@ -54,7 +59,47 @@ for i = 1, windows do
   arg = arg + 8
 end
 if through and not stale and through < tonumber(ARGV[4]) then
-  redis.call('SETRANGE', KEYS[#KEYS], 36, struct.pack('<i8', tonumber(ARGV[4])))
+  redis.call('SETRANGE', KEYS[windows + 1], 36, struct.pack('<i8', tonumber(ARGV[4])))
+end
+if ARGV[7] == '2' and not stale then
+  local states, reasons, head = KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[arg]
+  local follows, how = tonumber(ARGV[arg + 1]), ARGV[arg + 2]
+  local kept = redis.call('HGET', states, '')
+  local reached = -1
+  if kept and #kept == 25 and string.sub(kept, 1, 17) == string.sub(head, 1, 17) then
+    reached = struct.unpack('<i8', string.sub(kept, 18, 25))
+  end
+  local answer = 0
+  if how == 'more' then
+    if kept then answer = 4 end
+  elseif how == 'on' then
+    if reached > struct.unpack('<i8', string.sub(head, 18, 25)) then
+      answer = 1
+    elseif reached < follows then
+      answer = 4
+    end
+  end
+  if answer == 0 then
+    if how == 'anew' or (kept and reached < 0) then redis.call('UNLINK', states, reasons) end
+    arg = arg + 3
+    for _, key in ipairs({states, reasons}) do
+      local count = tonumber(ARGV[arg])
+      for i = arg + 1, arg + 2 * count, 2 do
+        if ARGV[i + 1] == '' then
+          redis.call('HDEL', key, ARGV[i])
+        else
+          redis.call('HSET', key, ARGV[i], ARGV[i + 1])
+        end
+      end
+      arg = arg + 2 * count + 1
+      redis.call('PEXPIRE', key, ttl_ms)
+    end
+    if how == 'on' then
+      redis.call('HSET', states, '', head)
+      redis.call('PEXPIRE', states, ttl_ms)
+    end
+  end
+  answers[windows + 1] = answer
 end
 return answers
 """

@@ -23,7 +23,7 @@ comes with a write that changes nothing: a replica refuses it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -35,14 +35,16 @@ import redis
 from streams.adapters.redis.address import parse_address
 from streams.adapters.redis.cluster import Cluster
 from streams.adapters.redis.evictions import Evictions, read_evictions
+from streams.adapters.redis.incidents import How, incident_keys, pieces, read
+from streams.adapters.redis.incidents import arguments as incident_arguments
 from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
 from streams.adapters.redis.refusals import is_refusal, why
 from streams.adapters.redis.script import SAVE, SAVE_SHA
 from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
-from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout
+from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout, rounds_of
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
-from streams.pipeline.ports import Mark, Save
+from streams.pipeline.ports import IncidentSave, Mark, Save
 
 T = TypeVar("T")
 
@@ -96,10 +98,17 @@ class RedisWindows:
             raise
 
     def _try_commands(self, key: str) -> None:
-        blank = (b"", 1000, b"", b"", 0, 0, 0, -1, 0, 0, -1, b"", b"", b"")
+        blank = (b"", 1000, b"", b"", 0, 0, 0, 0, -1, 0, 0, -1, b"", b"", b"")
+        states = f"{self._prefix}:i:{{ping}}"
         tried: Sequence[Words] = (
             ("MGET", key),
             ("EVALSHA", SAVE_SHA, 1, key, *blank),
+            ("HSET", states, "", b"0"),
+            ("HGET", states, ""),
+            ("HMGET", states, ""),
+            ("HSCAN", states, 0),
+            ("HDEL", states, ""),
+            ("UNLINK", states),
             ("SETRANGE", key, 0, b"0"),
             ("GETRANGE", key, 0, 0),
             ("PEXPIRE", key, 1),
@@ -179,8 +188,12 @@ class RedisWindows:
             stale = np.flatnonzero(answer == _STALE)
             if len(stale):
                 again.append((number, stale, self._whole(saves[number], stale)))
-        for (number, stale, _), answer in zip(again, self._write([save for *_, save in again]), strict=True):
-            answers[number][stale] = answer
+        for (number, stale, save), answer in zip(
+            again, self._write([save for *_, save in again]), strict=True
+        ):
+            answers[number][stale] = answer[: len(stale)]
+            if save.incidents is not None:  # they were not written before their windows could be
+                answers[number] = np.append(answers[number], answer[-1])
         return answers
 
     def mark(self, source: Source) -> Mark | None:
@@ -197,32 +210,62 @@ class RedisWindows:
         key = self.mark_key(source)
         self._exchange([Call(key, ("SET", key, value))])
 
+    def incidents(self, source: Source) -> tuple[int, Iterator[tuple[str, bytes]]]:
+        return read(incident_keys(self._prefix, source), source, self._read)
+
+    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
+        _, kept = incident_keys(self._prefix, source)
+        parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
+        answers = self._read([Call(kept, ("HMGET", kept, *part)) for part in parts])
+        return [value for answer in answers for value in answer]
+
     def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""
-        calls = [
-            Call(self.mark_key(save.source), ("EVALSHA", SAVE_SHA, *self._arguments(save))) for save in saves
-        ]
-        return [np.array(answer, np.uint8) for answer in self._exchange(calls)]
+        calls: list[Call] = []
+        last = []  # of each save the place of its call; pieces of incidents that are saved whole come before
+        for save in saves:
+            rest = save.incidents
+            if rest is not None and rest.whole:
+                calls += self._pieces(save, rest)
+                rest = replace(rest, changed={})
+            last.append(len(calls))
+            calls.append(self._save_call(replace(save, incidents=rest)))
+        answers = self._exchange(calls)
+        return [np.array(answers[place], np.uint8) for place in last]
 
-    def _arguments(self, save: Save) -> list[Any]:
+    def _pieces(self, save: Save, incidents: IncidentSave) -> list[Call]:
+        none = self._whole(save, np.zeros(0, np.int64))
+        return [
+            self._save_call(replace(none, reach=None, incidents=piece), how)
+            for piece, how in pieces(incidents)
+        ]
+
+    def _save_call(self, save: Save, how: How = How.ON) -> Call:
+        return Call(self.mark_key(save.source), ("EVALSHA", SAVE_SHA, *self._arguments(save, how)))
+
+    def _arguments(self, save: Save, how: How) -> list[Any]:
         """Count of keys, keys, and the rest, as the script has them."""
         source, reach = save.source, save.reach
         keys = [self.key(source, device) for device in save.devices]
         if reach is not None:
             keys.append(self.mark_key(source))
+        if save.incidents is not None:
+            keys += incident_keys(self._prefix, source)
         arguments: list[Any] = [len(keys), *keys, self._identity(source), self._ttl_ms]
         arguments += (
             [b"", b"", 0] if reach is None else [reach.follows, reach.last, int(reach.only_with_mark)]
         )
-        arguments.append(self._layout.dtype.itemsize - KAFKA_TIME.itemsize)
+        arguments += (self._layout.dtype.itemsize - KAFKA_TIME.itemsize, 0 if save.incidents is None else 2)
         head = save.windows["head"]
         packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
         after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
         based_on = save.based_on.tolist()
         for i, n in enumerate(save.added.tolist()):
             value = packed[i * size : (i + 1) * size]
-            grew_from = ((after[i] - n) % self._layout.width, counts[i] - n)
+            grew_from = ((after[i] - n) % rounds_of(self._layout.width), counts[i] - n)
             arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, value, after[i], n))
+        if save.incidents is not None:
+            arguments += incident_arguments(source, save.incidents, how)
         return arguments
 
     def _exchange(self, calls: Sequence[Call]) -> list[Any]:
@@ -231,7 +274,9 @@ class RedisWindows:
     def _whole(self, save: Save, chosen: Index) -> Save:
         """Some of the windows, all of each."""
         devices, rows = [save.devices[i] for i in chosen.tolist()], np.full(len(chosen), self._layout.width)
-        return Save(save.source, devices, save.based_on[chosen], save.windows[chosen], rows, save.reach)
+        return replace(
+            save, devices=devices, based_on=save.based_on[chosen], windows=save.windows[chosen], added=rows
+        )
 
     def _identity(self, source: Source) -> bytes:
         """What the headers of this life's windows begin with."""

@@ -1,0 +1,22 @@
+"""Why an incident's worst alert was raised, as the incident's state keeps it until it closes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from streams.codec.output.incidents import explanation_of
+from streams.core.alerts import Explanation
+
+
+def encode_reason(explanation: Explanation | None, context: Mapping[str, str] | None) -> bytes:
+    said = None if explanation is None else dataclasses.asdict(explanation)
+    reason = {"explanation": said, "context": None if context is None else dict(context)}
+    return json.dumps(reason, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode_reason(value: bytes) -> tuple[Explanation | None, Mapping[str, str] | None]:
+    """Of a value that `encode_reason` wrote."""
+    said = json.loads(value)
+    return explanation_of(said["explanation"]), said["context"]

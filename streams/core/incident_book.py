@@ -1,0 +1,275 @@
+"""One partition's incidents: what a turn's alerts and its time make of them. No I/O.
+
+    record      7        8        9                10
+    closes      -        A        B                -          one at most each, the one due longest
+    alert       A opens  -        -                A again
+
+A record first closes the incident that has been due longest, if there is one, then its own alert counts. So a
+record causes at most one closing, and however many end in one moment, a turn's output stays in proportion to
+its records. All of it follows from records and offsets: whatever the turns, the same revisions come of them.
+
+Each device's standings are kept packed, as they are stored. A device has one entry in the queue, never later
+than what it is due for; an entry that is too early is put back where it belongs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from streams.core.alerts import incident_id_of, record_ids
+from streams.core.clocks import Times, kafka_time_us
+from streams.core.events import Chunk, Source
+from streams.core.incident_rules import IncidentRules, Seen, Standing, Status, close, pack, take, unpack
+from streams.core.incidents import Activity, Incident
+from streams.core.severity import Severity
+
+NEVER: Final = -1
+"""Before the first offset."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """A chunk's records (N,): their offsets, and the stream's time with each, microseconds."""
+
+    offset: Times
+    stream_us: Times
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> Moments:
+        times_ms = np.array([record.timestamp for record in chunk.records], np.int64)
+        watermark_ms = np.maximum(np.maximum.accumulate(times_ms), chunk.watermark_ms)
+        offsets = np.array([record.offset for record in chunk.records], np.int64)
+        return cls(offsets, kafka_time_us(watermark_ms))
+
+
+class Sighting(NamedTuple):
+    """One alert: the record's place in the chunk, whose it is, its class, and what the rules look at."""
+
+    place: int
+    device_id: str
+    verdict: str
+    seen: Seen
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a turn made of one partition's incidents."""
+
+    source: Source
+    incidents: list[Incident] = field(default_factory=list)
+    """The revisions, in the order of their records; without explanation and context."""
+    links: list[str | None] = field(default_factory=list)
+    """Of each alert the incident that counts it."""
+    changed: dict[str, bytes | None] = field(default_factory=dict)
+    """What is now kept of the devices that changed; None where nothing is."""
+    worst: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    """By class and device the offset of the worst alert, where this turn brought it; None: all forgotten."""
+
+
+class IncidentBook:
+    """Of one life of a partition. For one thread; `through` is the last offset taken in."""
+
+    def __init__(
+        self, source: Source, rules: IncidentRules, through: int, kept: Iterable[tuple[str, bytes]] = ()
+    ) -> None:
+        self.source = source
+        self.through = through
+        self.open: Counter[tuple[str, int]] = Counter()
+        """How many are open, by class and severity."""
+        self._rules = rules
+        self._kept = dict(kept)
+        self._queue: list[tuple[int, str]] = []
+        for device_id, value in list(self._kept.items()):
+            standings = list(unpack(value))
+            if not standings:  # of a layout that this code cannot read
+                del self._kept[device_id]
+                continue
+            self.open.update((one.verdict, one.severity) for one in standings if one.status is Status.OPEN)
+            self._queue.append((min(one.expires_us(rules) for one in standings), device_id))
+        heapq.heapify(self._queue)
+
+    def __len__(self) -> int:
+        """Devices of which something is kept."""
+        return len(self._kept)
+
+    @property
+    def kept(self) -> Mapping[str, bytes]:
+        return self._kept
+
+    def turn(self, chunk: Chunk, moments: Moments | None, sightings: Sequence[Sighting]) -> Outcome:
+        """Take in the records beyond `through`; `sightings` are of its events, in the order of offsets.
+
+        Without sightings there need be no moments, where nothing is kept of any device.
+        """
+        if moments is None:
+            self.through = max(self.through, chunk.last_offset)
+            return Outcome(self.source)
+        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open)
+        begin = int(np.searchsorted(moments.offset, self.through, "right"))
+        for sighting in sightings:
+            if sighting.place < begin:
+                turn.outcome.links.append(turn.link_before(sighting))
+                continue
+            turn.pass_time(moments, begin, sighting.place + 1)
+            begin = max(begin, sighting.place + 1)
+            turn.see(sighting)
+        turn.pass_time(moments, begin, len(moments.offset))
+        self.through = max(self.through, chunk.last_offset)
+        turn.finish()
+        return turn.outcome
+
+
+class _Turn:
+    """What is under way: the standings of the devices touched so far, unpacked."""
+
+    def __init__(
+        self,
+        source: Source,
+        rules: IncidentRules,
+        kept: dict[str, bytes],
+        queue: list[tuple[int, str]],
+        counts: Counter[tuple[str, int]],
+    ) -> None:
+        self.outcome = Outcome(source)
+        self._source = source
+        self._rules = rules
+        self._kept = kept
+        self._queue = queue
+        self._counts = counts
+        self._touched: dict[str, dict[str, Standing]] = {}
+        self._ids: dict[tuple[int, str], str] = {}
+
+    def see(self, sighting: Sighting) -> None:
+        """An alert counts."""
+        seen, verdict, rules = sighting.seen, sighting.verdict, self._rules
+        mine = self._of(sighting.device_id)
+        standing = mine.get(verdict)
+        if standing is not None and not standing.goes_on(seen, rules):
+            if standing.status is Status.OPEN:
+                self._close(sighting.device_id, standing, seen.offset, seen.stream_us)
+            standing = None
+        if standing is None:
+            is_known = bool(mine)
+            standing = mine[verdict] = Standing(verdict)
+            if not is_known:
+                heapq.heappush(self._queue, (seen.stream_us + rules.quiet_us, sighting.device_id))
+        before = (standing.status, standing.severity, standing.worst)
+        is_revision = take(standing, seen, rules)
+        if standing.status is not Status.OPEN:
+            self.outcome.links.append(None)
+            return
+        if before[0] is not Status.OPEN or standing.severity != before[1]:
+            if before[0] is Status.OPEN:
+                self._counts[verdict, before[1]] -= 1
+            self._counts[verdict, standing.severity] += 1
+        if before[2] != standing.worst or before[0] is Status.PENDING:
+            self.outcome.worst[verdict, sighting.device_id] = standing.worst
+        self.outcome.links.append(self._id(standing))
+        if is_revision:
+            self._tell(sighting.device_id, standing, seen.offset, seen.stream_us)
+
+    def pass_time(self, moments: Moments, begin: int, end: int) -> None:
+        """These records are next, before what they bring."""
+        while begin < end and self._queue:
+            due_us = self._queue[0][0]
+            begin += int(np.searchsorted(moments.stream_us[begin:end], due_us, "right"))
+            if begin >= end:
+                return
+            if self._due(int(moments.offset[begin]), int(moments.stream_us[begin])):
+                begin += 1
+
+    def link_before(self, sighting: Sighting) -> str | None:
+        """Of an alert that was taken in before: it is published again, and counts no more."""
+        standing = self._of(sighting.device_id).get(sighting.verdict)
+        if standing is None or standing.status is Status.PENDING or standing.opened > sighting.seen.offset:
+            return None
+        return self._id(standing)
+
+    def finish(self) -> None:
+        """Pack what was touched."""
+        for device_id, mine in self._touched.items():
+            value = pack(mine.values()) if mine else None
+            if value == self._kept.get(device_id):
+                continue
+            self.outcome.changed[device_id] = value
+            if value is None:
+                self._kept.pop(device_id, None)
+            else:
+                self._kept[device_id] = value
+
+    def _due(self, offset: int, stream_us: int) -> bool:
+        """The first of the queue: whether it was an incident that closed with this record."""
+        queued_us, device_id = heapq.heappop(self._queue)
+        mine = self._of(device_id)
+        for verdict, standing in list(mine.items()):
+            if standing.status is not Status.OPEN and standing.due_us(self._rules) < stream_us:
+                del mine[verdict]
+                self.outcome.worst[verdict, device_id] = None
+        if not mine:
+            return False
+        due_us, verdict = min((one.due_us(self._rules), one.verdict) for one in mine.values())
+        if due_us > queued_us or mine[verdict].status is not Status.OPEN:
+            self._queue_again(device_id, due_us, stream_us)
+            return False
+        self._close(device_id, mine[verdict], offset, stream_us)
+        self._queue_again(device_id, min(one.due_us(self._rules) for one in mine.values()), stream_us)
+        return True
+
+    def _queue_again(self, device_id: str, due_us: int, stream_us: int) -> None:
+        """No later than what an incident that opens next is due for."""
+        heapq.heappush(self._queue, (min(due_us, stream_us + self._rules.quiet_us), device_id))
+
+    def _close(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
+        self._counts[standing.verdict, standing.severity] -= 1
+        close(standing)
+        self._tell(device_id, standing, offset, stream_us)
+
+    def _of(self, device_id: str) -> dict[str, Standing]:
+        mine = self._touched.get(device_id)
+        if mine is None:
+            value = self._kept.get(device_id, b"")
+            mine = self._touched[device_id] = {one.verdict: one for one in unpack(value)}
+        return mine
+
+    def _id(self, standing: Standing) -> str:
+        key = (standing.opened, standing.verdict)
+        found = self._ids.get(key)
+        if found is None:
+            found = self._ids[key] = incident_id_of(self._source, *key)
+        return found
+
+    def _tell(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
+        source, is_closed = self._source, standing.status is Status.CLOSED
+        first, worst, last = record_ids(source, (standing.opened, standing.worst, standing.last))
+        activity = Activity.OPEN if standing.revision == 1 else Activity.UPDATE
+        incident = Incident(
+            incident_id=self._id(standing),
+            revision=standing.revision,
+            activity=Activity.CLOSE if is_closed else activity,
+            device_id=device_id,
+            verdict=standing.verdict,
+            severity=Severity(standing.severity),
+            alerts=standing.alerts,
+            first_event_us=standing.first_us,
+            last_event_us=standing.last_us,
+            changed_at_us=stream_us,
+            expires_at_us=standing.expires_us(self._rules),
+            worst_score=standing.score,
+            worst_novelty=standing.novelty,
+            first_alert_id=first,
+            worst_alert_id=worst,
+            last_alert_id=last,
+            models=tuple(standing.models),
+            topic=source.topic,
+            topic_id=str(source.topic_id),
+            partition=source.partition,
+            offset=offset,
+            closed_because="quiet" if is_closed else None,
+        )
+        self.outcome.incidents.append(incident)

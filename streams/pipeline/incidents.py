@@ -1,0 +1,212 @@
+"""Incidents of a turn: the alerts of its verdicts are counted, and what has ended meanwhile is closed.
+
+In the thread that computes, from a book a partition (`core/incident_book.py`). It is read from the store
+with the partition's first turn and held whole, so a turn asks the store nothing; what changed is saved with
+the turn's windows, in one step. In the thread that delivers, each revision gets what drove its worst alert:
+by the turn itself, or as it was kept when that alert came.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from streams.codec.output.reasons import decode_reason, encode_reason
+from streams.core.alerts import Explanation, record_ids
+from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
+from streams.core.incident_book import NEVER, IncidentBook, Outcome
+from streams.core.incident_rules import IncidentRules
+from streams.core.incidents import Incident
+from streams.core.patience import Retry
+from streams.core.severity import BY_CLASS, Severity
+from streams.model.classified import Classified
+from streams.pipeline.ports import IncidentSave, Saved, WindowStore, reason_key
+from streams.pipeline.sightings import gather
+from streams.pipeline.turn import Turn
+
+_ID_BYTES: Final = 36
+"""A reason is kept behind the id of the alert whose it is."""
+
+
+class Reason(NamedTuple):
+    """Why an alert was raised."""
+
+    explanation: Explanation | None
+    context: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnIncidents:
+    """Of one turn. The first two have one place for each chunk."""
+
+    outcomes: Sequence[Outcome] = ()
+    saves: Sequence[IncidentSave | None] = ()
+    links: Sequence[Mapping[int, str]] = ()
+    """Of each part that one model judged, by applied event, the incident that counts its alert."""
+
+    def wanted(self) -> frozenset[str]:
+        """The alerts, by their ids, of which is asked what drove them."""
+        told = [one.worst_alert_id for outcome in self.outcomes for one in outcome.incidents]
+        kept = [alert_id for ids in self.worst_ids() for alert_id in ids.values() if alert_id is not None]
+        return frozenset(told + kept)
+
+    def worst_ids(self) -> list[dict[str, str | None]]:
+        """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
+        return [
+            {
+                reason_key(*key): None if offset is None else record_ids(outcome.source, (offset,))[0]
+                for key, offset in outcome.worst.items()
+            }
+            for outcome in self.outcomes
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFigures:
+    """`by_kind`: how many are open, by class and severity's word; `devices` of which something is kept."""
+
+    by_kind: Mapping[tuple[str, str], int]
+    devices: int
+
+
+class Incidents:
+    """One worker's. `turn` and `forget` are the computing thread's, `told` and `answered` the other's."""
+
+    def __init__(
+        self,
+        rules: IncidentRules,
+        store: WindowStore,
+        patience: Retry,
+        severities: Mapping[str, Severity] = BY_CLASS,
+    ) -> None:
+        self._rules = rules
+        self._store = store
+        self._patience = patience
+        self._severities = severities
+        self._books: dict[Partition, IncidentBook] = {}
+        self._saved: dict[Partition, int] = {}  # through which offset they were handed over to be saved
+        self._whole: set[Partition] = set()  # to be saved whole
+        self._answers: deque[tuple[Partition, Saved]] = deque()  # from the thread that delivers
+
+    @property
+    def figures(self) -> IncidentFigures:
+        """For any thread."""
+        found: Counter[tuple[str, str]] = Counter()
+        books = list(self._books.values())
+        for book in books:
+            for (verdict, severity), count in list(book.open.items()):
+                found[verdict, Severity(severity).word] += count
+        return IncidentFigures(found, sum(map(len, books)))
+
+    def turn(self, turn: Turn, judged: Sequence[Classified]) -> TurnIncidents:
+        """Raises Unavailable when the patience ends while the store is away."""
+        self._settle()
+        books = [self._book(chunk) for chunk in turn.chunks]
+        found = gather(turn, [len(book) > 0 for book in books], judged, self._severities)
+        links: list[dict[int, str]] = [{} for _ in judged]
+        outcomes, saves = [], []
+        for number, (chunk, book) in enumerate(zip(turn.chunks, books, strict=True)):
+            outcome = book.turn(chunk, found.moments[number], found.sightings[number])
+            for (part, place), link in zip(found.places[number], outcome.links, strict=True):
+                if link is not None:
+                    links[part][place] = link
+            outcomes.append(outcome)
+            saves.append(self._save_of(book, outcome))
+        return TurnIncidents(outcomes, saves, links)
+
+    def forget(self, partition: Partition) -> None:
+        """It was revoked: its next owner will change its incidents."""
+        self._books.pop(partition, None)
+        self._saved.pop(partition, None)
+        self._whole.discard(partition)
+
+    def told(
+        self, turn: TurnIncidents, reasons: Mapping[str, Reason]
+    ) -> tuple[list[Incident], list[IncidentSave | None]]:
+        """The revisions with what drove the worst alerts, and what is to be saved; `reasons` by alert's id.
+
+        Raises Unavailable as `turn` does.
+        """
+        incidents = [one for outcome in turn.outcomes for one in self._explained(outcome, reasons)]
+        saves = [
+            None if save is None else replace(save, reasons=_packed(ids, reasons))
+            for save, ids in zip(turn.saves, turn.worst_ids(), strict=True)
+        ]
+        return incidents, saves
+
+    def answered(self, source: Source, answer: int) -> None:
+        """What became of a save."""
+        if answer != Saved.DONE:
+            self._answers.append((source.place, Saved(answer)))
+
+    def _settle(self) -> None:
+        """What another worker changed is read anew; what was lost is saved whole with this turn."""
+        while self._answers:
+            place, answer = self._answers.popleft()
+            if answer == Saved.NEWER_STORED:
+                self.forget(place)
+            elif place in self._books:
+                self._whole.add(place)
+
+    def _book(self, chunk: Chunk) -> IncidentBook:
+        place = chunk.source.place
+        book = self._books.get(place)
+        if book is None or book.source != chunk.source:
+            self._whole.discard(place)
+            book = self._books[place] = self._patience(lambda: self._load(chunk))
+            self._saved[place] = book.through
+        return book
+
+    def _load(self, chunk: Chunk) -> IncidentBook:
+        """Where topics have no id, what is kept beyond the partition's end is of another life."""
+        source = chunk.source
+        through, kept = self._store.incidents(source)
+        if source.topic_id == NO_TOPIC_ID and through >= chunk.end_offset:
+            self._whole.add(source.place)
+            through, kept = NEVER, ()
+        return IncidentBook(source, self._rules, through, kept)
+
+    def _save_of(self, book: IncidentBook, outcome: Outcome) -> IncidentSave | None:
+        """Where nothing is kept of any device, it does not matter how far that is known."""
+        place, follows = book.source.place, self._saved[book.source.place]
+        whole = place in self._whole
+        if not whole and (book.through <= follows or not (len(book) or outcome.changed)):
+            return None
+        self._whole.discard(place)
+        self._saved[place] = book.through
+        if whole:
+            return IncidentSave(NEVER, book.through, dict(book.kept), {}, whole=True)
+        return IncidentSave(follows, book.through, outcome.changed, {})
+
+    def _explained(self, outcome: Outcome, reasons: Mapping[str, Reason]) -> list[Incident]:
+        known = {**reasons, **self._kept_reasons(outcome, reasons)}
+        return [
+            one if (reason := known.get(one.worst_alert_id)) is None else replace(one, **reason._asdict())
+            for one in outcome.incidents
+        ]
+
+    def _kept_reasons(self, outcome: Outcome, reasons: Mapping[str, Reason]) -> dict[str, Reason]:
+        """Of the worst alerts that came before this turn."""
+        missing = {
+            one.worst_alert_id: reason_key(one.verdict, one.device_id)
+            for one in outcome.incidents
+            if one.worst_alert_id not in reasons
+        }
+        if not missing:
+            return {}
+        values = self._patience(lambda: self._store.reasons(outcome.source, list(missing.values())))
+        return {
+            alert_id: Reason(*decode_reason(value[_ID_BYTES:]))
+            for alert_id, value in zip(missing, values, strict=True)
+            if value is not None and value[:_ID_BYTES] == alert_id.encode()
+        }
+
+
+def _packed(ids: Mapping[str, str | None], reasons: Mapping[str, Reason]) -> dict[str, bytes | None]:
+    found = {key: None if alert_id is None else reasons.get(alert_id) for key, alert_id in ids.items()}
+    return {
+        key: None if reason is None else str(ids[key]).encode() + encode_reason(*reason)
+        for key, reason in found.items()
+    }

@@ -1,0 +1,272 @@
+"""Incidents on the path: counted once, told alike and saved with the windows, wherever a worker dies."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.faults.judge_incidents import gaps
+from streams.codec.output.alerts import AlertOutput, decode_alert
+from streams.codec.output.incidents import decode_incident
+from streams.core.alerts import Alert
+from streams.core.events import Chunk, Decoded, Events, Header, RawRecord, Source
+from streams.core.incident_rules import IncidentRules
+from streams.core.incidents import Activity, Incident
+from streams.core.kdd99 import KDD99
+from streams.core.timers import NO_WATERMARK
+from streams.core.topics import Topics
+from streams.core.windows import WindowLayout
+from streams.model.detector import Detector
+from streams.pipeline.alerting import Rules
+from streams.pipeline.cache import WindowCache
+from streams.pipeline.detection import Detection, Ports
+from tests.belt import Died, conveyed
+from tests.fakes import Always, FakeWindows, patient
+from tests.fakes_kafka import FakeKafkaPublisher
+
+LAYOUT = WindowLayout(KDD99)
+DETECTOR = Detector.random(KDD99, seed=1)
+TOPICS = Topics()
+OUTPUT = (*TOPICS.all_alerts(), TOPICS.classified, TOPICS.dead_letters, TOPICS.incidents)
+SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 0)
+S = 1_000_000
+RULES = IncidentRules(quiet_us=60 * S, update_us=30 * S, reopen_us=30 * S, novel_least=2)
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    device: int
+    timestamp: int
+    key: bytes | None = None
+    value: bytes | None = b""
+    headers: Sequence[Header] = field(default=())
+
+
+class TimedDecoder:
+    """Event time is Kafka's; features follow from the offset."""
+
+    def decode(self, records: Sequence[RawRecord]) -> Decoded:
+        offsets = np.array([record.offset for record in records], np.int64)
+        times_us = np.array([record.timestamp for record in records], np.int64) * 1000
+        rows = np.zeros(len(records), KDD99.row)
+        rows["numbers"][:, 1] = offsets * 37 % 101
+        rows["codes"][:, 1] = offsets * 37 % 60
+        devices = [f"d{record.device}" for record in records]  # type: ignore[attr-defined]
+        events = Events(np.arange(len(records)), offsets, times_us, devices, rows, timestamp_us=times_us)
+        return Decoded(events, ())
+
+
+def telemetry(steps: Sequence[tuple[int, int]]) -> list[Record]:
+    """Of each record the device, and the seconds since the one before."""
+    now_s, found = 1000, []
+    for offset, (device, step_s) in enumerate(steps):
+        now_s += step_s
+        found.append(Record(offset, device, now_s * 1000))
+    return found
+
+
+@dataclass
+class World:
+    """What outlives a worker."""
+
+    store: FakeWindows = field(default_factory=FakeWindows)
+    publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
+    rules: IncidentRules | None = RULES
+
+    def worker(self, patience: Callable[..., object] = patient) -> Detection:
+        ports = Ports(TimedDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
+        rules = Rules(TOPICS, 10**9, [AlertOutput(TOPICS)], incidents=self.rules)
+        return Detection(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), Always(DETECTOR))
+
+    def incidents(self) -> list[Incident]:
+        """All that was published."""
+        return [
+            decode_incident(message.value, message.headers)
+            for message in self.publisher.topics[TOPICS.incidents]
+        ]
+
+    def revisions(self) -> dict[tuple[str, int], Incident]:
+        assert list(gaps(self.incidents())) == []
+        return {(one.incident_id, one.revision): one for one in self.incidents()}
+
+    def alerts(self) -> dict[str, Alert]:
+        found: dict[str, Alert] = {}
+        for topic in TOPICS.all_alerts():
+            for message in self.publisher.topics[topic]:
+                alert = decode_alert(message.value)
+                assert found.setdefault(alert.alert_id, alert) == alert
+        return found
+
+
+def sources(count: int) -> list[Source]:
+    return [replace(SOURCE, partition=number) for number in range(count)]
+
+
+def fetched(
+    partitions: Sequence[Sequence[Record]], size: int, after: dict[Source, int], marks_ms: dict[Source, int]
+) -> list[Chunk]:
+    """What a transport delivers after what was acknowledged, with the watermark kept beside it."""
+    found = []
+    for source, records in zip(sources(len(partitions)), partitions, strict=True):
+        first = after.get(source, -1) + 1
+        if first < len(records):
+            mark_ms = marks_ms.get(source, NO_WATERMARK)
+            rest: Chunk | None = Chunk(source, records[first:], len(records), mark_ms)
+            while rest is not None:
+                head, rest = rest.cut(size)
+                found.append(head)
+    return found
+
+
+def undisturbed(partitions: Sequence[Sequence[Record]]) -> World:
+    world = World()
+    worker = world.worker()
+    for chunk in fetched(partitions, 1000, {}, {}):
+        computed = worker.begin([chunk]).computed
+        assert computed is not None
+        worker.deliver(computed)
+    return world
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as the worker's memory can tell."""
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 5, 20, 61, 95])), min_size=1, max_size=40
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(steps, min_size=1, max_size=2), st.integers(1, 15), st.integers(1, 20), st.data())
+def test_a_crash_anywhere_repeats_revisions_that_say_the_same_and_counts_no_alert_twice(
+    drawn: list[list[tuple[int, int]]], size: int, most: int, data: st.DataObject
+) -> None:
+    partitions = [telemetry(of) for of in drawn]
+    world, through, marks_ms = World(), dict[Source, int](), dict[Source, int]()
+    for _ in range(data.draw(st.integers(0, 4), label="crashes")):
+        calls_left = data.draw(st.integers(0, 14), label="calls until the crash")
+        after_call = data.draw(st.booleans(), label="the crash comes after the call")
+        rounds = data.draw(st.integers(1, 3), label="rounds of the loop for each piece of work")
+
+        def dying(attempt: Callable[[], object], after_call: bool = after_call) -> object:
+            nonlocal calls_left
+            calls_left -= 1
+            if calls_left >= 0:
+                return attempt()
+            if after_call:
+                attempt()
+            raise Killed
+
+        chunks = fetched(partitions, size, through, marks_ms)
+        try:
+            told = conveyed(world.worker(dying), chunks, most, partial(int, rounds))
+        except Died as died:
+            told = died.told
+        through.update(told.through)
+        marks_ms.update(told.watermarks_ms)
+    conveyed(world.worker(), fetched(partitions, size, through, marks_ms), most)
+    whole = undisturbed(partitions)
+    assert world.revisions() == whole.revisions()
+    assert world.alerts() == whole.alerts()
+    assert world.store.books == whole.store.books
+
+
+def a_day(count: int = 150) -> list[Record]:
+    return telemetry([(i % 3, (1, 1, 40, 1, 1, 1, 100)[i % 7]) for i in range(count)])
+
+
+def test_an_incident_counts_exactly_the_alerts_that_carry_its_id() -> None:
+    world = undisturbed([a_day()])
+    last = {one.incident_id: one for one in sorted(world.incidents(), key=lambda one: one.revision)}
+    carried = Counter(alert.incident_id for alert in world.alerts().values())
+    alone = carried.pop(None, 0)
+    told = {one.incident_id: one.alerts for one in last.values()}
+    # What came since the last revision of an open incident is not told yet.
+    for incident_id, count in carried.items():
+        one = last[str(incident_id)]
+        assert told[one.incident_id] == count or (one.activity is not Activity.CLOSE and count > one.alerts)
+    closed = [one for one in last.values() if one.activity is Activity.CLOSE]
+    assert len(closed) > 2
+    assert alone == sum(
+        alert.incident_id is None and alert.verdict == "novel" for alert in world.alerts().values()
+    )
+
+
+def test_every_revision_says_what_drove_its_worst_alert_also_one_of_an_earlier_turn() -> None:
+    whole, world = undisturbed([a_day(60)]), World()
+    conveyed(world.worker(), fetched([a_day(60)], 4, {}, {}), 4)
+    assert world.revisions() == whole.revisions()
+    assert all(one.explanation is not None for one in whole.incidents())
+    assert not any(alert.explanation for alert in whole.alerts().values())
+
+
+def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:
+    world = World(rules=None)
+    worker = world.worker()
+    assert not worker.keeps_time
+    conveyed(worker, fetched([a_day()], 50, {}, {}), 50)
+    assert (world.incidents(), world.store.books) == ([], {})
+    assert {alert.incident_id for alert in world.alerts().values()} == {None}
+
+
+def test_what_a_worker_knows_is_saved_whole_with_the_next_turn_after_the_store_lost_it() -> None:
+    records, whole = a_day(), undisturbed([a_day()])
+    world, worker = World(), None
+    worker = world.worker()
+    for number, chunk in enumerate(fetched([records], 30, {}, {})):
+        if number == 2:
+            world.store.books.clear()
+        computed = worker.begin([chunk]).computed
+        assert computed is not None
+        worker.deliver(computed)
+    assert {key: replace(one, explanation=None) for key, one in world.revisions().items()} == {
+        key: replace(one, explanation=None) for key, one in whole.revisions().items()
+    }
+    (ours,), (wanted,) = world.store.books.values(), whole.store.books.values()
+    assert ours[:3] == wanted[:3]
+
+
+def test_a_worker_that_finds_another_further_on_reads_its_incidents_anew() -> None:
+    records = a_day()
+    world = World()
+    slow, quick = world.worker(), world.worker()
+    chunks = fetched([records], 60, {}, {})
+    begun = slow.begin(chunks[:1]).computed
+    for chunk in chunks[:3]:
+        computed = quick.begin([chunk]).computed
+        assert computed is not None
+        quick.deliver(computed)
+    kept = world.store.books[SOURCE.place]
+    assert begun is not None
+    slow.deliver(begun)
+    assert world.store.books[SOURCE.place] == kept
+    for chunk in chunks[3:]:
+        computed = slow.begin([chunk]).computed
+        assert computed is not None
+        slow.deliver(computed)
+    assert world.revisions() == undisturbed([records]).revisions()
+
+
+def test_a_topic_made_again_begins_with_no_incident() -> None:
+    world = World()
+    worker = world.worker()
+    for life in (7, 8):
+        for chunk in fetched([a_day(40)], 20, {}, {}):
+            reborn = replace(chunk, source=replace(SOURCE, topic_id=uuid.UUID(int=life)))
+            computed = worker.begin([reborn]).computed
+            assert computed is not None
+            worker.deliver(computed)
+    by_life: dict[str, list[int]] = {}
+    for one in world.incidents():
+        by_life.setdefault(one.topic_id, []).append(one.offset)
+    first, second = by_life.values()
+    assert first == second
