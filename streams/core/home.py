@@ -217,12 +217,12 @@ def initiator(flow: Flow, kinds: tuple[Kind, Kind]) -> int:
     return 1 if kinds[0] is Kind.OUTSIDE and kinds[1] is not Kind.OUTSIDE else 0
 
 
-def _is_below_ephemeral(port: int) -> bool:
-    return 0 < port < _EPHEMERAL
-
-
 def _is_service(port: int) -> bool:
     return 0 < port < 1024 or port in _SERVERS
+
+
+def _is_below_ephemeral(port: int) -> bool:
+    return 0 < port < _EPHEMERAL
 
 
 def _as_of(flow: Flow, place: int, device: str, began: tuple[bool, bool]) -> DeviceFlow:
