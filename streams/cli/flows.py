@@ -76,7 +76,8 @@ def doctor(
     from streams import __version__
     from streams.doctor.findings import as_json as json_of
     from streams.doctor.findings import exit_code
-    from streams.doctor.flow_rules import figures, findings
+    from streams.doctor.flow_rules import findings
+    from streams.doctor.flow_survey import figures
 
     ours, options = settings_of(home, site, dialect, kafka_jsonl)
     every, reports = [], []

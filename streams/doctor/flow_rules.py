@@ -307,34 +307,3 @@ def _seconds(seconds: float) -> str:
     if abs(seconds) < 7_200:
         return f"{seconds / 60:.3g} min"
     return f"{seconds / 3_600:.3g} h" if abs(seconds) < 172_800 else f"{seconds / 86_400:.3g} days"
-
-
-def figures(survey: Survey) -> dict[str, object]:
-    """The counts themselves, for machines."""
-    return {
-        "records": survey.records,
-        "flows": survey.flows,
-        "skipped": dict(survey.skipped.most_common(50)),
-        "rejected": dict(survey.rejected),
-        "dialects": dict(survey.dialects),
-        "protocols": dict(survey.protocols.most_common(20)),
-        "at_home": survey.at_home,
-        "nobodys": survey.nobodys,
-        "elsewhere": survey.elsewhere_flows,
-        "elsewhere_networks": dict(survey.elsewhere.most_common(20)),
-        "internal": survey.internal,
-        "devices": survey.devices,
-        "halves": survey.halves,
-        "paired": survey.paired,
-        "udp_unanswered": survey.unanswered,
-        "udp_unanswered_to_groups": survey.to_groups,
-        "repeated": survey.repeated,
-        "interim": survey.interim,
-        "quality": dict(survey.quality),
-        "late_over_2_s": survey.late.beyond(LATE_S),
-        "latest_s": round(max(0.0, survey.late.most_s), 6) if survey.late.count else None,
-        "delay_median_s": round(survey.delay.median_s(), 3) if survey.delay.count else None,
-        "delay_most_s": round(survey.delay.most_s, 3) if survey.delay.count else None,
-        "skewed_by_sensor": dict(survey.skewed.most_common(50)),
-        "without": dict(survey.without),
-    }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -205,6 +206,20 @@ def test_counters_are_a_matrix_with_a_mask_of_what_is_known() -> None:
     assert numbers.shape == known.shape == (2, len(COUNTERS))
     assert numbers.tolist() == [[10, 8, 1020, 3416, 500, 3000], [10, 0, 1020, 0, 0, 0]]
     assert known.tolist() == [[True] * 6, [True, False, True, False, False, False]]
+
+
+def test_a_release_of_polars_that_reads_numbers_as_nothing_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """1.20 gives null for a number where text is asked for."""
+    real = pl.read_ndjson
+    monkeypatch.setattr(pl, "read_ndjson", lambda *given, **named: real(*given, **named).clear(1))
+    zeek_columns._reads_as_text.cache_clear()
+    try:
+        assert_alike([Raw(value) for value in SOLID])
+        assert not zeek_columns._reads_as_text()
+    finally:
+        zeek_columns._reads_as_text.cache_clear()
 
 
 def test_no_records_are_no_flows() -> None:

@@ -17,8 +17,8 @@ from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.core.home import Home, parse_home
 from streams.doctor import flow_survey
 from streams.doctor.findings import Finding, Level, exit_code
-from streams.doctor.flow_rules import figures, findings
-from streams.doctor.flow_survey import Recent, Spread, Survey
+from streams.doctor.flow_rules import findings
+from streams.doctor.flow_survey import Recent, Spread, Survey, figures
 from tests.flow_samples import bytes_of, data, eve, goflow2, zeek, zeek_udp
 
 S = 1_790_000_000

@@ -11,9 +11,10 @@ looked up by value with the very functions of the other path.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,10 +23,10 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from streams.codec.avro.datum import Unreadable
-from streams.codec.ingest.flows import states, values, zeek
+from streams.codec.ingest.flows import values
+from streams.codec.ingest.flows.zeek_conclusions import COUNTERS, canonical, derived, history_code, state_code
 from streams.core.flow_columns import SCHEMA
 from streams.core.flow_times import AHEAD_US, BEHIND_US
-from streams.core.flows import Quality, State
 
 LARGEST_BYTES: Final = 4_096
 """Of a record that is read here: it has less keys than are allowed, whatever stands in it."""
@@ -37,10 +38,7 @@ _LONG: Final = b"conn_long"
 _TEXTS: Final = ("uid", "id.orig_h", "id.resp_h", "proto", "service", "conn_state", "history", "community_id")
 _SENSORS: Final = ("_system_name", "_node_name", "_sensor")
 _OTHER_TEXTS: Final = (*_SENSORS, "_path", "orig_l2_addr", "resp_l2_addr")
-_COUNTS: Final = (
-    *("orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes", "orig_bytes", "resp_bytes"),
-    *("missed_bytes", "id.orig_p", "id.resp_p"),
-)
+_COUNTS: Final = (*COUNTERS, "missed_bytes", "id.orig_p", "id.resp_p")
 _COLUMNS: Final = dict.fromkeys((*_TEXTS, *_OTHER_TEXTS, *_COUNTS, "ts", "duration"), pl.String)
 
 _DOUBTFUL: Final = r"^(?:[-0-9.]*|true|false)$|^[\[{]|[^ -~]|.{257}"
@@ -52,8 +50,6 @@ _MILLISECONDS: Final = r"^[0-9]{13}$"
 _ISO: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z$"
 _SPAN: Final = r"^[0-9]{1,8}(?:\.[0-9]{1,25})?$"
 
-_LOWER_C, _UPPER_C, _HANDSHAKE, _SPOKE_ON = 1 << 16, 1 << 17, 1 << 18, 1 << 19
-_IS_SF, _IS_S0 = 1 << 8, 1 << 9
 T = TypeVar("T")
 
 
@@ -134,9 +130,23 @@ def read(
     return np.concatenate(places), pl.concat(flows)
 
 
+@functools.cache
+def _reads_as_text() -> bool:
+    """Whether this release of polars reads what these columns stand on; else all is read record by record."""
+    lines = (
+        b'{"uid":"a","uid":"b","ts":1790000000.123456,"orig_pkts":9007199254740993}\n{"proto":[1],"ts":true}'
+    )
+    try:
+        frame = pl.read_ndjson(io.BytesIO(lines), schema=_COLUMNS)
+    except (PolarsError, PanicException, OSError):
+        return False
+    found = frame.select("uid", "ts", "orig_pkts", "proto").rows()
+    return found == [("a", "1790000000.123456", "9007199254740993", None), (None, "true", None, "[1]")]
+
+
 def _frames(records: Sequence[bytes], start: int, sizes: Sequence[int]) -> list[tuple[int, pl.DataFrame]]:
     """The records as text, in the largest blocks that can be read, each with its place."""
-    if not records:
+    if not records or not _reads_as_text():
         return []
     frame = _frame(records)
     if frame is not None:
@@ -164,8 +174,8 @@ def _flows(
         *(_address(text[name]) for name in ("id.orig_h", "id.resp_h")),
         _mapped(text["proto"], lambda one: values.protocol(one, "proto"), pl.String),
         _mapped(text["service"], lambda one: values.service(one, "service"), pl.String, ""),
-        _mapped(text["history"], _history, pl.Int32, _history("")),
-        _mapped(text["conn_state"], _state, pl.Int32),
+        _mapped(text["history"], history_code, pl.Int32, history_code("")),
+        _mapped(text["conn_state"], state_code, pl.Int32),
         *(_mapped(text[name], values.mac, pl.String, "") for name in ("orig_l2_addr", "resp_l2_addr")),
         *(pl.col(name).cast(pl.Int64, strict=False) for name in _COUNTS),
         _time(text["ts"]),
@@ -173,12 +183,12 @@ def _flows(
         sensor=pl.coalesce(*_SENSORS, pl.Series(sensors, dtype=pl.String)),
     )
     is_plain = text.select(_is_plain()).to_series() & looked_up.select(_is_whole(text)).to_series()
-    derived = looked_up.with_columns(end=pl.col("ts") + pl.col("duration"), kafka_us=pl.Series(kafka_us))
+    timed = looked_up.with_columns(end=pl.col("ts") + pl.col("duration"), kafka_us=pl.Series(kafka_us))
     late_us = pl.col("end") - pl.col("kafka_us")
     is_near = (pl.col("kafka_us") == 0) | ((late_us >= -BEHIND_US) & (late_us <= AHEAD_US))
-    is_plain &= derived.select(is_near.alias("near")).to_series()
+    is_plain &= timed.select(is_near.alias("near")).to_series()
     places = is_plain.arg_true().to_numpy().astype(np.int64)
-    return places, derived.filter(is_plain).pipe(_derived).select(_canonical())
+    return places, timed.filter(is_plain).pipe(derived).select(canonical())
 
 
 def _is_plain() -> pl.Expr:
@@ -240,19 +250,6 @@ def _filled(series: pl.Series, found: pl.Series, absent: Any) -> pl.Series:
     ).to_series()
 
 
-def _history(text: str) -> int:
-    """What a history says: its quality in the low bits, and which letters matter."""
-    text = values.text(text, "history")
-    found = int(states.quality_of_history(text, None))
-    found |= _LOWER_C * ("c" in text) | _UPPER_C * ("C" in text) | _HANDSHAKE * ("h" in text)
-    return found | _SPOKE_ON * ("D" in text or ("S" in text and "A" in text))
-
-
-def _state(text: str) -> int:
-    text = values.text(text, "conn_state")
-    return int(states.zeek_tcp(text, "")) | _IS_SF * (text == "SF") | _IS_S0 * (text == "S0")
-
-
 def _time(series: pl.Series) -> pl.Series:
     """Microseconds; null where the form is an unusual one, or the time beyond what is taken."""
     is_seconds, is_ms = series.str.contains(_SECONDS), series.str.contains(_MILLISECONDS)
@@ -282,91 +279,3 @@ def _span(series: pl.Series) -> pl.Series:
     us = pl.Series(series.name, np.rint(found.to_numpy() * 1e6)).fill_nan(None)
     us = us.zip_with((us <= values.LONGEST_US).fill_null(False), pl.Series([None], dtype=pl.Float64))
     return us.cast(pl.Int64).zip_with(series.is_not_null(), pl.Series([0]))
-
-
-def _derived(frame: pl.DataFrame) -> pl.DataFrame:
-    """What `zeek.flow_of` concludes from the counters, history and state."""
-    history = pl.col("history")
-    has = {bit: (history & bit) != 0 for bit in (_LOWER_C, _UPPER_C, _HANDSHAKE, _SPOKE_ON)}
-    was_counted = pl.col("orig_pkts").is_not_null() | pl.col("orig_bytes").is_not_null()
-    frame = frame.with_columns(was_counted.alias("was_counted"))
-    for end, bit in (("orig", _UPPER_C), ("resp", _LOWER_C)):
-        is_hidden = has[bit] & (pl.col(f"{end}_pkts").fill_null(0) == 0)
-        names = (f"{end}_pkts", f"{end}_ip_bytes", f"{end}_bytes")
-        frame = frame.with_columns(pl.when(~is_hidden).then(pl.col(name)).alias(name) for name in names)
-    sent, came = pl.col("orig_pkts"), pl.col("resp_pkts")
-    is_tcp = pl.col("proto") == "tcp"
-    answer_alone = (sent == 0) & (came > 0) & ~has[_UPPER_C]
-    data_alone = (
-        is_tcp & (came == 0) & (sent > 0) & has[_SPOKE_ON] & ~has[_LOWER_C] & ~((sent == 0) & (came > 0))
-    )
-    is_zero = pl.col("was_counted") & pl.all_horizontal(
-        pl.col(name).fill_null(0) == 0 for name in _COUNTS[:6]
-    )
-    frame = frame.with_columns(
-        is_zero.alias("is_zero"),
-        quality=(history & 0xFFFF)
-        | pl.when(pl.col("missed_bytes").fill_null(0) > 0).then(int(Quality.GAPS)).otherwise(0)
-        | pl.when((answer_alone | data_alone).fill_null(False)).then(int(Quality.ONE_SIDED)).otherwise(0)
-        | pl.when(is_zero).then(int(Quality.ZERO_COUNTERS)).otherwise(0),
-    )
-    frame = frame.with_columns(
-        pl.when(~pl.col("is_zero")).then(pl.col(name)).alias(name) for name in _COUNTS[:6]
-    )
-    return frame.with_columns(_state_of(is_tcp, has[_HANDSHAKE]).alias("state"))
-
-
-def _state_of(is_tcp: pl.Expr, handshake: pl.Expr) -> pl.Expr:
-    sent, came, said = pl.col("orig_pkts"), pl.col("resp_pkts"), pl.col("conn_state")
-    is_silent = sent.is_null() & came.is_null()
-    half_open = ((said & _IS_S0) != 0) & handshake
-    of_tcp = pl.when(half_open).then(int(State.HALF_OPEN)).otherwise(said & 0xFF)
-    asks = (pl.col("proto") == "udp") | pl.col("id.orig_p").fill_null(0).is_in(sorted(states.ASKING))
-    is_answered = (came > 0) & ((sent > 0) | sent.is_null())
-    is_unanswered = (came == 0) & (sent > 0) & asks
-    return (
-        pl.when(is_tcp & is_silent)
-        .then(int(State.UNKNOWN))
-        .when(is_tcp)
-        .then(of_tcp)
-        .when(is_silent)
-        .then(pl.when((said & _IS_SF) != 0).then(int(State.ANSWERED)).otherwise(int(State.UNKNOWN)))
-        .when(is_answered.fill_null(False))
-        .then(int(State.ANSWERED))
-        .when(is_unanswered.fill_null(False))
-        .then(int(State.NO_ANSWER))
-        .otherwise(int(State.UNKNOWN))
-    )
-
-
-def _canonical() -> list[pl.Expr]:
-    made: Mapping[str, pl.Expr] = {
-        "flow_id": pl.when(pl.col("uid") == "-").then(pl.lit("")).otherwise(pl.col("uid").fill_null("")),
-        "originator": pl.col("id.orig_h"),
-        "responder": pl.col("id.resp_h"),
-        "originator_port": pl.col("id.orig_p").fill_null(0),
-        "responder_port": pl.col("id.resp_p").fill_null(0),
-        "protocol": pl.col("proto"),
-        "start_us": pl.col("ts"),
-        "end_us": pl.col("end"),
-        "state": pl.col("state"),
-        "service": pl.col("service"),
-        **{
-            f"{whole}_{what}": pl.col(f"{end}_{short}")
-            for whole, end in (("originator", "orig"), ("responder", "resp"))
-            for what, short in (("packets", "pkts"), ("ip_bytes", "ip_bytes"), ("payload_bytes", "bytes"))
-        },
-        "originator_mac": pl.col("orig_l2_addr"),
-        "responder_mac": pl.col("resp_l2_addr"),
-        "community_id": pl.col("community_id").fill_null(""),
-        "site": pl.lit(""),
-        "sensor": pl.col("sensor"),
-        "half": pl.lit(False),
-        "final": pl.lit(True),
-        "tcp_flags": pl.lit(None),
-        "quality": pl.col("quality"),
-    }
-    return [made[name].cast(dtype).alias(name) for name, dtype in SCHEMA.items()]
-
-
-NAME: Final = zeek.NAME
