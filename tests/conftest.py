@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+import hypothesis
 import pytest
 
 from streams.embedded.kafka import ApacheKafka, Broker, MockKafka
@@ -22,6 +23,8 @@ from streams.embedded.redis_sentinel import RedisSentinel
 from streams.errors import Unavailable
 
 os.environ.pop("COLUMNS", None)  # the width of whoever runs the tests is nothing that they test
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")  # a busy machine is no failure
 
 NO_KAFKA: Final = "no Apache Kafka: "
 NO_REDIS: Final = "no Redis: "
