@@ -126,9 +126,7 @@ def settings_of(home: str, site: str, dialect: str, is_kafka: bool) -> tuple[Hom
     import os
 
     from streams.client.flow_files import Options
-    from streams.client.homes import home_of
-    from streams.codec.ingest.flows.dialects import DIALECTS
-    from streams.errors import SettingsError
+    from streams.client.homes import dialect_of, home_of
     from streams.settings import Settings
 
     settings = Settings.from_environment(os.environ)
@@ -138,6 +136,4 @@ def settings_of(home: str, site: str, dialect: str, is_kafka: bool) -> tuple[Hom
         site=site or settings.site,
         flow_dialect=dialect or settings.flow_dialect,
     )
-    if settings.flow_dialect not in DIALECTS:
-        raise SettingsError(f"{settings.flow_dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
-    return home_of(settings), Options(settings.flow_dialect, is_kafka)
+    return home_of(settings), Options(dialect_of(settings), is_kafka)

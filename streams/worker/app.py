@@ -64,13 +64,13 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         health = Health()
         challenge, shadow = challenged(settings, parts)
         watchers = _watchers(health, admission, challenge, shadow)
+        rekeying = build_rekeying(settings, health, parts, log.warning)
         detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
         models = assemble(
             settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts
         )
         ref = admission.ref
         log.info("serving model %s/%s (%s)", ref.name, ref.version, ref.digest[:12])
-        rekeying = build_rekeying(settings, health, parts, log.warning)
         unwatched = list[Processor[Any]]()
         if models is not None:
             commands = Topics(settings.topic_prefix).model_commands

@@ -9,7 +9,7 @@ from typing import Final
 from streams import __version__
 from streams.adapters.kafka.publisher import KafkaPublisher
 from streams.adapters.registry import registry_of
-from streams.client.homes import home_of
+from streams.client.homes import dialect_of, home_of
 from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.codec.ingest.flows.devices import DeviceFlowReader
 from streams.core.topics import Topics
@@ -56,7 +56,7 @@ def build_rekeying(
     """
     topics = Topics(settings.topic_prefix)
     registry = registry_of(settings) if settings.schema_registry_url else None
-    reader = DeviceFlowReader(FlowDecoder(settings.flow_dialect, registry), home_of(settings))
+    reader = DeviceFlowReader(FlowDecoder(dialect_of(settings), registry), home_of(settings))
     processors = []
     for name in settings.sensors_topics:
         totals = health.flows.setdefault(name, FlowTotals())
