@@ -12,10 +12,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from streams.errors import SettingsError
 from streams.legible import without_secrets
+from streams.parsers import (
+    at_least,
+    flag,
+    http,
+    one_of,
+    port,
+    servers,
+    share,
+    some_of,
+    topic_names,
+    topic_prefix,
+    url,
+)
 
 log: Final = logging.getLogger("autodeep")
 
@@ -30,115 +42,20 @@ def _setting(
     )
 
 
-def _flag(text: str) -> bool:
-    if text.lower() in {"1", "true", "yes", "on"}:
-        return True
-    if text.lower() in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError("expected true or false")
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _some_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        words = [part for part in (one.strip() for one in text.split(",")) if part]
-        if not set(words) <= set(choices):
-            raise ValueError(f"expected some of {', '.join(choices)}, comma-separated")
-        return ",".join(dict.fromkeys(words))
-
-    return parse
-
-
-_MOST: Final = 1e9
-"""Of any number: what libraries count in 32 bits, and more seconds than anybody waits."""
-
-
-def _at_least(least: float, kind: type[int] | type[float], most: float = _MOST) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:
-            raise ValueError(f"expected a number of at least {least} and at most {most:,.0f}")
-        return value
-
-    return parse
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise ValueError("expected a port, 0 to 65535")
-    return port
-
-
-def _servers(text: str) -> str:
-    servers = [server.strip() for server in text.split(",")]
-    if not all(map(_SERVER.fullmatch, servers)):
-        raise ValueError("expected host:port, or several with commas between them")
-    return ",".join(servers)
-
-
-_SERVER: Final = re.compile(r"([\w.-]+|\[[^\[\]\s,]+\]):\d{1,5}")
-
-
-def _url(text: str) -> str:
-    """A URL or a path, as it is. What is no URL may show a part of its password where its host should be."""
-    try:
-        if "://" in text:
-            urlsplit(text).port  # noqa: B018  # raises ValueError where what stands there is none
-    except ValueError:
-        raise ValueError("no such host and port; in a password write / as %2F, @ as %40, # as %23") from None
-    return text
-
-
-def _http(text: str) -> str:
-    if text and not text.lower().startswith(("http://", "https://")):
-        raise ValueError("expected http://host:port or https://host:port")
-    return _url(text)
-
-
-def _topic_prefix(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", text):
-        raise ValueError("expected 1 to 200 letters, digits, '.', '_' and '-', as Kafka takes for a topic")
-    return text
-
-
-def _topic_names(text: str) -> str:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
-            raise ValueError(f"{name!r} is no name of a topic; expected names with commas between them")
-    return ",".join(dict.fromkeys(names))
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError("expected a number from 0 to 1")
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     kafka_servers: str = _setting(
-        "localhost:9092", "Kafka bootstrap servers, host:port, comma-separated", _servers
+        "localhost:9092", "Kafka bootstrap servers, host:port, comma-separated", servers
     )
     kafka_security: str = _setting(
         "PLAINTEXT",
         "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
-        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     )
     kafka_sasl_mechanism: str = _setting(
         "SCRAM-SHA-512",
         "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (OIDC) or AWS_MSK_IAM",
-        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"),
+        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"),
     )
     kafka_username: str = _setting("", "SASL user name")
     kafka_password: str = _setting("", "SASL password", secret=True)
@@ -148,7 +65,7 @@ class Settings:
     )
     kafka_key_file: str = _setting("", "PEM file of that certificate's key")
     kafka_key_password: str = _setting("", "What opens the key, where it is encrypted", secret=True)
-    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint", _http)
+    kafka_oauth_token_url: str = _setting("", "OAUTHBEARER: the OIDC provider's token endpoint", http)
     kafka_oauth_client_id: str = _setting("", "OAUTHBEARER: client id")
     kafka_oauth_client_secret: str = _setting("", "OAUTHBEARER: client secret", secret=True)
     kafka_oauth_scope: str = _setting("", "OAUTHBEARER: scope to ask for; empty: none")
@@ -157,33 +74,33 @@ class Settings:
     kafka_compression: str = _setting(
         "lz4",
         "How what we write is compressed: none, gzip, snappy, lz4 or zstd",
-        _one_of("none", "gzip", "snappy", "lz4", "zstd"),
+        one_of("none", "gzip", "snappy", "lz4", "zstd"),
     )
     kafka_message_max_bytes: int = _setting(
         4_194_304,
         "Most bytes of a message or batch that we write; topics may take less",
-        _at_least(4096, int),
+        at_least(4096, int),
     )
     kafka_fetch_max_bytes: int = _setting(
         262_144,
         "Most bytes that one fetch brings of a partition; a larger record still comes, alone",
-        _at_least(4096, int),
+        at_least(4096, int),
     )
     kafka_session_timeout_s: float = _setting(
         10.0,
         "Seconds after which the partitions of a worker that died go to others",
-        _at_least(1, float, 3600),
+        at_least(1, float, 3600),
     )
     kafka_heartbeat_s: float = _setting(
         1.0,
         "Seconds between a worker's signs of life: how soon it hears of a rebalance",
-        _at_least(0.1, float, 3600),
+        at_least(0.1, float, 3600),
     )
-    topic_prefix: str = _setting("ids", "First part of every topic's name", _topic_prefix)
+    topic_prefix: str = _setting("ids", "First part of every topic's name", topic_prefix)
     flow_topics: str = _setting(
         "",
         "Topics of sensors' flow records, comma-separated: each flow goes to its devices; empty: none",
-        _topic_names,
+        topic_names,
     )
     group: str = _setting("autodeep-id", "Consumer group of the workers")
     redis_url: str = _setting(
@@ -192,13 +109,13 @@ class Settings:
         secret=True,
     )
     redis_ca_file: str = _setting("", "PEM file of the authority that signed Redis's certificate")
-    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none", _http)
+    schema_registry_url: str = _setting("", "Confluent-compatible schema registry; empty: none", http)
     schema_registry_username: str = _setting("", "Its user name, where it wants a log-in")
     schema_registry_password: str = _setting("", "Its password", secret=True)
     schema_registry_ca_file: str = _setting("", "PEM file of the authority that signed its certificate")
     writer_schemas: str = _setting("", "Folder of further writer schemas (*.avsc) that producers may use")
     model_store: str = _setting(
-        "", "Folder or URL (fsspec) of the model store; empty: the models that ship", _url
+        "", "Folder or URL (fsspec) of the model store; empty: the models that ship", url
     )
     model_trust_key: str = _setting(
         "", "PEM file of an Ed25519 public key: only models signed by it are served; empty: any model"
@@ -206,15 +123,15 @@ class Settings:
     model_latency_ratio: float = _setting(
         1.2,
         "Most time of a new model for a micro-batch, as a multiple of the champion's",
-        _at_least(0.01, float),
+        at_least(0.01, float),
     )
     model_switch_timeout_s: float = _setting(
         60.0,
         "Seconds that all workers may take to get ready for a switch at exact offsets; then it is refused",
-        _at_least(1, float),
+        at_least(1, float),
     )
     shadow_cpu_share: float = _setting(
-        0.2, "Most of one core that a challenger takes in the background of a worker", _at_least(0, float)
+        0.2, "Most of one core that a challenger takes in the background of a worker", at_least(0, float)
     )
     model: str = _setting(
         "kdd99@champion", "Model to start with, of the family served: name@alias or name/version"
@@ -236,108 +153,108 @@ class Settings:
         "auto",
         "How alerts and incidents are written: json, avro (framed as the registry's, where one is set), "
         "single-object (Avro's own framing); auto: avro where a registry is set, else json",
-        _one_of("auto", "json", "avro", "single-object"),
+        one_of("auto", "json", "avro", "single-object"),
     )
     outputs: str = _setting(
         "",
         "Further formats of alerts and incidents, comma-separated, each on a topic of its own: ocsf, ecs, "
         "pagerduty (incidents alone)",
-        _some_of("ocsf", "ecs", "pagerduty"),
+        some_of("ocsf", "ecs", "pagerduty"),
     )
     severities: str = _setting(
         "", "Severities of classes that are not the usual ones, such as probe=low,dos=critical"
     )
     explain_share: float = _setting(
-        0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", _share
+        0.0, "Share of the alerts, 0 to 1, that say which features and earlier events drove them", share
     )
     incidents: bool = _setting(
-        True, "Whether alerts are also told as incidents: all of one class about one device", _flag
+        True, "Whether alerts are also told as incidents: all of one class about one device", flag
     )
     incident_quiet_s: float = _setting(
-        900.0, "Seconds without an alert after which an incident closes", _at_least(1, float)
+        900.0, "Seconds without an alert after which an incident closes", at_least(1, float)
     )
     incident_update_s: float = _setting(
         300.0,
         "Seconds of event time after which an incident's next alert is told, whatever their number",
-        _at_least(1, float),
+        at_least(1, float),
     )
     incident_reopen_s: float = _setting(
         900.0,
         "Seconds after an incident closed within which an alert still belongs to it",
-        _at_least(0, float),
+        at_least(0, float),
     )
     incident_novel_least: int = _setting(
         3,
         "Novel alerts among the events of a device's window, at most the last 64, that open an incident",
-        _at_least(1, int),
+        at_least(1, int),
     )
-    publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", _flag)
+    publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", flag)
     window_idle_s: float = _setting(
         3600.0,
         "A longer gap, seconds, in event time and in Kafka's timestamps starts a device's window anew",
-        _at_least(1, float),
+        at_least(1, float),
     )
     window_ttl_days: float = _setting(
-        7.0, "Days until Redis forgets a silent device", _at_least(0.01, float, 10_000)
+        7.0, "Days until Redis forgets a silent device", at_least(0.01, float, 10_000)
     )
     rebuild_windows_records: int = _setting(
         0,
         "Most records of each partition that are read again where Redis lost windows; 0: they start anew",
-        _at_least(0, int),
+        at_least(0, int),
     )
     window_cache_mib: int = _setting(
-        256, "Memory for windows kept in the worker, MiB", _at_least(16, int, 1 << 20)
+        256, "Memory for windows kept in the worker, MiB", at_least(16, int, 1 << 20)
     )
     chunk_max_records: int = _setting(
         4096,
         "Most records, of all partitions together, that are worked on at once",
-        _at_least(64, int, 1_000_000),
+        at_least(64, int, 1_000_000),
     )
     linger_ms: float = _setting(
         50.0,
         "Milliseconds between two turns at least, so that more arrives for each; a full turn does not wait",
-        _at_least(0, float),
+        at_least(0, float),
     )
     fetch_max_wait_ms: int = _setting(
         500,
         "Milliseconds that a broker waits where there is nothing to read; one that answers no sooner when "
         "something arrives (librdkafka's mock cluster) needs few",
-        _at_least(1, int),
+        at_least(1, int),
     )
-    device_id_max_bytes: int = _setting(256, "Longest device id taken", _at_least(1, int))
+    device_id_max_bytes: int = _setting(256, "Longest device id taken", at_least(1, int))
     max_clock_skew_s: float = _setting(
         0.0,
         "Most seconds between an event's time and Kafka's timestamp; events beyond become dead letters; "
         "0: no limit",
-        _at_least(0, float),
+        at_least(0, float),
     )
     new_devices_per_s: int = _setting(
         0,
         "Most devices without a window that are let in per second and partition; the events of others "
         "become dead letters; 0: no limit",
-        _at_least(0, int),
+        at_least(0, int),
     )
-    commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", _at_least(0.05, float))
+    commit_interval_s: float = _setting(0.5, "Seconds between commits of offsets", at_least(0.05, float))
     start_timeout_s: float = _setting(
-        60.0, "Seconds to wait at start for Kafka and Redis before giving up", _at_least(0, float)
+        60.0, "Seconds to wait at start for Kafka and Redis before giving up", at_least(0, float)
     )
     stop_timeout_s: float = _setting(
         25.0,
         "Seconds that a stop may take; then the worker ends as it is, and its turns are read again",
-        _at_least(0.1, float),
+        at_least(0.1, float),
     )
     stuck_timeout_s: float = _setting(
         300.0,
         "Seconds without progress, turns being under way and nothing away, or without an answer to any "
         "fetch, after which a worker ends itself; 0: never",
-        _at_least(0, float),
+        at_least(0, float),
     )
     network_timeout_s: float = _setting(
-        10.0, "Seconds that one network call may take", _at_least(0.1, float, 300)
+        10.0, "Seconds that one network call may take", at_least(0.1, float, 300)
     )
-    torch_threads: int = _setting(1, "Threads that one worker's model computes with", _at_least(1, int, 1024))
+    torch_threads: int = _setting(1, "Threads that one worker's model computes with", at_least(1, int, 1024))
     web_bind: str = _setting("127.0.0.1", "Address of the worker's web server")
-    web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", _port)
+    web_port: int = _setting(6066, "Port of the worker's web server; 0: a free one", port)
 
     @property
     def output_names(self) -> tuple[str, ...]:
