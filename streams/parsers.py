@@ -1,4 +1,4 @@
-"""What the text of a setting may be: a parser gives its value, or raises ValueError that says what is right."""
+"""What the text of a setting may be: parsers give the value, or raise ValueError that says what is right."""
 
 from __future__ import annotations
 

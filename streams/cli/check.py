@@ -9,7 +9,9 @@ import typer
 
 def check(
     events: int = typer.Option(24, min=1, max=10_000, help="How many events to send."),
-    timeout_s: float = typer.Option(60.0, min=1.0, help="Seconds to wait for all of them to be judged."),
+    timeout_s: float = typer.Option(
+        60.0, min=1.0, max=86_400, help="Seconds to wait for all of them to be judged."
+    ),
     device: str = typer.Option("autodeep-check", help="The test device; its alerts are alerts like others."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object."),
 ) -> None:

@@ -30,8 +30,12 @@ def tail(
         help="now, beginning, how long ago (90s, 10m, 2h, 1d), or an ISO 8601 time; UTC without a zone.",
     ),
     follow: bool = typer.Option(True, help="Wait for more at the end."),
-    most: int = typer.Option(0, "--max", min=0, help="End after so many revisions; 0: no end."),
-    idle_exit_s: float = typer.Option(0.0, min=0, help="End after so many seconds without one; 0: never."),
+    most: int = typer.Option(
+        0, "--max", min=0, max=2_147_483_647, help="End after so many revisions; 0: no end."
+    ),
+    idle_exit_s: float = typer.Option(
+        0.0, min=0, max=1e9, help="End after so many seconds without one; 0: never."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object a line."),
 ) -> None:
     """Show what is told of incidents as it comes, each revision once, until Ctrl-C.

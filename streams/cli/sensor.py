@@ -27,8 +27,8 @@ def sensor(
     topic: str = typer.Option("", help="Where flows go; empty: the topic of sensors (ids.sensors)."),
     name: str = typer.Option("", help="The sensor's name; empty: this machine's."),
     site: str = typer.Option("", help="Site of its devices; empty: AUTODEEP_SITE."),
-    idle: float = typer.Option(5.0, min=0.1, help="Seconds of silence that end a flow."),
-    interim: float = typer.Option(30.0, min=1.0, help="Seconds between reports of a long flow."),
+    idle: float = typer.Option(5.0, min=0.1, max=86_400, help="Seconds of silence that end a flow."),
+    interim: float = typer.Option(30.0, min=1.0, max=86_400, help="Seconds between reports of a long flow."),
     macs: bool = typer.Option(
         False, help="Name devices by MAC: only where all of them are on this link, behind no router of yours."
     ),

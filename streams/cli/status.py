@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def status(
-    expect: int = typer.Option(0, min=0, help="Workers that have to be ready; 0: as many as there are."),
+    expect: int = typer.Option(
+        0, min=0, max=100_000, help="Workers that have to be ready; 0: as many as there are."
+    ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object."),
 ) -> None:
     """Show every worker: role, version, partitions, model, rates, lag, latency, and whether it is alive.

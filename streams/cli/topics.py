@@ -52,9 +52,9 @@ def create(
 def strimzi(
     cluster: str = typer.Option("kafka", help="Name of Strimzi's Kafka resource."),
     partitions: int = typer.Option(
-        12, min=1, help="Partitions of the telemetry: the most workers that share it."
+        12, min=1, max=100_000, help="Partitions of the telemetry: the most workers that share it."
     ),
-    replication: int = typer.Option(3, min=1, help="Copies of each topic."),
+    replication: int = typer.Option(3, min=1, max=1000, help="Copies of each topic."),
     authentication: str = typer.Option("scram-sha-512", help="How users log in: scram-sha-512 or tls."),
 ) -> None:
     """Print every topic, and users with the rights that they need, as resources of Strimzi (YAML).
