@@ -140,6 +140,11 @@ def take(standing: Standing, seen: Seen, rules: IncidentRules) -> bool:
     return True
 
 
+def untold(standing: Standing) -> int:
+    """How many alerts may come to an open one before their number alone is told."""
+    return (1 << standing.alerts.bit_length()) - standing.alerts - 1
+
+
 def close(standing: Standing) -> None:
     standing.status = Status.CLOSED
     standing.revision += 1
@@ -172,8 +177,7 @@ def _begin(standing: Standing, seen: Seen) -> None:
 def _absorb(standing: Standing, seen: Seen) -> None:
     standing.alerts += 1
     standing.last = seen.offset
-    if seen.stream_us > standing.stream_us:
-        standing.stream_us = seen.stream_us
+    standing.stream_us = max(standing.stream_us, seen.stream_us)
     if seen.event_us > standing.last_us:
         standing.last_us = seen.event_us
     elif seen.event_us < standing.first_us:

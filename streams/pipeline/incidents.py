@@ -22,8 +22,8 @@ from streams.core.incidents import Incident
 from streams.core.patience import Retry
 from streams.core.severity import BY_CLASS, Severity
 from streams.model.classified import Classified
+from streams.pipeline.gathering import gather
 from streams.pipeline.ports import IncidentSave, Saved, WindowStore, reason_key
-from streams.pipeline.sightings import gather
 from streams.pipeline.turn import Turn
 
 _ID_BYTES: Final = 36
