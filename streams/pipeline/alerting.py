@@ -32,6 +32,8 @@ class Rules:
     """Devices without a window that are let in per partition; the events of others are dead letters."""
     incidents: IncidentRules | None = None
     """None: alerts are told alone."""
+    incident_explain_share: float = 1.0
+    """Of devices and classes: whose incidents say what drove their worst alerts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

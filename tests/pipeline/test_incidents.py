@@ -80,10 +80,17 @@ class World:
     store: FakeWindows = field(default_factory=FakeWindows)
     publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
     rules: IncidentRules | None = RULES
+    explain_share: float = 1.0
 
     def worker(self, patience: Callable[..., object] = patient) -> Detection:
         ports = Ports(TimedDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
-        rules = Rules(TOPICS, 10**9, [AlertOutput(TOPICS)], incidents=self.rules)
+        rules = Rules(
+            TOPICS,
+            10**9,
+            [AlertOutput(TOPICS)],
+            incidents=self.rules,
+            incident_explain_share=self.explain_share,
+        )
         return Detection(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), Always(DETECTOR))
 
     def incidents(self) -> list[Incident]:
@@ -204,6 +211,18 @@ def test_every_revision_says_what_drove_its_worst_alert_also_one_of_an_earlier_t
     assert world.revisions() == whole.revisions()
     assert all(one.explanation is not None for one in whole.incidents())
     assert not any(alert.explanation for alert in whole.alerts().values())
+
+
+def test_a_share_of_the_devices_says_it_the_same_ones_whatever_the_turns() -> None:
+    some = [World(explain_share=0.5), World(explain_share=0.5)]
+    for world, size in zip(some, (3, 60), strict=True):
+        conveyed(world.worker(), fetched([a_day(60)], size, {}, {}), size)
+    assert some[0].revisions() == some[1].revisions()
+    said = {(one.device_id, one.verdict) for one in some[0].incidents() if one.explanation is not None}
+    unsaid = {(one.device_id, one.verdict) for one in some[0].incidents() if one.explanation is None}
+    assert said
+    assert unsaid
+    assert not said & unsaid
 
 
 def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:
