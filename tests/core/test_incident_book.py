@@ -253,13 +253,13 @@ def in_time(events: Sequence[Event]) -> list[Event]:
 
 
 @settings(deadline=None, max_examples=120)
-@given(drawn, st.lists(st.integers(1, 12), min_size=1, max_size=4))
+@given(drawn, st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from([0, 600, 5000]))
 def test_whatever_the_turns_the_revisions_are_those_of_the_plain_rule(
-    steps: list[Event], cuts: list[int]
+    steps: list[Event], cuts: list[int], reopen_s: int
 ) -> None:
-    events = in_time(steps)
-    wanted, told = plain(events), told_of(events)
-    book = IncidentBook(SOURCE, RULES, NEVER)
+    events, rules = in_time(steps), replace(RULES, reopen_us=reopen_s * S)
+    wanted, told = plain(events, rules), told_of(events)
+    book = IncidentBook(SOURCE, rules, NEVER)
     outcomes = [read(book, chunk, told) for chunk in chunks_of(events, cuts)]
     assert [one for outcome in outcomes for one in outcome.incidents] == wanted.incidents
     links = [link for outcome in outcomes for link in outcome.links]
