@@ -188,6 +188,12 @@ class Settings:
         "Novel alerts among the events of a device's window, at most the last 64, that open an incident",
         at_least(1, int),
     )
+    incident_explain_share: float = _setting(
+        1.0,
+        "Share of the devices, 0 to 1, whose incidents say what drove their worst alert; each such alert "
+        "takes a worker 1 to 2 ms",
+        share,
+    )
     publish_classified: bool = _setting(False, "Also publish every verdict, normal ones too", flag)
     window_idle_s: float = _setting(
         3600.0,

@@ -16,45 +16,33 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from streams.core.alerts import incident_id_of, record_ids
-from streams.core.clocks import Times, kafka_time_us
 from streams.core.events import Chunk, Source
-from streams.core.incident_rules import IncidentRules, Seen, Standing, Status, close, pack, take, unpack
+from streams.core.incident_rules import (
+    IncidentRules,
+    Standing,
+    Status,
+    close,
+    pack,
+    take,
+    unpack,
+    untold,
+)
 from streams.core.incidents import Activity, Incident
 from streams.core.severity import Severity
+from streams.core.sightings import Index, Moments, Sightings
+
+_MANY: Final = 8
+"""Alerts of one device and class from which on they are worth an array."""
 
 NEVER: Final = -1
 """Before the first offset."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moments:
-    """A chunk's records (N,): their offsets, and the stream's time with each, microseconds."""
-
-    offset: Times
-    stream_us: Times
-
-    @classmethod
-    def of(cls, chunk: Chunk) -> Moments:
-        times_ms = np.array([record.timestamp for record in chunk.records], np.int64)
-        watermark_ms = np.maximum(np.maximum.accumulate(times_ms), chunk.watermark_ms)
-        offsets = np.array([record.offset for record in chunk.records], np.int64)
-        return cls(offsets, kafka_time_us(watermark_ms))
-
-
-class Sighting(NamedTuple):
-    """One alert: the record's place in the chunk, whose it is, its class, and what the rules look at."""
-
-    place: int
-    device_id: str
-    verdict: str
-    seen: Seen
 
 
 @dataclass(slots=True)
@@ -102,27 +90,41 @@ class IncidentBook:
     def kept(self) -> Mapping[str, bytes]:
         return self._kept
 
-    def turn(self, chunk: Chunk, moments: Moments | None, sightings: Sequence[Sighting]) -> Outcome:
-        """Take in the records beyond `through`; `sightings` are of its events, in the order of offsets.
+    def turn(self, chunk: Chunk, moments: Moments | None, sightings: Sightings | None) -> Outcome:
+        """Take in the records beyond `through`, and the alerts of the chunk's events.
 
-        Without sightings there need be no moments, where nothing is kept of any device.
+        Without alerts there need be no moments, where nothing is kept of any device.
         """
         if moments is None:
             self.through = max(self.through, chunk.last_offset)
             return Outcome(self.source)
         turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open)
         begin = int(np.searchsorted(moments.offset, self.through, "right"))
-        for sighting in sightings:
-            if sighting.place < begin:
-                turn.outcome.links.append(turn.link_before(sighting))
-                continue
-            turn.pass_time(moments, begin, sighting.place + 1)
-            begin = max(begin, sighting.place + 1)
-            turn.see(sighting)
+        if sightings is not None:
+            turn.outcome.links = [None] * len(sightings)
+            first = int(np.searchsorted(sightings.place, begin))
+            for i in range(first):
+                turn.link_before(sightings, i)
+            if self._is_still(moments, begin):
+                turn.see_by_groups(sightings, first)
+            else:
+                for i in range(first, len(sightings)):
+                    end = int(sightings.place[i]) + 1
+                    turn.pass_time(moments, begin, end)
+                    begin = end
+                    turn.see(sightings, i)
         turn.pass_time(moments, begin, len(moments.offset))
         self.through = max(self.through, chunk.last_offset)
         turn.finish()
         return turn.outcome
+
+    def _is_still(self, moments: Moments, begin: int) -> bool:
+        """Whether nothing can be due in these records, so that devices may be looked at one by one."""
+        if begin >= len(moments.stream_us):
+            return True
+        first_us, last_us = int(moments.stream_us[begin]), int(moments.stream_us[-1])
+        is_due = bool(self._queue) and self._queue[0][0] < last_us
+        return not is_due and last_us - first_us <= self._rules.quiet_us
 
 
 class _Turn:
@@ -145,34 +147,81 @@ class _Turn:
         self._touched: dict[str, dict[str, Standing]] = {}
         self._ids: dict[tuple[int, str], str] = {}
 
-    def see(self, sighting: Sighting) -> None:
+    def see_by_groups(self, sightings: Sightings, first: int) -> None:
+        """All alerts from the first of these on, where nothing is due: each device's class by itself."""
+        places: dict[tuple[str, str], list[int]] = {}
+        pairs = zip(sightings.device_id[first:], sightings.verdict[first:], strict=True)
+        for i, pair in enumerate(pairs, first):
+            places.setdefault(pair, []).append(i)
+        for group in places.values():
+            if len(group) < _MANY:
+                for i in group:
+                    self.see(sightings, i)
+            else:
+                self._see_many(sightings, np.array(group))
+        self.outcome.incidents.sort(key=lambda one: one.offset)
+
+    def _see_many(self, sightings: Sightings, group: Index) -> None:
+        """Of one device and class: mostly nothing is told of an alert, and then many are taken in at once."""
+        done = 0
+        while done < len(group):
+            standing = self.see(sightings, int(group[done]))
+            done += 1
+            if standing.status is not Status.OPEN or len(group) - done < _MANY:
+                continue
+            rest = group[done : done + untold(standing)]
+            count = _silent(standing, sightings, rest, self._rules)
+            if count:
+                self._absorb(standing, sightings, rest[:count])
+                done += count
+
+    def _absorb(self, standing: Standing, sightings: Sightings, of: Index) -> None:
+        """Alerts of which nothing is told."""
+        standing.alerts += len(of)
+        standing.last = int(sightings.offset[of[-1]])
+        standing.stream_us = max(standing.stream_us, int(sightings.stream_us[of[-1]]))
+        event_us = sightings.event_us[of]
+        standing.first_us = min(standing.first_us, int(event_us.min()))
+        standing.last_us = max(standing.last_us, int(event_us.max()))
+        standing.counted_us = max(standing.counted_us, int(sightings.counted_us[of].max()))
+        standing.novelty = max(standing.novelty, float(sightings.novelty[of].max()))
+        worst = of[int(sightings.score[of].argmax())]  # the first of equals
+        if float(sightings.score[worst]) > standing.score:
+            standing.score, standing.worst = float(sightings.score[worst]), int(sightings.offset[worst])
+            self.outcome.worst[standing.verdict, sightings.device_id[int(worst)]] = standing.worst
+        link = self._id(standing)
+        for i in of.tolist():
+            self.outcome.links[i] = link
+
+    def see(self, sightings: Sightings, i: int) -> Standing:
         """An alert counts."""
-        seen, verdict, rules = sighting.seen, sighting.verdict, self._rules
-        mine = self._of(sighting.device_id)
+        seen, rules = sightings.seen(i), self._rules
+        device_id, verdict = sightings.device_id[i], sightings.verdict[i]
+        mine = self._of(device_id)
         standing = mine.get(verdict)
         if standing is not None and not standing.goes_on(seen, rules):
             if standing.status is Status.OPEN:
-                self._close(sighting.device_id, standing, seen.offset, seen.stream_us)
+                self._close(device_id, standing, seen.offset, seen.stream_us)
             standing = None
         if standing is None:
             is_known = bool(mine)
             standing = mine[verdict] = Standing(verdict)
             if not is_known:
-                heapq.heappush(self._queue, (seen.stream_us + rules.quiet_us, sighting.device_id))
-        before = (standing.status, standing.severity, standing.worst)
+                heapq.heappush(self._queue, (seen.stream_us + rules.quiet_us, device_id))
+        status, severity, worst = standing.status, standing.severity, standing.worst
         is_revision = take(standing, seen, rules)
         if standing.status is not Status.OPEN:
-            self.outcome.links.append(None)
-            return
-        if before[0] is not Status.OPEN or standing.severity != before[1]:
-            if before[0] is Status.OPEN:
-                self._counts[verdict, before[1]] -= 1
+            return standing
+        if status is not Status.OPEN or standing.severity != severity:
+            if status is Status.OPEN:
+                self._counts[verdict, severity] -= 1
             self._counts[verdict, standing.severity] += 1
-        if before[2] != standing.worst or before[0] is Status.PENDING:
-            self.outcome.worst[verdict, sighting.device_id] = standing.worst
-        self.outcome.links.append(self._id(standing))
+        if worst != standing.worst or status is Status.PENDING:
+            self.outcome.worst[verdict, device_id] = standing.worst
+        self.outcome.links[i] = self._id(standing)
         if is_revision:
-            self._tell(sighting.device_id, standing, seen.offset, seen.stream_us)
+            self._tell(device_id, standing, seen.offset, seen.stream_us)
+        return standing
 
     def pass_time(self, moments: Moments, begin: int, end: int) -> None:
         """These records are next, before what they bring."""
@@ -184,12 +233,12 @@ class _Turn:
             if self._due(int(moments.offset[begin]), int(moments.stream_us[begin])):
                 begin += 1
 
-    def link_before(self, sighting: Sighting) -> str | None:
-        """Of an alert that was taken in before: it is published again, and counts no more."""
-        standing = self._of(sighting.device_id).get(sighting.verdict)
-        if standing is None or standing.status is Status.PENDING or standing.opened > sighting.seen.offset:
-            return None
-        return self._id(standing)
+    def link_before(self, sightings: Sightings, i: int) -> None:
+        """An alert that was taken in before: it is published again, and counts no more."""
+        standing = self._of(sightings.device_id[i]).get(sightings.verdict[i])
+        if standing is None or standing.status is Status.PENDING or standing.opened > sightings.offset[i]:
+            return
+        self.outcome.links[i] = self._id(standing)
 
     def finish(self) -> None:
         """Pack what was touched."""
@@ -273,3 +322,15 @@ class _Turn:
             closed_because="quiet" if is_closed else None,
         )
         self.outcome.incidents.append(incident)
+
+
+def _silent(standing: Standing, sightings: Sightings, of: Index, rules: IncidentRules) -> int:
+    """How many of these alerts of the incident come one after the other without anything to tell."""
+    counted_us = sightings.counted_us[of]
+    latest_us = np.maximum.accumulate(np.append(standing.counted_us, counted_us[:-1]))
+    says_more = (
+        (counted_us - latest_us > rules.together_us)
+        | (counted_us - standing.revised_us >= rules.update_us)
+        | (sightings.severity[of] > standing.severity)
+    )
+    return int(says_more.argmax()) if says_more.any() else len(of)

@@ -140,6 +140,11 @@ def take(standing: Standing, seen: Seen, rules: IncidentRules) -> bool:
     return True
 
 
+def untold(standing: Standing) -> int:
+    """How many alerts may come to an open one before their number alone is told."""
+    return (1 << standing.alerts.bit_length()) - standing.alerts - 1
+
+
 def close(standing: Standing) -> None:
     standing.status = Status.CLOSED
     standing.revision += 1

@@ -35,6 +35,8 @@ class Rules:
     """None: alerts are told alone."""
     severities: Mapping[str, Severity] = field(default_factory=lambda: BY_CLASS)
     """Of incidents, by class."""
+    incident_explain_share: float = 1.0
+    """Of devices and classes: whose incidents say what drove their worst alerts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

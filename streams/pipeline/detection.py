@@ -255,7 +255,7 @@ class Detection:
         alerts: list[Alert] = []
         reasons: dict[str, Reason] = {}
         links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
-        wanted = computed.incidents.wanted()
+        wanted = computed.incidents.wanted(self._rules.incident_explain_share)
         for judged, of in zip(computed.judged, links, strict=True):
             places, plain = alerts_from(judged, self._rules, computed.at_us, of)
             watch.lap("publish")

@@ -8,6 +8,7 @@ by the turn itself, or as it was kept when that alert came.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,8 @@ from streams.core.incidents import Incident
 from streams.core.patience import Retry
 from streams.core.severity import BY_CLASS, Severity
 from streams.model.classified import Classified
+from streams.pipeline.gathering import gather
 from streams.pipeline.ports import IncidentSave, Saved, WindowStore, reason_key
-from streams.pipeline.sightings import gather
 from streams.pipeline.turn import Turn
 
 _ID_BYTES: Final = 36
@@ -46,11 +47,15 @@ class TurnIncidents:
     links: Sequence[Mapping[int, str]] = ()
     """Of each part that one model judged, by applied event, the incident that counts its alert."""
 
-    def wanted(self) -> frozenset[str]:
-        """The alerts, by their ids, of which is asked what drove them."""
-        told = [one.worst_alert_id for outcome in self.outcomes for one in outcome.incidents]
-        kept = [alert_id for ids in self.worst_ids() for alert_id in ids.values() if alert_id is not None]
-        return frozenset(told + kept)
+    def wanted(self, share: float) -> frozenset[str]:
+        """Ids of the alerts of which is asked what drove them: of that share of devices and classes."""
+        told = {
+            one.worst_alert_id: reason_key(one.verdict, one.device_id)
+            for outcome in self.outcomes
+            for one in outcome.incidents
+        }
+        kept = {alert_id: key for ids in self.worst_ids() for key, alert_id in ids.items() if alert_id}
+        return frozenset(alert_id for alert_id, key in {**told, **kept}.items() if _in_share(key, share))
 
     def worst_ids(self) -> list[dict[str, str | None]]:
         """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
@@ -202,6 +207,11 @@ class Incidents:
             for alert_id, value in zip(missing, values, strict=True)
             if value is not None and value[:_ID_BYTES] == alert_id.encode()
         }
+
+
+def _in_share(key: str, share: float) -> bool:
+    """The same ones always, whatever the turns."""
+    return zlib.crc32(key.encode()) < share * 2.0**32
 
 
 def _packed(ids: Mapping[str, str | None], reasons: Mapping[str, Reason]) -> dict[str, bytes | None]:

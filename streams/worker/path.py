@@ -97,6 +97,7 @@ def build_detection(
         new_devices_per_s=settings.new_devices_per_s,
         incidents=incident_rules(settings),
         severities=by_class,
+        incident_explain_share=settings.incident_explain_share,
     )
     cache = _cache(settings, layout, judging.admission.serving.latent_size)
     return Detection(ports, rules, cache, judging.admission, judging.watchers)

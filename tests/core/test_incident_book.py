@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from bench.faults.judge_incidents import Expected, Told, expected, gaps
 from streams.core.clocks import counted_time_us
 from streams.core.events import Chunk, RawRecord, Source
-from streams.core.incident_book import NEVER, IncidentBook, Moments, Outcome, Sighting
-from streams.core.incident_rules import IncidentRules, Seen, Standing, Status, pack, unpack
+from streams.core.incident_book import NEVER, IncidentBook, Outcome
+from streams.core.incident_rules import IncidentRules, Standing, Status, pack, unpack
 from streams.core.incidents import Activity, Incident
+from streams.core.sightings import Index, Moments, Sightings
 from streams.core.timers import NO_WATERMARK
 from streams.core.windows import rounds_of
 
@@ -77,19 +79,25 @@ def plain(events: Sequence[Event], rules: IncidentRules = RULES) -> Expected:
     return expected(SOURCE, places, told_of(events), rules)
 
 
-def sighting(told: Told, chunk: Chunk, stream_us: int) -> Sighting:
-    seen = Seen(
-        told.offset, told.event_us, told.counted_us, stream_us, told.score, told.novelty, told.severity,
-        told.fill, told.number % rounds_of(WIDTH), rounds_of(WIDTH), told.model,
+def sightings(told: Sequence[Told], chunk: Chunk, moments: Moments) -> Sightings:
+    offsets = np.array([one.offset for one in told], np.int64)
+    place = np.searchsorted(moments.offset, offsets)
+
+    def ints(name: str) -> Index:
+        return np.array([getattr(one, name) for one in told], np.int64)
+
+    return Sightings(
+        place, [one.device_id for one in told], [one.verdict for one in told], [one.model for one in told],
+        offsets, ints("event_us"), ints("counted_us"), moments.stream_us[place],
+        np.array([one.score for one in told]), np.array([one.novelty for one in told]), ints("severity"),
+        ints("fill"), ints("number") % rounds_of(WIDTH), rounds_of(WIDTH),
     )  # fmt: skip
-    return Sighting(told.offset - chunk.first_offset, told.device_id, told.verdict, seen)
 
 
 def read(book: IncidentBook, chunk: Chunk, told: dict[int, Told]) -> Outcome:
     moments = Moments.of(chunk)
     mine = [told[record.offset] for record in chunk.records if record.offset in told]
-    times = dict(zip(moments.offset.tolist(), moments.stream_us.tolist(), strict=True))
-    return book.turn(chunk, moments, [sighting(one, chunk, times[one.offset]) for one in mine])
+    return book.turn(chunk, moments, sightings(mine, chunk, moments))
 
 
 def chunks_of(events: Sequence[Event], cuts: Sequence[int]) -> list[Chunk]:
@@ -245,18 +253,47 @@ def in_time(events: Sequence[Event]) -> list[Event]:
 
 
 @settings(deadline=None, max_examples=120)
-@given(drawn, st.lists(st.integers(1, 12), min_size=1, max_size=4))
+@given(drawn, st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from([0, 600, 5000]))
 def test_whatever_the_turns_the_revisions_are_those_of_the_plain_rule(
+    steps: list[Event], cuts: list[int], reopen_s: int
+) -> None:
+    events, rules = in_time(steps), replace(RULES, reopen_us=reopen_s * S)
+    wanted, told = plain(events, rules), told_of(events)
+    book = IncidentBook(SOURCE, rules, NEVER)
+    outcomes = [read(book, chunk, told) for chunk in chunks_of(events, cuts)]
+    assert [one for outcome in outcomes for one in outcome.incidents] == wanted.incidents
+    links = [link for outcome in outcomes for link in outcome.links]
+    assert links == [wanted.links[offset] for offset in sorted(told)]
+    assert list(gaps(wanted.incidents)) == []
+
+
+floods = st.lists(
+    st.builds(
+        Event,
+        at_s=st.sampled_from([0.0, 0.0, 0.0, 1.0, 7.0]),
+        device=st.sampled_from("aaab"),
+        verdict=st.sampled_from(["dos", "dos", "dos", "novel"]),
+        score=st.sampled_from([0.5, 0.5, 0.6, 0.9]),
+        behind_s=st.sampled_from([0.0, 0.0, 0.0, 0.0, -320.0, 20.0, -50.0, 2000.0]),
+    ),
+    min_size=30,
+    max_size=150,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(floods, st.lists(st.integers(1, 150), min_size=1, max_size=3))
+def test_many_alerts_of_a_device_in_a_turn_come_to_the_same_as_one_by_one(
     steps: list[Event], cuts: list[int]
 ) -> None:
     events = in_time(steps)
     wanted, told = plain(events), told_of(events)
     book = IncidentBook(SOURCE, RULES, NEVER)
     outcomes = [read(book, chunk, told) for chunk in chunks_of(events, cuts)]
-    assert [one for outcome in outcomes for one in outcome.incidents] == wanted.incidents
+    found = [one for outcome in outcomes for one in outcome.incidents]
+    assert found == wanted.incidents
     links = [link for outcome in outcomes for link in outcome.links]
     assert links == [wanted.links[offset] for offset in sorted(told)]
-    assert list(gaps(wanted.incidents)) == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -80,10 +80,17 @@ class World:
     store: FakeWindows = field(default_factory=FakeWindows)
     publisher: FakeKafkaPublisher = field(default_factory=lambda: FakeKafkaPublisher(OUTPUT))
     rules: IncidentRules | None = RULES
+    explain_share: float = 1.0
 
     def worker(self, patience: Callable[..., object] = patient) -> Detection:
         ports = Ports(TimedDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
-        rules = Rules(TOPICS, 10**9, [AlertOutput(TOPICS)], incidents=self.rules)
+        rules = Rules(
+            TOPICS,
+            10**9,
+            [AlertOutput(TOPICS)],
+            incidents=self.rules,
+            incident_explain_share=self.explain_share,
+        )
         return Detection(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), Always(DETECTOR))
 
     def incidents(self) -> list[Incident]:
@@ -126,8 +133,8 @@ def fetched(
     return found
 
 
-def undisturbed(partitions: Sequence[Sequence[Record]]) -> World:
-    world = World()
+def undisturbed(partitions: Sequence[Sequence[Record]], explain_share: float = 0.0) -> World:
+    world = World(explain_share=explain_share)
     worker = world.worker()
     for chunk in fetched(partitions, 1000, {}, {}):
         computed = worker.begin([chunk]).computed
@@ -151,7 +158,7 @@ def test_a_crash_anywhere_repeats_revisions_that_say_the_same_and_counts_no_aler
     drawn: list[list[tuple[int, int]]], size: int, most: int, data: st.DataObject
 ) -> None:
     partitions = [telemetry(of) for of in drawn]
-    world, through, marks_ms = World(), dict[Source, int](), dict[Source, int]()
+    world, through, marks_ms = World(explain_share=0.3), dict[Source, int](), dict[Source, int]()
     for _ in range(data.draw(st.integers(0, 4), label="crashes")):
         calls_left = data.draw(st.integers(0, 14), label="calls until the crash")
         after_call = data.draw(st.booleans(), label="the crash comes after the call")
@@ -174,7 +181,7 @@ def test_a_crash_anywhere_repeats_revisions_that_say_the_same_and_counts_no_aler
         through.update(told.through)
         marks_ms.update(told.watermarks_ms)
     conveyed(world.worker(), fetched(partitions, size, through, marks_ms), most)
-    whole = undisturbed(partitions)
+    whole = undisturbed(partitions, explain_share=0.3)
     assert world.revisions() == whole.revisions()
     assert world.alerts() == whole.alerts()
     assert world.store.books == whole.store.books
@@ -202,11 +209,23 @@ def test_an_incident_counts_exactly_the_alerts_that_carry_its_id() -> None:
 
 
 def test_every_revision_says_what_drove_its_worst_alert_also_one_of_an_earlier_turn() -> None:
-    whole, world = undisturbed([a_day(60)]), World()
+    whole, world = undisturbed([a_day(60)], explain_share=1.0), World()
     conveyed(world.worker(), fetched([a_day(60)], 4, {}, {}), 4)
     assert world.revisions() == whole.revisions()
     assert all(one.explanation is not None for one in whole.incidents())
     assert not any(alert.explanation for alert in whole.alerts().values())
+
+
+def test_a_share_of_the_devices_says_it_the_same_ones_whatever_the_turns() -> None:
+    some = [World(explain_share=0.5), World(explain_share=0.5)]
+    for world, size in zip(some, (3, 60), strict=True):
+        conveyed(world.worker(), fetched([a_day(60)], size, {}, {}), size)
+    assert some[0].revisions() == some[1].revisions()
+    said = {(one.device_id, one.verdict) for one in some[0].incidents() if one.explanation is not None}
+    unsaid = {(one.device_id, one.verdict) for one in some[0].incidents() if one.explanation is None}
+    assert said
+    assert unsaid
+    assert not said & unsaid
 
 
 def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:
@@ -220,7 +239,7 @@ def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:
 
 def test_what_a_worker_knows_is_saved_whole_with_the_next_turn_after_the_store_lost_it() -> None:
     records, whole = a_day(), undisturbed([a_day()])
-    world, worker = World(), None
+    world = World(explain_share=0.3)
     worker = world.worker()
     for number, chunk in enumerate(fetched([records], 30, {}, {})):
         if number == 2:
@@ -237,7 +256,7 @@ def test_what_a_worker_knows_is_saved_whole_with_the_next_turn_after_the_store_l
 
 def test_a_worker_that_finds_another_further_on_reads_its_incidents_anew() -> None:
     records = a_day()
-    world = World()
+    world = World(explain_share=0.0)
     slow, quick = world.worker(), world.worker()
     chunks = fetched([records], 60, {}, {})
     begun = slow.begin(chunks[:1]).computed

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.clocks import counted_time_us
-from streams.core.incident_book import Moments, Sighting
-from streams.core.incident_rules import Seen
 from streams.core.severity import SURE, Severity, severity_of
+from streams.core.sightings import Moments, Sightings
 from streams.core.topics import NORMAL, NOVEL
 from streams.core.windows import Index, rounds_of, width_of
 from streams.model.classified import Classified
@@ -21,29 +20,34 @@ from streams.pipeline.turn import Turn
 
 @dataclass(slots=True)
 class Gathered:
-    """The alerts of each chunk, in the order of offsets."""
+    """Of each chunk (C)."""
 
-    moments: list[Moments | None]  # C; None where nobody asks
-    sightings: list[list[Sighting]]  # C
-    places: list[list[tuple[int, int]]]  # C; of each alert the part that judged it, and its applied event
+    moments: list[Moments | None]
+    """None where nobody asks."""
+    sightings: list[Sightings | None]
+    """Its alerts; None without any."""
+    places: list[list[tuple[int, int]]]
+    """Of each alert the part that judged it, and its applied event."""
 
 
 def gather(
     turn: Turn, wanted: Sequence[bool], judged: Sequence[Classified], severities: Mapping[str, Severity]
 ) -> Gathered:
     """`wanted` (C,) are the chunks whose moments are asked for though there be no alerts."""
+    chunks = turn.chunks
     found = Gathered(
-        [Moments.of(chunk) if wants else None for chunk, wants in zip(turn.chunks, wanted, strict=True)],
-        [[] for _ in turn.chunks],
-        [[] for _ in turn.chunks],
+        [Moments.of(chunk) if wants else None for chunk, wants in zip(chunks, wanted, strict=True)],
+        [None for _ in chunks],
+        [[] for _ in chunks],
     )
     for part, classified in enumerate(judged):
         _add(found, turn, part, classified, severities)
     if len(judged) > 1:
         for number, sightings in enumerate(found.sightings):
-            order = sorted(range(len(sightings)), key=lambda i: sightings[i].place)
-            found.sightings[number] = [sightings[i] for i in order]
-            found.places[number] = [found.places[number][i] for i in order]
+            if sightings is not None:
+                order = np.argsort(sightings.place, kind="stable")
+                found.sightings[number] = sightings.in_order(order)
+                found.places[number] = [found.places[number][i] for i in order.tolist()]
     return found
 
 
@@ -52,54 +56,43 @@ def _add(
 ) -> None:
     names, verdict = classified.detector.verdicts, classified.verdicts.verdict
     places = np.flatnonzero(np.array([name != NORMAL for name in names])[verdict])  # (M,)
-    if not len(places):
-        return
-    events, at = classified.events, classified.step.applied[places]
-    chunk = classified.origin[at]  # (M,) ascending
-    begins = np.append(0, turn.ends)
-    record = events.position[at] - begins[chunk]
-    sightings = map(
-        Sighting,
-        record.tolist(),
-        [events.device_id[i] for i in at.tolist()],
-        [names[i] for i in verdict[places].tolist()],
-        _seen(classified, places, _stream_us(found, turn, chunk, record), severities),
-    )
-    for number, sighting, place in zip(chunk.tolist(), sightings, places.tolist(), strict=True):
-        found.sightings[number].append(sighting)
-        found.places[number].append((part, place))
-
-
-def _stream_us(found: Gathered, turn: Turn, chunk: Index, record: Index) -> Index:
-    """(M,) the stream's time with each alert's record."""
-    parts = []
-    for number in np.unique(chunk).tolist():
+    origin = classified.origin[classified.step.applied[places]]  # (M,) ascending
+    begins = [0, *turn.ends.tolist()]
+    for number in np.unique(origin).tolist():
+        mine = places[origin == number]
         moments = found.moments[number] = found.moments[number] or Moments.of(turn.chunks[number])
-        parts.append(moments.stream_us[record[chunk == number]])
-    return np.concatenate(parts)
+        sightings = _sightings(classified, mine, moments, begins[number], severities)
+        before = found.sightings[number]
+        found.sightings[number] = sightings if before is None else before.joined(sightings)
+        found.places[number] += zip(repeat(part), mine.tolist())
 
 
-def _seen(
-    classified: Classified, places: Index, stream_us: Index, severities: Mapping[str, Severity]
-) -> map[Seen]:
+def _sightings(
+    classified: Classified, places: Index, moments: Moments, begin: int, severities: Mapping[str, Severity]
+) -> Sightings:
+    """Of the alerts of one chunk, whose records begin at `begin` in the turn."""
     step, events, identity = classified.step, classified.events, classified.detector.identity
     at = step.applied[places]
+    record = events.position[at] - begin
     event_us = events.event_time_us[at]
     novelty = _rounded(classified.verdicts.novelty[places])
     score, severity = _scores(classified, places, novelty, severities)
-    return map(
-        Seen,
-        events.offset[at].tolist(),
-        event_us.tolist(),
-        counted_time_us(event_us, events.kafka_us[at]).tolist(),
-        stream_us.tolist(),
-        score.tolist(),
-        novelty.tolist(),
-        severity.tolist(),
-        step.fill[places].tolist(),
-        step.number[places].tolist(),
-        repeat(rounds_of(width_of(step.windows))),
-        repeat(f"{identity.name}/{identity.version}"),
+    names = classified.detector.verdicts
+    return Sightings(
+        place=record,
+        device_id=[events.device_id[i] for i in at.tolist()],
+        verdict=[names[i] for i in classified.verdicts.verdict[places].tolist()],
+        model=[f"{identity.name}/{identity.version}"] * len(places),
+        offset=events.offset[at],
+        event_us=event_us,
+        counted_us=counted_time_us(event_us, events.kafka_us[at]),
+        stream_us=moments.stream_us[record],
+        score=score,
+        novelty=novelty,
+        severity=severity,
+        fill=step.fill[places],
+        number=step.number[places],
+        rounds=rounds_of(width_of(step.windows)),
     )
 
 
