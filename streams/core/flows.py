@@ -128,3 +128,7 @@ class DeviceFlow:
     """Identity of the flow among the device's: the sensor's, else made of its ends and start."""
     quality: Quality
     final: bool = True
+    half: bool = False
+    """One direction of an exporter that tells each apart; role and direction are those of its sender."""
+    tcp_flags: int | None = None
+    """Of a half, as in `Flow`."""
