@@ -118,7 +118,7 @@ def _capture(name: str, part: pl.DataFrame, inside: set[str]) -> Capture:
     whole = _columns(part)
     taken = {key: column[row] for key, column in whole.items()}
     begins = end == 0
-    internal = both.all(axis=0)[row]
+    internal = both[0, row] & both[1, row]
     direction = np.where(begins, DIRECTIONS.index(Direction.OUT), DIRECTIONS.index(Direction.IN))
     flows = columns_of(
         device=[number[address] for address in mine],
@@ -144,7 +144,7 @@ def _columns(part: pl.DataFrame) -> dict[str, npt.NDArray[np.generic]]:
         for way in ("orig", "resp")
         for what in ("packets", "ip_bytes", "bytes")
     }
-    nothing: npt.NDArray[np.bool_] = np.all([counters[name] <= 0 for name in counters], axis=0)
+    nothing = np.asarray(np.stack(list(counters.values())).max(axis=0) <= 0)
     for column in counters.values():
         column[nothing] = UNKNOWN
     start_us = np.rint(part["start_s"].to_numpy() * 1e6).astype(np.int64)

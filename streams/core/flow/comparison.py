@@ -22,7 +22,7 @@ from streams.core.flow.bitsets import Bits, Planes, lowest, number, packed, unpa
 from streams.core.flow.columns import Index, Mask
 from streams.core.flow.facts import decoded
 from streams.core.flow.state import LAST
-from streams.core.flow.tape import THERE, Tape, blocks, window
+from streams.core.flow.tape import THERE, Tape, blocks, ends_at, window
 
 RECENT_MS: Final = 2_000
 MINUTE_MS: Final = 60_000
@@ -113,12 +113,13 @@ _PLACES: Final = np.arange(LAST)
 
 def _look(tape: Tape, block: slice, near: _Near) -> None:
     at = tape.at[block]
+    ends = ends_at(at)
     there = tape.planes[THERE, block]
-    ago = tape.time_ms[at][:, None] - window(tape.time_ms, at)  # (n, LAST)
+    ago = tape.time_ms[at][:, None] - window(tape.time_ms, ends)  # (n, LAST)
     past = there & packed(ago >= 0)
     for within, span_ms in zip(near.within, _SPANS, strict=True):
         within[block] = past & packed(ago < span_ms)
-    source_port = window(tape.source_port, at) == tape.source_port[at][:, None]
+    source_port = window(tape.source_port, ends) == tape.source_port[at][:, None]
     near.same_source_port[0, block] = packed(source_port)
 
     recent = near.within[0, block]
@@ -126,7 +127,7 @@ def _look(tape: Tape, block: slice, near: _Near) -> None:
     since = (_PLACES - begin[:, None]).astype(np.int16)  # (n, LAST) how far behind the window's first
     holes = np.flatnonzero(number(recent) < LAST - begin)
     for i in range(4):
-        back = window(tape.back[i], at)
+        back = window(tape.back[i], ends)
         near.last_firsts[i, block] = packed(back > _PLACES) & there
         first = recent & packed(back > since)
         if len(holes):
@@ -193,5 +194,5 @@ def _sums(at: Index, inside: Bits, amounts: list[Index], totals: list[Index]) ->
         found[:] = total[at] - np.where(before >= 0, total[before], 0)
         for block in blocks(len(holes)):
             late = holes[block]
-            found[late] = np.where(unpacked(inside[late]), window(amount, at[late]), 0).sum(axis=1)
+            found[late] = np.where(unpacked(inside[late]), window(amount, ends_at(at[late])), 0).sum(axis=1)
     return sums

@@ -132,17 +132,11 @@ def coded(amount: Index) -> npt.NDArray[np.uint16]:
 
 def decoded(code: npt.NDArray[np.uint16]) -> Index:
     """The amounts, cut to their first 11 bits."""
-    return _AMOUNTS[code]
+    amount = (code & ((1 << MANTISSA_BITS) - 1)).astype(np.int64)
+    amount <<= (code >> MANTISSA_BITS).astype(np.int64)
+    return amount
 
 
 def bit_length(amount: Index) -> Index:
     """Of each of the amounts below 2^53, as int.bit_length() has it."""
     return np.frexp(amount.astype(np.float64))[1].astype(np.int64)
-
-
-def _amounts() -> Index:
-    code = np.arange(1 << 16)
-    return (code & ((1 << MANTISSA_BITS) - 1)) << (code >> MANTISSA_BITS)
-
-
-_AMOUNTS: Final = _amounts()

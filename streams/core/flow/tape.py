@@ -126,8 +126,9 @@ def _look_back(tape: Tape) -> None:
     """Fills in what shares peer and key with each flow, and how far back the last of these was."""
     for block in blocks(len(tape.at)):
         at = tape.at[block]
-        tape.same_peer[block] = packed(window(tape.peer, at) == tape.peer[at][:, None])
-        tape.same_key[block] = packed(window(tape.key, at) == tape.key[at][:, None])
+        ends = ends_at(at)
+        tape.same_peer[block] = packed(window(tape.peer, ends) == tape.peer[at][:, None])
+        tape.same_key[block] = packed(window(tape.key, ends) == tape.key[at][:, None])
     before = tape.planes[THERE] & lower(LAST - 1)  # all places but the flow's own
     peer, key = tape.same_peer & before, tape.same_key & before
     failing = tape.planes[FAILING.bit_length() - 1]
@@ -138,7 +139,7 @@ def _look_back(tape: Tape) -> None:
 
 def keep(tape: Tape, connections: npt.NDArray[np.void]) -> None:
     """Writes the last LAST places of each device, (D,) of CONNECTIONS."""
-    last = tape.end - 1
+    last = ends_at(tape.end - 1)
     time_ms = window(tape.time_ms, last)
     connections["time_low"], connections["time_high"] = time_ms & 0xFFFFFFFF, time_ms >> 32
     connections["key"] = window(tape.key, last) | window(tape.bits, last).astype(np.uint32) << KEY_BITS
@@ -152,8 +153,18 @@ def blocks(n: int) -> Iterator[slice]:
     return (slice(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK))
 
 
-def window(column: Array, at: Index) -> Array:
-    """(n, LAST) the places of a column that end with each of these."""
+def ends_at(at: Index) -> Index | slice:
+    """For `window`. Places at equal distances are a slice, and their windows a view: nothing is copied."""
+    first = at - (LAST - 1)
+    if len(at) > 1:
+        step = int(at[1] - at[0])
+        if step > 0 and (np.diff(at) == step).all():
+            return slice(int(first[0]), int(first[-1]) + 1, step)
+    return first
+
+
+def window(column: Array, ends: Index | slice) -> Array:
+    """(n, LAST) the places of a column that end where `ends_at` says."""
     step = column.itemsize
-    ends: Array = np.ndarray((len(column) - LAST + 1, LAST), column.dtype, column, 0, (step, step))
-    return np.asarray(ends[at - (LAST - 1)])
+    whole: Array = np.ndarray((len(column) - LAST + 1, LAST), column.dtype, column, 0, (step, step))
+    return np.asarray(whole[ends])
