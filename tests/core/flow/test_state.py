@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from streams.core.flow import state
 from streams.core.flow.features import advance
 from streams.core.flow.records import flows_of
 from streams.core.flow.state import STATE, blank, unpack
+from streams.core.flow.table import FLOW
+from streams.core.windows import WindowLayout
 from tests.core.flow.drawn import record
 
 REDIS_OVERHEAD_BYTES = 256
@@ -19,9 +23,14 @@ def test_a_state_fits_into_8_kib_with_what_redis_adds() -> None:
     assert STATE.itemsize + REDIS_OVERHEAD_BYTES <= 8_192
 
 
-def test_the_docstring_says_how_the_bytes_are_spent() -> None:
-    for part in STATE.names or ():
-        assert f"| {part} | {STATE[part].itemsize:,} |" in (state.__doc__ or "")
+def test_the_documents_say_how_the_bytes_are_spent() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "flow-features.md").read_text()
+    for text in (state.__doc__ or "", page):
+        assert f"{STATE.itemsize:,} bytes" in text
+        for part in STATE.names or ():
+            assert f"| {part} | {STATE[part].itemsize:,} |" in text
+    ring = WindowLayout(FLOW).dtype.itemsize
+    assert f"{FLOW.row.itemsize} bytes a row, {ring:,} with 16 rows" in page
 
 
 def test_what_cannot_be_read_counts_as_none() -> None:
