@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Final
 
@@ -160,6 +160,17 @@ COUNTERS: Final = (
 def columns_of(**columns: Sequence[object] | npt.NDArray[np.generic]) -> DeviceFlows:
     """From whatever holds the values, each column by its name."""
     return DeviceFlows(**{name: np.asarray(columns[name], DTYPES.get(name, np.int64)) for name in COLUMNS})
+
+
+MOST_COUNTED: Final = 1 << 48
+"""More packets or bytes than this are as many: sums stay whole numbers."""
+
+
+def bounded(flows: DeviceFlows) -> DeviceFlows:
+    """With counters and ports in the range that the state has room for."""
+    counters = {name: np.minimum(getattr(flows, name), MOST_COUNTED) for name in COUNTERS}
+    ports = {name: getattr(flows, name) & 0xFFFF for name in ("device_port", "peer_port")}
+    return replace(flows, **counters, **ports)
 
 
 def joined(parts: Sequence[DeviceFlows]) -> DeviceFlows:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.clocks import latest_of
-from streams.core.flow.columns import DeviceFlows, Index, Mask, Protocol, unsure_of_direction
+from streams.core.flow.columns import DeviceFlows, Index, Mask, Protocol, bounded, unsure_of_direction
 from streams.core.flow.comparison import Comparison, Window, compared
 from streams.core.flow.facts import NEW_PEER, UNANSWERED, UNANSWERED_KNOWN, Facts, facts_of
 from streams.core.flow.familiar import met_before
@@ -56,7 +56,7 @@ class Advance:
 def advance(states: States, records: DeviceFlows) -> Advance:
     """Records (N,) in arrival order, and the states (D,) of their devices before them."""
     order = np.argsort(records.device, kind="stable")
-    sorted_ = records.at(order)
+    sorted_ = bounded(records.at(order))
     new, seen = new_records(states, sorted_)
     settled = settle(states, sorted_ if new.all() else sorted_.at(new))
     rows, after = _described(states, settled.flows)

@@ -24,6 +24,7 @@ from streams.core.flow.records import Kind, Record, Waiting, flows_of, held_of, 
 from streams.core.flow.state import HELD, HELD_RECORD, States, bytes_of
 from streams.core.flows import Quality
 
+NEVER: Final = int(np.iinfo(np.int64).max)
 PIECES_APART_US: Final = 60_000_000
 """How long after the end of a piece the next one may start."""
 
@@ -85,6 +86,14 @@ def release(states: States, watermark_us: int, patience: Patience) -> tuple[Devi
     return flows_of(made), after
 
 
+def next_release_us(states: States, patience: Patience) -> Index:
+    """(D,) the watermark at which something of each device is let go; NEVER: nothing waits."""
+    kind = states["held"]["state"] >> 4
+    limit = np.where(kind == Kind.HALF, patience.half_us, patience.open_us)
+    due = np.where(kind > 0, states["held"]["end_us"] + limit, NEVER)
+    return np.asarray(due.min(axis=1))
+
+
 def _special(held: States, flows: DeviceFlows) -> Mask:
     """(N,) which records can have to do with others: the rest are flows as they are."""
     cut = (flows.quality & int(Quality.CUT)) != 0
@@ -101,7 +110,7 @@ def _taken(waiting: list[Waiting], record: Record) -> list[Record]:
         if at is None:
             return _made_room(waiting, (Kind.HALF, record))
         record = of_both(waiting.pop(at)[1], record)
-    at = _first(waiting, Kind.OPEN, lambda other: other.identity == record.identity)
+    at = _first(waiting, Kind.OPEN, lambda other: _is_same(other, record))
     if at is not None:
         record = _grown(waiting.pop(at)[1], record)
     if not record.final:
@@ -154,6 +163,11 @@ def _both(before: Record, now: Record) -> Record:
         state=now.state or before.state,
         quality=now.quality | before.quality & ~Quality.CUT,
     )
+
+
+def _is_same(open_: Record, record: Record) -> bool:
+    """Whether a record is of that open flow; sensors that know nothing of each other may give equal names."""
+    return open_.identity == record.identity and open_.ends == record.ends
 
 
 def _follows(piece: Record, record: Record) -> bool:

@@ -53,7 +53,18 @@ def drawn(seed: int, count: int, devices: int = 3) -> list[Record]:
             old = rng.choice(records[-habits.reach :])
             records.append(old._replace(start_us=old.start_us + rng.choice([0, 0, 400_000])))
             continue
-        records.append(_one(rng, habits, now_us, devices))
+        one = _one(rng, habits, now_us, devices)
+        if records and rng.random() < habits.goes_on:
+            old = rng.choice(records[-habits.reach :])
+            one = one._replace(
+                device=old.device,
+                peer=old.peer,
+                device_port=old.device_port,
+                peer_port=old.peer_port,
+                protocol=old.protocol,
+                identity=old.identity,
+            )
+        records.append(one)
     return records
 
 
@@ -73,6 +84,7 @@ class _Habits:
         self.halves = rng.choice([0.0, 0.0, 0.3, 0.9])
         self.interim = rng.choice([0.0, 0.0, 0.3])
         self.cut = rng.choice([0.0, 0.0, 0.2])
+        self.goes_on = rng.choice([0.0, 0.5]) if self.halves or self.interim or self.cut else 0.0
         self.unknown = rng.choice([0.0, 0.2])
         self.busy = rng.choice([0.0, 0.9])
 

@@ -96,7 +96,7 @@ class Device:
             if other is None:
                 return self._wait("half", record)
             record = of_both(other, record)
-        other = self._find("open", lambda one: one.identity == record.identity)
+        other = self._find("open", lambda one: (one.identity, one.ends) == (record.identity, record.ends))
         if other is not None:
             totals: dict[str, Any] = {
                 name: max(getattr(other, name), getattr(record, name)) for name in COUNTERS

@@ -172,6 +172,21 @@ def test_pieces_of_a_flow_that_was_cut_add_up() -> None:
     assert (row["packets_out"], row["ip_bytes_in"], row["duration_s"]) == (30, 12_000, 179)
 
 
+def test_open_flows_of_equal_names_and_other_ends_are_two() -> None:
+    opened = record(final=False)
+    step = advance(blank(1), flows_of([opened, record(peer=9), record(packets_out=20)]))
+    assert step.flows.packets_out.tolist() == [10, 20]
+    assert step.flows.peer.tolist() == [9, 77]
+
+
+def test_counters_as_large_as_a_number_can_be_are_counted() -> None:
+    most = 2**63 - 1
+    huge = record(packets_out=most, packets_in=most, ip_bytes_out=most, ip_bytes_in=most, device_port=70_000)
+    rows = values([huge, huge._replace(peer=9), huge._replace(final=False), huge._replace(start_us=0)])
+    assert all(row["bytes_out_share"] == row["last_bytes_out_share"] == 0.5 for row in rows)
+    assert rows[0]["ip_bytes_out"] == 2**48
+
+
 def test_a_scan_shows_in_its_evidence() -> None:
     scan = [
         record(

@@ -10,7 +10,7 @@ from streams.core.flow.columns import DIRECTIONS, ROLES
 from streams.core.flow.features import advance, advance_released
 from streams.core.flow.halves import ACK, FIN, RST, SYN, alone, belong_together, of_both
 from streams.core.flow.records import Record, flows_of, records_of
-from streams.core.flow.settling import Patience, release
+from streams.core.flow.settling import NEVER, Patience, next_release_us, release
 from streams.core.flow.state import HELD, blank
 from streams.core.flows import Direction, Quality, Role, State
 from tests.core.flow.drawn import START_US, record
@@ -133,11 +133,13 @@ def test_a_half_waits_as_long_as_it_should() -> None:
     end_us = mine().end_us
     early, states = release(states, end_us + 10 * SECOND_US - 1, patience)
     assert not len(early)
+    assert next_release_us(states, patience).tolist() == [end_us + 10 * SECOND_US]
     flows, states = release(states, end_us + 10 * SECOND_US, patience)
     step = advance_released(states, flows)
     assert [named(one) for one in records_of(step.flows)] == [(*OUT, "NO_ANSWER")]
     assert step.states["head"]["count"][0] == 1
     assert not len(release(step.states, end_us + 10**12, patience)[0])
+    assert next_release_us(step.states, patience).tolist() == [NEVER]
 
 
 def test_there_is_room_for_so_many_and_the_longest_waiting_goes_first() -> None:
