@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from streams.core.flow.regular import amount_of, octave
 from streams.core.flow.state import KEYS, blank
 from streams.core.flows import State
 from tests.core.flow.drawn import START_US, record
-from tests.core.flow.oracle import Values, values_of
+from tests.core.flow.oracle import Device, Values, row_of, values_of
 
 FAILED = {"state": int(State.NO_ANSWER), "packets_in": 0, "ip_bytes_in": 0}
 
@@ -37,6 +39,31 @@ def test_retries_each_second_are_one_attempt() -> None:
     last = rows(*tried)[-1]
     assert (last["attempts"], last["fail_streak"], last["interval_spread"]) == (5, 5, 0)
     assert 56 <= float(last["interval_s"] or 0) <= 60
+
+
+def test_two_seconds_later_is_another_attempt() -> None:
+    last = rows(after(0, **FAILED), after(1.999, **FAILED), after(3.999, **FAILED))[-1]
+    assert (last["attempts"], last["fail_streak"]) == (2, 2)
+
+
+def test_habits_that_change_are_those_of_a_plain_recomputation() -> None:
+    """One key, 200 flows: sums are halved again and again."""
+    rng, second, flows = random.Random(1), 0.0, []
+    for n in range(200):
+        second += rng.choice([1, 30, 60]) if n < 90 else rng.choice([600, 601])
+        flows.append(after(second, ip_bytes_out=rng.choice([60, 5_000])))
+    device = Device()
+    expected = [values for flow in flows for _, values in device.take(flow) or []]
+    whole = advance(blank(1), flows_of(flows)).rows
+    assert [row.tobytes() for row in whole] == [row_of(values) for values in expected]
+
+
+def test_turns_of_one_flow_leave_the_keys_as_one_turn_does() -> None:
+    flows = [after(n, peer=n * n % 83) for n in range(150)]
+    states = blank(1)
+    for flow in flows:
+        states = advance(states, flows_of([flow])).states
+    assert states.tobytes() == advance(blank(1), flows_of(flows)).states.tobytes()
 
 
 def test_what_is_answered_each_second_are_attempts_of_their_own() -> None:
