@@ -17,7 +17,7 @@ from streams.core.flow.table import FLOW
 from streams.core.flows import Role, State
 
 START_US: Final = 1_700_000_000_000_000
-ROUNDS: Final = 12
+ROUNDS: Final = 30
 WARM: Final = 3
 """Turns before those that are measured: states are full then."""
 AT_HOME: Final = {"rita": ["64.225.56.201"]}
