@@ -86,7 +86,9 @@ def _any_twice(says: tuple[Words, Words, Words], device: Index) -> bool:
     mine = np.sort(owner | says[0])
     if (mine[1:] == mine[:-1]).any():
         return True
-    return any(np.isin(owner | word, mine, assume_unique=False).any() for word in says[1:])
+    asked = [owner | word for word in says[1:]]
+    found = [mine[np.minimum(np.searchsorted(mine, one), len(mine) - 1)] == one for one in asked]
+    return any(one.any() for one in found)
 
 
 def _met(says: tuple[Words, Words, Words], known: list[Mask], device: Index) -> _Met:
