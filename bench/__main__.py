@@ -17,6 +17,8 @@ DATA = Path("../shared/data/kdd99/corrected.gz")
 
 TRAINING_DATA = Path("../shared/data/kdd99/kddcup.data_10_percent.gz")
 
+FLOWS = Path("../shared/data/flows/given.parquet")
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -123,6 +125,17 @@ def devices(
     _print(result, as_json)
     if result["wrong_windows"]:
         raise typer.Exit(1)
+
+
+@app.command("flows-state")
+def flows_state(
+    data: Path = typer.Option(FLOWS, help="Labelled captures of flows; left out where they are missing."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """A device's state and all features of a flow: microseconds of CPU by mix, bytes a device."""
+    from bench.flows_state import measure
+
+    _print(measure(data), as_json)
 
 
 @app.command()

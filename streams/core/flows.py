@@ -129,9 +129,9 @@ class DeviceFlow:
     quality: Quality
     final: bool = True
     half: bool = False
-    """One direction of an exporter that tells each apart."""
+    """One direction of an exporter that tells each apart; role and direction are those of its sender."""
     tcp_flags: int | None = None
-    """Of a half."""
+    """Of a half, as in `Flow`."""
     community_id: str = ""
     site: str = ""
     sensor: str = ""
