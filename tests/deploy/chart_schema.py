@@ -64,12 +64,12 @@ def _value(name: str) -> dict[str, Any]:
         found: dict[str, Any] = dict(OF_THE_CHART[name])
     elif field.metadata["secret"]:
         found = {"const": IN_A_SECRET}
-    elif read == "_one_of":
+    elif read == "one_of":
         found = {"enum": list(known["choices"])}
-    elif read == "_at_least":
+    elif read == "at_least":
         most = {"maximum": known["most"]} if "most" in known else {}
         found = {"type": TYPES[known["kind"]], "minimum": known["least"], **most}
-    elif read == "_share":
+    elif read == "share":
         found = {"type": "number", "minimum": 0, "maximum": 1}
     else:
         found = {"type": TYPES[type(field.default)]}
