@@ -59,11 +59,11 @@ def sample(name: str) -> Any:
     if name in OF_THE_CHART:
         return {"AUTODEEP_WEB_BIND": "::", "AUTODEEP_WEB_PORT": 7000}.get(name, "redis://elsewhere")
     read, known = limits(name)
-    if read == "_one_of":
+    if read == "one_of":
         return known["choices"][-1]
     if isinstance(field.default, bool):
         return not field.default
-    if read == "_at_least":
+    if read == "at_least":
         return max(int(known["least"]), 1) * (2_000_000 if known["kind"] is int else 1)
     if isinstance(field.default, str) and read != "str":
         return field.default  # text of a form that this test does not know
@@ -137,10 +137,10 @@ def test_a_value_that_the_schema_takes_is_one_that_a_worker_takes(name: str, val
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_value_that_no_worker_takes_is_refused_by_the_schema(name: str) -> None:
     read, known = limits(name)
-    if read == "_one_of":
+    if read == "one_of":
         assert all(takes(name, choice) for choice in known["choices"])
         assert not takes(name, "nonsense")
-    elif read == "_at_least" and name not in OF_THE_CHART:
+    elif read == "at_least" and name not in OF_THE_CHART:
         least = known["kind"](known["least"])
         assert takes(name, least)
         assert not takes(name, least - 1)
