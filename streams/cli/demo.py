@@ -136,7 +136,7 @@ def _show(summary: Summary, console: Console, *, live: bool, as_json: bool) -> N
     import dataclasses
     import json
 
-    from streams.demo.summary import tables
+    from streams.demo.summary_tables import tables
 
     if not live:
         console.width = 130  # what reads it has no width

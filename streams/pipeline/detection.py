@@ -23,7 +23,7 @@ from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
-from streams.core.events import Chunk, Events, Message, Partition, Rejected, Source
+from streams.core.events import Chunk, Message, Partition, Rejected
 from streams.core.incidents import Incident
 from streams.core.latency import NO_LATENCY, latency_of
 from streams.core.newcomers import Newcomers
@@ -31,18 +31,19 @@ from streams.core.patience import Retry
 from streams.core.skew import NO_SKEW, Skew, skew_of
 from streams.core.spans import Spans
 from streams.core.stopwatch import Stopwatch
-from streams.core.windows import Advance, Index, Windows
+from streams.core.windows import Windows
 from streams.model.classified import NO_INCIDENTS, Classified
-from streams.model.detector import Detector
 from streams.model.inference import Canary, infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.incidents import IncidentFigures, Incidents, Reason, TurnIncidents
-from streams.pipeline.loading import Loaded, Loading
-from streams.pipeline.ports import ChunkRange, Decoder, Publisher, Save, Saved, WindowStore
+from streams.pipeline.judging import JudgedPart, parts_of
+from streams.pipeline.loading import Loading
+from streams.pipeline.ports import Decoder, Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
+from streams.pipeline.saving import changed, saves_of
 from streams.pipeline.turn import Admission, Turn
 
 STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
@@ -222,7 +223,7 @@ class Detection:
         events = loaded.events
         step = sequence.advance(loaded.windows, loaded.device, events, self._rules.idle_us)
         watch.lap("windows")
-        judged = [self._judge(part) for part in _parts(turn, loaded, step, canary)]
+        judged = [self._judge(part) for part in parts_of(turn, loaded, step, canary)]
         watch.lap("infer")
         self._observe(turn, judged, watch.ns["infer"])
         incidents = TurnIncidents()
@@ -247,7 +248,7 @@ class Detection:
                 str(one.activity) for outcome in incidents.outcomes for one in outcome.incidents
             ),
         )
-        saves = _saves(turn, loaded, step, reaches)
+        saves = saves_of(turn, loaded, step, reaches)
         return Computed(judged, self._ports.clock_us(), letters, saves, report, incidents)
 
     def _told(self, computed: Computed, watch: Stopwatch) -> tuple[list[Alert], dict[str, Reason]]:
@@ -274,11 +275,11 @@ class Detection:
         incidents, kept = self._incidents.told(computed.incidents, reasons)
         return incidents, [replace(save, incidents=of) for save, of in zip(computed.saves, kept, strict=True)]
 
-    def _judge(self, part: _Part) -> Judged:
+    def _judge(self, part: JudgedPart) -> Judged:
         classified = self._by_challenger(part) if part.role == CANARY else self._by_champion(part)
         return Judged(classified, part.windows)
 
-    def _by_champion(self, part: _Part) -> Classified:
+    def _by_champion(self, part: JudgedPart) -> Classified:
         """Its latents are remembered from turn to turn."""
         detector = part.detector
         ordinal = self._ordinals.setdefault(detector.identity.digest, len(self._ordinals) + 1)
@@ -287,7 +288,7 @@ class Detection:
         self._cache.put(part.slots, part.step.windows, latents, ordinal)
         return Classified(part.sources, part.origin, part.events, part.step, detector, verdicts)
 
-    def _by_challenger(self, part: _Part) -> Classified:
+    def _by_challenger(self, part: JudgedPart) -> Classified:
         """From raw windows each time: two models' latents in turn would cost the champion its own."""
         verdicts = infer_from_rows(part.detector, part.windows, part.step, part.events.rows)
         self._cache.put_windows(part.slots, part.step.windows)
@@ -309,7 +310,7 @@ class Detection:
 
     def _save(self, saves: Sequence[Save]) -> int:
         """Store the windows that changed; of how many devices the stored window is newer than ours."""
-        wanted = [save for save in map(_changed, saves) if save is not None]
+        wanted = [save for save in map(changed, saves) if save is not None]
         if not wanted:
             return 0
         answers = self._ports.patience(lambda: self._ports.store.save(wanted))
@@ -339,89 +340,3 @@ def _alerted_us(judged: Sequence[Judged]) -> Times:
         if one.classified.events.timestamp_us is not None
     ]
     return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """A turn's events, and the devices (D,) of it that one model judges, with their windows before it."""
-
-    detector: Detector
-    role: str
-    sources: Sequence[Source]  # C
-    origin: Index  # (N,) which source each event is of
-    events: Events  # (N,)
-    slots: Index  # (D,)
-    windows: Windows  # (D,)
-    step: Advance
-
-
-def _parts(turn: Turn, loaded: Loaded, step: Advance, canary: Canary | None) -> list[_Part]:
-    """By model: mostly one champion judges all; another where a switch lies within a turn; and the canary."""
-    sources = [chunk.source for chunk in turn.chunks]
-    origin = np.searchsorted(turn.ends, loaded.events.position, "right")
-    judges: list[tuple[Detector, str]] = []
-    of_chunk = []
-    for detector in turn.judges:
-        if (detector, CHAMPION) not in judges:
-            judges.append((detector, CHAMPION))
-        of_chunk.append(judges.index((detector, CHAMPION)))
-    judge = np.repeat(of_chunk, np.diff(loaded.bounds))  # (D,)
-    if canary is not None:
-        judge[np.array([canary.takes(device) for device in loaded.devices], bool)] = len(judges)
-        judges.append((canary.detector, CANARY))
-    whole = _Part(*judges[0], sources, origin, loaded.events, loaded.slots, loaded.windows, step)
-    if len(judges) == 1:
-        return [whole]
-    owner = loaded.device[step.applied]  # (A,)
-    parts = []
-    for number, (detector, role) in enumerate(judges):
-        chosen = np.flatnonzero(judge == number)
-        parts.append(
-            replace(
-                whole,
-                detector=detector,
-                role=role,
-                slots=loaded.slots[chosen],
-                windows=loaded.windows[chosen],
-                step=sequence.part_of(step, owner, chosen),
-            )
-        )
-    return parts
-
-
-def _saves(turn: Turn, loaded: Loaded, step: Advance, reaches: Sequence[ChunkRange | None]) -> list[Save]:
-    saves = []
-    for number, chunk in enumerate(turn.chunks):
-        of = slice(loaded.bounds[number], loaded.bounds[number + 1])
-        saves.append(
-            Save(
-                chunk.source,
-                loaded.devices[of],
-                loaded.based_on[of],
-                step.windows[of],
-                step.added[of],
-                reaches[number],
-            )
-        )
-    return saves
-
-
-def _changed(save: Save) -> Save | None:
-    """Of the windows those that grew; None where nothing is to be stored.
-
-    A mark is to say that all are stored; so with one, those of repeats, which did not change, come along.
-    """
-    if save.reach is not None:
-        return save
-    changed = np.flatnonzero(save.added)
-    if not len(changed) and save.incidents is None:
-        return None
-    if len(changed) == len(save.devices):
-        return save
-    return replace(
-        save,
-        devices=[save.devices[i] for i in changed.tolist()],
-        based_on=save.based_on[changed],
-        windows=save.windows[changed],
-        added=save.added[changed],
-    )

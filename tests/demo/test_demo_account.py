@@ -16,7 +16,8 @@ from streams.core.kdd99 import KDD99
 from streams.core.severity import Severity
 from streams.demo.ledger import Ledger
 from streams.demo.simulator import Episode, Simulation
-from streams.demo.summary import WIDE, Run, Summary, notes, summarise, tables
+from streams.demo.summary import Run, Summary, summarise
+from streams.demo.summary_tables import WIDE, notes, tables
 from streams.demo.view import LATEST, Streak, View, alerted, buried, line, render, ticked
 
 START_US = 1_700_000_000_000_000
