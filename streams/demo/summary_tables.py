@@ -107,7 +107,7 @@ def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
     for name in (*(("began at",) if wide else ()), "events", "flagged", "exact class", "first alert after"):
         table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
     if wide:
-        table.add_column("incidents: alerts")
+        table.add_column("told as")
     for line in summary.episodes:
         if not line.events:
             continue
