@@ -17,6 +17,8 @@ _PRESENT: Final = b"\x02"
 """The branches of a union with null."""
 _END: Final = b"\x00"
 _BOOLEANS: Final = (b"\x00", b"\x01")
+_TRUTHS: Final = {written: bool(place) for place, written in enumerate(_BOOLEANS)}
+"""The strict reader gives a boolean as its byte."""
 _KEPT: Final = 4096
 _STATES: Final = {state.name.lower(): state for state in State}
 _QUALITIES: Final = {word: one for one in Quality for word in one.words}
@@ -91,6 +93,8 @@ def _flow(fields: dict[str, Any]) -> DeviceFlow:
                 "direction": Direction(fields["direction"]),
                 "role": Role(fields["role"]),
                 "state": _STATES[fields["state"]],
+                "final": _TRUTHS[fields["final"]],
+                "half": _TRUTHS[fields["half"]],
                 "quality": functools.reduce(
                     lambda whole, word: whole | _QUALITIES[word], fields["quality"], Quality.NONE
                 ),

@@ -74,8 +74,7 @@ def _topics(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
     specs = topics.wanted(
         topic_specs(names, cluster.telemetry_partitions or TELEMETRY_PARTITIONS, settings.output_names),
         seen.topics,
-        names,
-        is_classified_published=settings.publish_classified,
+        settings,
     )
     try:
         reports = create_topics(settings, specs, dry_run=True, seen=seen)

@@ -8,18 +8,23 @@ from typing import Final
 from streams.adapters.kafka.topics import Difference, State, TopicReport, TopicSpec
 from streams.core.topics import Topics
 from streams.doctor.findings import Finding, Level
+from streams.settings import Settings
 
 CHECK: Final = "topics"
 _UNLESS: Final = "unless it is meant so"
 _BY_HAND: Final = f"alter it with Kafka's own tools, {_UNLESS}"
 
 
-def wanted(
-    specs: Sequence[TopicSpec], known: Collection[str], names: Topics, *, is_classified_published: bool
-) -> list[TopicSpec]:
-    """All but the topic of verdicts, where it is not there and nothing is written to it."""
-    spared = set() if is_classified_published else {names.classified} - set(known)
-    return [spec for spec in specs if spec.name not in spared]
+def wanted(specs: Sequence[TopicSpec], known: Collection[str], settings: Settings) -> list[TopicSpec]:
+    """All but those that are not there and that nothing writes to or reads, by the settings."""
+    names = Topics(settings.topic_prefix)
+    used = {
+        names.classified: settings.publish_classified,
+        names.incidents: settings.incidents,
+        names.flows: bool(settings.flow_topics),
+        names.sensors: names.sensors in settings.sensors_topics,
+    }
+    return [spec for spec in specs if spec.name in known or used.get(spec.name, True)]
 
 
 def findings(reports: Sequence[TopicReport], names: Topics) -> Iterator[Finding]:

@@ -64,7 +64,8 @@ def sample(name: str) -> Any:
     if isinstance(field.default, bool):
         return not field.default
     if read == "at_least":
-        return max(int(known["least"]), 1) * (2_000_000 if known["kind"] is int else 1)
+        large = max(int(known["least"]), 1) * (2_000_000 if known["kind"] is int else 1)
+        return min(large, int(known["most"]))
     if isinstance(field.default, str) and read != "str":
         return field.default  # text of a form that this test does not know
     return 0.25 if isinstance(field.default, float) else "a$(PATH)"

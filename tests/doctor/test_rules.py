@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from streams.core.topics import Topics
 from streams.doctor import rules, topics
 from streams.doctor.facts import Broker, Certificate, Latest, Member, Place, RedisServer
 from streams.doctor.findings import Finding, Level, as_json, exit_code
+from streams.settings import Settings
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_790_000_000_000
@@ -224,13 +226,24 @@ def test_the_last_days_of_a_certificate_are_told_in_hours() -> None:
     assert "ends in 30 hours" in said
 
 
-@pytest.mark.parametrize(("published", "there", "is_wanted"), [(0, 0, False), (0, 1, True), (1, 0, True)])
-def test_a_topic_that_nothing_is_written_to_need_not_be_there(
-    published: int, there: int, is_wanted: bool
-) -> None:
-    names = Topics()
-    specs = topic_specs(names)
-    known = [spec.name for spec in specs if there or spec.name != names.classified]
-    found = topics.wanted(specs, known, names, is_classified_published=bool(published))
-    assert (names.classified in {spec.name for spec in found}) is is_wanted
-    assert {spec.name for spec in specs} - {spec.name for spec in found} <= {names.classified}
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("classified", {"publish_classified": True}),
+        ("incidents", {"incidents": True}),
+        ("flows", {"flow_topics": "zeek"}),
+        ("sensors", {"flow_topics": "zeek,ids.sensors"}),
+    ],
+)
+def test_a_topic_that_nothing_uses_need_not_be_there(name: str, used: dict[str, Any]) -> None:
+    idle = Settings(publish_classified=False, incidents=False, flow_topics="")
+    specs = topic_specs(Topics())
+    everything, topic = {spec.name for spec in specs}, getattr(Topics(), name)
+
+    def wanted(known: set[str], settings: Settings) -> set[str]:
+        return {spec.name for spec in topics.wanted(specs, known, settings)}
+
+    assert topic not in wanted(set(), idle)
+    assert topic in wanted({topic}, idle), "one that is there is looked at"
+    assert topic in wanted(set(), replace(idle, **used))
+    assert len(everything - wanted(set(), idle)) == 4

@@ -154,7 +154,7 @@ def test_its_files_name_table_and_network_and_load_where_the_table_is_known(
     loaded = store.load("toy/1")
     assert loaded.table == TOY
     assert loaded.parameters == DETECTOR.parameters
-    with pytest.raises(ModelRejected, match="names the feature table 'toy'; this version has kdd99"):
+    with pytest.raises(ModelRejected, match="names the feature table 'toy'; this version has flow, kdd99"):
         open_store(str(tmp_path)).load("toy/1")
 
 

@@ -41,7 +41,7 @@ def test_alerts_leave_in_json_with_headers_and_in_the_formats_asked_for_which_ar
         verdicts = tested.read([tested.topics.classified], lambda found: len(found) >= len(sent))
         told = {one.alert_id: one for one in map(alert_of, verdicts) if one.verdict != "normal"}
         alerts, *documents = (
-            tested.read(topics, lambda found: len(found) >= len(told))
+            tested.read(topics, lambda found: told.keys() <= ids_of(found))
             for topics in (
                 tested.topics.all_alerts(),
                 [tested.topics.output("ocsf")],
@@ -51,9 +51,11 @@ def test_alerts_leave_in_json_with_headers_and_in_the_formats_asked_for_which_ar
     assert len(told) > 50
     assert {one.alert_id: one for one in map(alert_of, alerts)} == told
     for found, problems in zip(documents, (ocsf_problems, ecs_fields.problems), strict=True):
-        assert {(message.key() or b"").decode() for message in found} == told.keys()
+        incidents = {one.incident_id for one in told.values()} - {None}
+        assert {(message.key() or b"").decode() for message in found} - incidents == told.keys()
         assert [problems(read(message)) for message in found if problems(read(message))] == []
-    for message in (*alerts, *(one for found in documents for one in found)):
+    of_alerts = [one for found in documents for one in found if (one.key() or b"").decode() in told]
+    for message in (*alerts, *of_alerts):
         said = headers(message)
         alert = told[(said["ce_id"] or b"").decode()]
         assert (said["content-type"], said["traceparent"]) == (b"application/json", TRACE.encode())
@@ -61,6 +63,10 @@ def test_alerts_leave_in_json_with_headers_and_in_the_formats_asked_for_which_ar
         if alert.verdict == "dos":
             sure = alert.scores["dos"] >= 0.8
             assert said["severity"] == (b"critical" if sure else b"high")
+
+
+def ids_of(found: list[Message]) -> set[str]:
+    return {(headers(message)["ce_id"] or b"").decode() for message in found}
 
 
 def alert_of(message: Message) -> Any:

@@ -11,10 +11,11 @@ behind `?`, as redis-py knows them: `ssl_check_hostname=false` where nodes name 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -31,6 +32,9 @@ _FORMS: Final = (
     "redis+cluster://host:port,host:port, each with user:password@ before the first host where Redis wants a "
     "log-in, rediss… for TLS, and options of redis-py's alone behind a question mark"
 )
+
+_PARTS: Final = re.compile(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.S)
+"""Authority, path and query of what follows `://` (RFC 3986, appendix B)."""
 
 Place = Mapping[str, Any]
 """Of one server: what redis-py's connection is made with."""
@@ -69,12 +73,13 @@ def _parse(url: str, timeout_s: float, ca_file: str) -> Address:
         return Address("server", [_place(url, timeout_s, ca_file)])
     if plain not in {"redis", "rediss"} or kind not in {"sentinel", "cluster"}:
         raise ValueError("an unknown scheme")
-    parts = urlsplit(f"{plain}://{rest}")
-    user, at, netloc = parts.netloc.rpartition("@")
-    hosts = netloc.split(",")
+    # Not by urlsplit, which takes one host: with several, newer Pythons refuse an IPv6 address among them.
+    authority, path, query = _PARTS.fullmatch(rest).groups("")  # type: ignore[union-attr]  # it matches any text
+    user, at, listed = authority.rpartition("@")
+    hosts = listed.split(",")
     if not all(hosts):
         raise ValueError("a host without a name")
-    options = dict(parse_qsl(parts.query))
+    options = dict(parse_qsl(query))
     of_sentinels = {name.removeprefix("sentinel_"): options.pop(name, None) for name in _OF_SENTINELS}
 
     def places(userinfo: str, port: int, path: str) -> list[Place]:
@@ -82,10 +87,10 @@ def _parse(url: str, timeout_s: float, ca_file: str) -> Address:
         return [{"port": port, **_place(one, timeout_s, ca_file)} for one in urls]
 
     if kind == "cluster":
-        if parts.path.strip("/") not in {"", "0"} or any(of_sentinels.values()):
+        if path.strip("/") not in {"", "0"} or any(of_sentinels.values()):
             raise ValueError("a cluster has no further databases, and no sentinels")
         return Address("cluster", places(f"{user}{at}", PORT, ""))
-    primary, _, database = parts.path.strip("/").partition("/")
+    primary, _, database = path.strip("/").partition("/")
     if not primary or not (database or "0").isdecimal():
         raise ValueError("the primary's name is missing, or its database is no number")
     known = {name: value for name, value in of_sentinels.items() if value}

@@ -89,19 +89,13 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
         raise Unreadable(Reason.UNDECODABLE, f"text that is not UTF-8: {exc.reason}") from exc
 
 
-def _read_boolean(data: bytes, at: int) -> tuple[bool, int]:
-    if at >= len(data):
-        raise _cut(1, 0)
-    return data[at] != 0, at + 1
-
-
 def _read_null(data: bytes, at: int) -> tuple[None, int]:
     return None, at
 
 
 _PRIMITIVES: Final[Mapping[str, Read]] = {
     "null": _read_null,
-    "boolean": _read_boolean,
+    "boolean": _read_fixed(1),
     "int": read_long,
     "long": read_long,
     "float": _read_packed(_FLOAT),
