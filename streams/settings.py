@@ -189,7 +189,7 @@ class Settings:
         at_least(1, int),
     )
     incident_explain_share: float = _setting(
-        1.0,
+        0.1,
         "Share of the devices, 0 to 1, whose incidents say what drove their worst alert; each such alert "
         "takes a worker 1 to 2 ms",
         share,

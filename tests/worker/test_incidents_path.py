@@ -115,7 +115,9 @@ def test_a_worker_killed_in_mid_stream_tells_the_incidents_of_the_plain_rule(
 ) -> None:
     asked = {"chunk_max_records": "64", "incident_quiet_s": "1", "incident_reopen_s": "300"}
     first, second = telemetry(2000, 40, seed=3), telemetry(400, 40, seed=4)
-    with path(kafka.bootstrap_servers, redis_url, tmp_path, PARTITIONS, **asked) as tested:
+    with path(
+        kafka.bootstrap_servers, redis_url, tmp_path, PARTITIONS, **asked, incident_explain_share="1"
+    ) as tested:
         doomed, survivor = tested.worker(), tested.worker()
         doomed.wait_ready()
         survivor.wait_ready()
