@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from streams.cli.output import echo_each
 from streams.legible import one_line
 
 if TYPE_CHECKING:
@@ -51,25 +52,17 @@ def tail(
 
     Exit codes: 2 no such class or --since, 69 Kafka did not answer, 130 after Ctrl-C.
     """
-    import itertools
     import os
 
     from streams.client.alerts import read_alerts
     from streams.settings import Settings
-    from streams.starting import ReaderGone
 
     settings = Settings.from_environment(os.environ)
     found = read_alerts(
         settings, classes=classes or None, since=since, follow=follow, idle_s=idle_exit_s or None
     )
     show = _json_of(settings) if as_json else _line
-    try:
-        for alert in itertools.islice(found, most or None):
-            typer.echo(show(alert))  # which flushes
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except ReaderGone:
-        raise typer.Exit from None
+    echo_each(map(show, found), most)
 
 
 def _json_of(settings: Settings) -> Callable[[Alert], str]:

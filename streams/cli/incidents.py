@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streams.cli.alerts import COLOURS, when
-from streams.cli.output import add_row, console, say
+from streams.cli.output import add_row, console, echo_each, say
 from streams.legible import one_line
 
 if TYPE_CHECKING:
@@ -46,22 +46,13 @@ def tail(
 
     Exit codes: 2 no such --since, 69 Kafka did not answer, 130 after Ctrl-C.
     """
-    import itertools
-
     from streams.client.incidents import IncidentReader
-    from streams.starting import ReaderGone
 
     show = _json if as_json else _line
     with IncidentReader(_settings()) as reader:
         found = reader.revisions(since, follow=follow, idle_s=idle_exit_s or None)
         wanted = (one for one in found if not classes or one.verdict in classes)
-        try:
-            for incident in itertools.islice(wanted, most or None):
-                typer.echo(show(incident))
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        except ReaderGone:
-            raise typer.Exit from None
+        echo_each(map(show, wanted), most)
 
 
 @app.command()

@@ -9,6 +9,8 @@ import typer
 from streams.legible import lines, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
     from rich.table import Table
 
@@ -18,6 +20,21 @@ _WIDE = 1000
 
 def say(text: str) -> None:
     typer.echo(lines(text))
+
+
+def echo_each(texts: Iterable[str], most: int) -> None:
+    """Each line as it comes, at most so many (0: all). Ctrl-C ends with 130, a reader that is gone with 0."""
+    import itertools
+
+    from streams.starting import ReaderGone
+
+    try:
+        for line in itertools.islice(texts, most or None):
+            typer.echo(line)  # which flushes
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except ReaderGone:
+        raise typer.Exit from None
 
 
 def console() -> Console:

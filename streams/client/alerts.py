@@ -136,7 +136,7 @@ class _Reader:
 
     def begin(self, classes: Sequence[str] | None, since_ms: int) -> None:
         topics = self._topics(classes)
-        found = self._positions(topics, since_ms)
+        found = self._reader.places_since(topics, since_ms)
         self._starts = {(place.topic, place.partition): place.offset for place in found}
         if self._in_group:
             self._reader.consumer.subscribe(topics, on_assign=self._assigned)
@@ -183,12 +183,6 @@ class _Reader:
                 "those of dos, probe, r2l, u2r and novel"
             )
         return there
-
-    def _positions(self, topics: Sequence[str], since_ms: int) -> list[TopicPartition]:
-        places = self._reader.places(topics, since_ms)
-        if since_ms == OFFSET_BEGINNING:
-            return places
-        return self._reader.at_end(places) if since_ms == OFFSET_END else self._reader.at_times(places)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Go on where the group left off; where it never was, begin at `since`."""

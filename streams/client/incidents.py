@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END
 from confluent_kafka import Message as Record
 
 from streams.adapters.kafka.reading import Reader
@@ -80,12 +79,7 @@ class IncidentReader:
         without one. Raises SettingsError for a `since` that cannot be.
         """
         start = starting_ms(since, datetime.now(UTC))
-        places = self._reader.places([self._topic], start)
-        if start == OFFSET_END:
-            places = self._reader.at_end(places)
-        elif start != OFFSET_BEGINNING:
-            places = self._reader.at_times(places)
-        self._reader.assign(places)
+        self._reader.assign(self._reader.places_since([self._topic], start))
         return self._revisions(follow, idle_s)
 
     def standing(self) -> dict[str, Incident]:

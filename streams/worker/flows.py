@@ -55,7 +55,7 @@ def build_rekeying(
     Raises SettingsError where networks, sites or the dialect cannot be used.
     """
     topics = Topics(settings.topic_prefix)
-    registry = registry_of(settings) if settings.schema_registry_url else None
+    registry = registry_of(settings) if settings.schema_registry_url and settings.flow_topics else None
     reader = DeviceFlowReader(FlowDecoder(dialect_of(settings), registry), home_of(settings))
     processors = []
     for name in settings.sensors_topics:

@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from streams.adapters.kafka.client import Config, client_config, made, user, where
 from streams.adapters.kafka.heard import Heard
@@ -118,6 +126,13 @@ class Reader:
         asked = list(places)
         found = self._asked(lambda limit_s: self.consumer.offsets_for_times(asked, timeout=limit_s))
         return [one if one.offset >= 0 else self.at_end([one])[0] for one in found]
+
+    def places_since(self, topics: Iterable[str], since_ms: int) -> list[TopicPartition]:
+        """All partitions of these topics from that time on, or as OFFSET_BEGINNING and OFFSET_END have it."""
+        places = self.places(topics, since_ms)
+        if since_ms == OFFSET_BEGINNING:
+            return places
+        return self.at_end(places) if since_ms == OFFSET_END else self.at_times(places)
 
     def committed(self, places: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Where the group named in the properties stands; a negative offset where nothing was committed."""
