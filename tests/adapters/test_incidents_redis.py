@@ -11,28 +11,16 @@ import pytest
 
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.events import Source
-from streams.core.kdd99 import KDD99
-from streams.core.windows import WindowLayout
 from streams.errors import WindowStoreUnavailable
 from streams.pipeline.ports import IncidentSave, Save, Saved, WindowStore
-from tests.adapters.test_windows_redis import grown, save, stored
-from tests.fakes import FakeWindows
-
-LAYOUT = WindowLayout(KDD99)
-SOURCE = Source("ids.telemetry", uuid.UUID(int=7), 3)
-REDIS = [pytest.param(kind, marks=pytest.mark.redis) for kind in ("single", "sentinel", "cluster")]
+from tests.adapters.test_windows_redis import LAYOUT, REDIS, SOURCE, grown, opened, save, stored
 
 
 @pytest.fixture(params=["fake", *REDIS])
 def store(request: pytest.FixtureRequest) -> Iterator[WindowStore]:
-    if request.param == "fake":
-        yield FakeWindows()
-        return
-    name = "redis_url" if request.param == "single" else f"redis_{request.param}"
-    servers = request.getfixturevalue(name)
-    url = servers if request.param == "single" else servers.url
-    with RedisWindows(LAYOUT, url, uuid.uuid4().hex, 3600, 5) as windows:
-        windows.ping()  # which tries every command
+    with opened(request) as windows:
+        if isinstance(windows, RedisWindows):
+            windows.ping()  # which tries every command
         yield windows
 
 

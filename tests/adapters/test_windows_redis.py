@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,13 @@ REDIS = [pytest.param(kind, marks=pytest.mark.redis) for kind in ("single", "sen
 
 @pytest.fixture(params=["fake", *REDIS])
 def store(request: pytest.FixtureRequest) -> Iterator[WindowStore]:
+    with opened(request) as windows:
+        yield windows
+
+
+@contextmanager
+def opened(request: pytest.FixtureRequest) -> Iterator[FakeWindows | RedisWindows]:
+    """The store that the fixture's parameter names, with a prefix of its own."""
     if request.param == "fake":
         yield FakeWindows()
         return
