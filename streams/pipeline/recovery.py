@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
-from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_topic
+from streams.core.windows import Index, WindowLayout, Windows, advance, emptied, numbered, of_this_topic
 from streams.pipeline.ports import ChunkRange, Decoder, History, Mark, Save, Saved, WindowStore
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
@@ -165,6 +165,5 @@ class Recovery:
 
 
 def trusted(windows: Windows, since: int) -> Windows:
-    """No row counts of a window (D,) that ends before `since`; its offset stands."""
-    windows["head"]["count"][windows["head"]["offset"] < since] = 0
-    return windows
+    """Nothing counts of a window (D,) that ends before `since`; its offset stands."""
+    return emptied(windows, windows["head"]["offset"] < since)
