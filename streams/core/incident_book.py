@@ -57,7 +57,7 @@ class Outcome:
     changed: dict[str, bytes | None] = field(default_factory=dict)
     """What is now kept of the devices that changed; None where nothing is."""
     worst: dict[tuple[str, str], int | None] = field(default_factory=dict)
-    """By class and device the place of the worst alert's event, where this turn brought it; None: all forgotten."""
+    """By class and device the worst alert's event, where this turn brought it; None: all forgotten."""
 
 
 class IncidentBook:

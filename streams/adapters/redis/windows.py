@@ -23,6 +23,7 @@ comes with a write that changes nothing: a replica refuses it.
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -72,6 +73,12 @@ class RedisWindows:
         self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
+
+    def of(self, layout: WindowLayout) -> RedisWindows:
+        """The same store for windows of another layout. It is this one that is closed."""
+        other = copy.copy(self)
+        other._layout = layout
+        return other
 
     @property
     def address(self) -> str:
