@@ -29,7 +29,7 @@ def column_of(target: int, inbound: bool) -> str:
 def figures(flows: LabelledFlows, verdicts: Index) -> Json:
     """Of verdicts (N,): 0, the place of a class in `CLASSES`, or one beyond (novel). Unscored flows are as if
     they were not there."""
-    judged = _Judged.of(_part(flows, flows.scored), verdicts[flows.scored])
+    judged = _Judged.of(flows.at(flows.scored), verdicts[flows.scored])
     return {
         "by_capture": _by_capture(judged),
         "columns": _columns(judged),
@@ -75,15 +75,6 @@ class _Judged:
             "most_flows_until_found": max((it.flows for it in known), default=None),
             "seconds_until_found": statistics.median(it.seconds for it in known) if known else None,
         }
-
-
-def _part(flows: LabelledFlows, mask: Mask) -> LabelledFlows:
-    per_flow = {
-        name: getattr(flows, name)[mask]
-        for name in LabelledFlows.__dataclass_fields__
-        if name not in ("captures", "datasets")
-    }
-    return LabelledFlows(captures=flows.captures, datasets=flows.datasets, **per_flow)
 
 
 def _by_capture(judged: _Judged) -> Json:

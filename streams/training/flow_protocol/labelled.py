@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -49,6 +49,12 @@ class LabelledFlows:
     def __len__(self) -> int:
         return len(self.capture)
 
+    def at(self, places: Index | Mask) -> LabelledFlows:
+        """Those at the places, in their order; the captures keep their numbers."""
+        return LabelledFlows(
+            self.captures, self.datasets, **{name: getattr(self, name)[places] for name in _PER_FLOW}
+        )
+
     @property
     def scored(self) -> Mask:
         return np.asarray(self.target != UNSCORED)
@@ -58,6 +64,9 @@ class LabelledFlows:
         """(N,) normal flows of devices that have no attack in their capture."""
         attacked = np.unique(self.device[self.target > NORMAL])
         return np.asarray((self.target == NORMAL) & ~np.isin(self.device, attacked))
+
+
+_PER_FLOW: Final = tuple(field.name for field in fields(LabelledFlows))[2:]
 
 
 def labelled(captures: Iterable[Capture], setting_up: Container[str] = SETTING_UP) -> LabelledFlows:
