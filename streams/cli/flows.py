@@ -89,7 +89,7 @@ def doctor(
     from streams.doctor.findings import as_json as json_of
     from streams.doctor.findings import exit_code
 
-    settings = _chosen(home, site, dialect)
+    settings = chosen(home, site, dialect)
     ours, options = settings_of(home, site, dialect, kafka_jsonl)
     every: list[Finding] = []
     reports: list[dict[str, Any]] = []
@@ -163,11 +163,12 @@ def settings_of(home: str, site: str, dialect: str, is_kafka: bool) -> tuple[Hom
     from streams.client.flow_files import Options
     from streams.client.homes import dialect_of, home_of
 
-    settings = _chosen(home, site, dialect)
+    settings = chosen(home, site, dialect)
     return home_of(settings), Options(dialect_of(settings), is_kafka)
 
 
-def _chosen(home: str, site: str, dialect: str) -> Settings:
+def chosen(home: str, site: str, dialect: str) -> Settings:
+    """The environment, and what the options say instead."""
     import dataclasses
     import os
 
