@@ -54,6 +54,11 @@ class Topics:
         return f"{self.prefix}.flows"
 
     @property
+    def devices(self) -> str:
+        """Which device had an address when, by leases of DHCP."""
+        return f"{self.prefix}.devices"
+
+    @property
     def classified(self) -> str:
         return f"{self.prefix}.classified"
 
