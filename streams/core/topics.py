@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-ATTACK_CLASSES: Final = ("dos", "probe", "r2l", "u2r")
+ATTACK_CLASSES: Final = ("c2", "dos", "probe", "r2l", "u2r")
 NORMAL: Final = "normal"
 NOVEL: Final = "novel"
 
