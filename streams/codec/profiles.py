@@ -212,7 +212,6 @@ _profile: Final = _object(
     site=_text,
     revision=_int,
     at_us=_int,
-    begins_us=_int,
     warm_up=_maybe(_WARM_UP),
     thresholds=_list(_THRESHOLD),
     usual=_map(_float, FLOW.numeric_names),

@@ -37,6 +37,8 @@ SHARE: Final = 0.003
 """Of clean flows, that may lie above a class's threshold."""
 HIGHEST: Final[Mapping[str, float]] = MappingProxyType({"learnt": 0.95, "accepted": 0.999})
 HIGHEST_NOVELTY: Final[Mapping[str, float]] = MappingProxyType({"learnt": 3.0, "accepted": MOST_NOVELTY})
+LEAST: Final = (0.05, 1.0)
+"""Scores at which no verdict is of a class, and none is novel: a threshold there says nothing."""
 USUAL_SHARE: Final = 0.95
 
 
@@ -132,6 +134,6 @@ def _threshold_proposals(warm_up: WarmUp, now: Mapping[str, Threshold], refused:
 
 def _score(warm_up: WarmUp, verdict: str, how: str, *, of_all: bool) -> float | None:
     found = warm_up.score_at(verdict, SHARE, of_all=of_all)
-    if found is None:
+    if found is None or found <= LEAST[verdict == NOVEL]:
         return None
     return min(found, HIGHEST_NOVELTY[how] if verdict == NOVEL else HIGHEST[how])

@@ -24,7 +24,7 @@ from streams.core.flow.columns import DeviceFlows, Index, Mask
 from streams.core.flow.facts import failing_of, unanswered_of
 from streams.core.profile.evidence import strong
 from streams.core.profile.matching import FlowKeys, flow_keys, key_hash
-from streams.core.profile.values import CLASSES, Known, Profile, blank, site_of
+from streams.core.profile.values import CLASSES, Known, Profile
 from streams.core.tables import Rows
 from streams.core.topics import NORMAL
 
@@ -137,24 +137,6 @@ def applied(in_force: InForce, seen: Seen, scores: Scores, learning_ms: int = LE
         held[alerting] = _held(in_force, seen.at(alerting), scores.at(alerting), learning[alerting])
     verdict = np.where(held > 0, scores.names.index(NORMAL), scores.verdict)
     return Applied(verdict, held, learning)
-
-
-def applied_by_site(
-    profiles: Mapping[str, InForce], seen: Seen, scores: Scores, learning_ms: int = LEARNING_MS
-) -> Applied:
-    """The same of devices of several sites; one without a profile has only the status of its devices."""
-    sites = [site_of(device) for device in seen.devices]
-    number = {site: place for place, site in enumerate(dict.fromkeys(sites))}
-    if len(number) <= 1:
-        site = next(iter(number), "-")
-        return applied(profiles.get(site) or InForce(blank(site)), seen, scores, learning_ms)
-    of_flow = np.array([number[site] for site in sites], np.int64)[seen.flows.device]
-    verdict, held = scores.verdict.copy(), np.zeros(len(of_flow), np.uint8)
-    for site, place in number.items():
-        at = np.flatnonzero(of_flow == place)
-        found = applied(profiles.get(site) or InForce(blank(site)), seen.at(at), scores.at(at), learning_ms)
-        verdict[at], held[at] = found.verdict, found.held
-    return Applied(verdict, held, seen.age_ms < learning_ms)
 
 
 def _held(in_force: InForce, seen: Seen, scores: Scores, learning: Mask) -> npt.NDArray[np.uint8]:

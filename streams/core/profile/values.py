@@ -188,8 +188,6 @@ class Profile:
     """From 1; 0 is the profile of a site about which nothing was said."""
     at_us: int = 0
     """When it was made, by the clock of whoever made it."""
-    begins_us: int = 0
-    """In force for records that Kafka's timestamps put from then on."""
     warm_up: WarmUpSeen | None = None
     thresholds: tuple[Threshold, ...] = ()
     usual: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.core.profile.decisions import decide
 from streams.core.profile.evidence import STRONG, strong
 from streams.core.profile.learning import learnt
-from streams.core.profile.rules import Applied, Held, InForce, Scores, Seen, applied, applied_by_site
+from streams.core.profile.rules import Held, InForce, Scores, Seen, applied
 from streams.core.profile.values import Key, Known, Profile, Threshold, WarmUpSeen, Word, blank
 from streams.core.profile.warm_up import WarmUp
 from tests.core.profile.sites import DEVICES, DIGEST, MODEL, NAMES, PEERS, day, judged
@@ -54,7 +54,7 @@ def test_a_profile_only_holds_back_and_turns_do_not_matter(seed: int, sizes: lis
     first, turn = 0, 0
     while first < len(seen.rows):
         at = np.arange(first, min(first + sizes[turn % len(sizes)], len(seen.rows)))
-        part = applied_by_site({"home": InForce(profile)}, seen.at(at), scores.at(at))
+        part = applied(InForce(profile), seen.at(at), scores.at(at))
         assert (part.held == whole.held[at]).all()
         assert (part.learning == whole.learning[at]).all()
         first, turn = int(at[-1]) + 1, turn + 1
@@ -119,18 +119,6 @@ def test_a_class_alerts_from_the_sites_score_on_or_beyond_doubt() -> None:
     assert not applied(
         InForce(Profile("home", 1, warm_up=other, thresholds=raised)), seen, scores, 0
     ).held.any()
-
-
-def test_each_site_has_its_own_profile() -> None:
-    seen, _, _ = judged(day(5, 1.0, None))
-    seen = replace(seen, devices=["home/192.168.1.10", "shop/192.168.1.10", "192.168.1.10"])
-    scores = replace(random_scores(5, len(seen.rows)), verdict=np.full(len(seen.rows), C2))
-    key = Key("shop/192.168.1.10", "public", "originator", "tcp", 443)
-    shop = InForce(Profile("shop", 1, known=(Known(key, ("c2",), "accepted", WORD),)))
-    found: Applied = applied_by_site({"shop": shop}, seen, scores, 0)
-    mine = (seen.flows.device == 1) & (seen.flows.peer_kind == 0)
-    assert (found.held == np.where(mine, Held.ACCEPTED, 0)).all()
-    assert (applied_by_site({"shop": shop}, seen, scores).learning == (seen.age_ms < 1_800_000)).all()
 
 
 def test_only_scans_floods_and_what_keeps_calling_in_vain_can_be_beyond_doubt() -> None:
