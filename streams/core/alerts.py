@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streams.core.events import NO_TOPIC_ID, Source
+from streams.core.events import NO_TOPIC_ID, ORDINAL_SHIFT, Source
 
 _NAMESPACE: Final = uuid.UUID("6f3b6c53-9b64-5c7d-8e0b-2f6f1c7f2a10")
 
@@ -32,14 +32,34 @@ def record_ids(source: Source, offsets: Iterable[int]) -> list[str]:
     return _ids(source, (b"%d" % offset for offset in offsets))
 
 
+def event_ids(source: Source, places: Iterable[int]) -> list[str]:
+    """The ids of what events say, by their places: of a record's first event it is the record's."""
+    return _ids(source, map(_named, places))
+
+
+def _named(place: int) -> bytes:
+    ordinal = place >> ORDINAL_SHIFT
+    return b"%d/%d" % (offset_of(place), ordinal) if ordinal else b"%d" % place
+
+
+def offset_of(place: int) -> int:
+    return place & ((1 << ORDINAL_SHIFT) - 1)
+
+
+def order_of(place: int) -> tuple[int, int]:
+    """What events stand in the order of."""
+    return offset_of(place), place >> ORDINAL_SHIFT
+
+
 def part_ids(source: Source, parts: Iterable[tuple[int, str]]) -> list[str]:
     """The ids of what comes of many records, several of one: each by its offset, and what tells it apart."""
     return _ids(source, (f"{offset}/{part}".encode() for offset, part in parts))
 
 
-def incident_id_of(source: Source, offset: int, verdict: str) -> str:
-    """Of the incident of this class that the record's event opened."""
-    return part_ids(source, ((offset, verdict),))[0]
+def incident_id_of(source: Source, place: int, verdict: str) -> str:
+    """Of the incident of this class that the event at the place opened."""
+    ordinal = place >> ORDINAL_SHIFT
+    return part_ids(source, ((offset_of(place), f"{ordinal}/{verdict}" if ordinal else verdict),))[0]
 
 
 def _ids(source: Source, names: Iterable[bytes]) -> list[str]:

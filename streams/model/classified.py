@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, record_ids
+from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, event_ids
 from streams.core.events import Events, Source
 from streams.core.tables import Rows
 from streams.core.windows import Advance, Index, Windows, width_of
@@ -73,13 +73,13 @@ def alerts_of(
     at = classified.step.applied[wanted]
     places = at.tolist()
     posterior = verdicts.posterior[wanted].astype(np.float64).round(4).tolist()
-    offsets = events.offset[at].tolist()
+    offsets, told = events.offset[at].tolist(), events.place[at].tolist()
     origin = classified.origin[at]  # ascending, as the events stand partition after partition
     ids: list[str] = []
     parts = []  # source, and one past its last place in `wanted`
     for number in np.unique(origin).tolist():
         source, end = classified.sources[number], int(np.searchsorted(origin, number, "right"))
-        ids += record_ids(source, offsets[len(ids) : end])
+        ids += event_ids(source, told[len(ids) : end])
         parts.append((source, end))
     judged = zip(
         ids,

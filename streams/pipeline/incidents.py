@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from streams.codec.output.reasons import decode_reason, encode_reason
-from streams.core.alerts import Explanation, record_ids
+from streams.core.alerts import Explanation, event_ids
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
 from streams.core.incident_book import NEVER, IncidentBook, Outcome
 from streams.core.incident_rules import IncidentRules
@@ -62,8 +62,8 @@ class TurnIncidents:
         """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
         return [
             {
-                reason_key(*key): None if offset is None else record_ids(outcome.source, (offset,))[0]
-                for key, offset in outcome.worst.items()
+                reason_key(*key): None if place is None else event_ids(outcome.source, (place,))[0]
+                for key, place in outcome.worst.items()
             }
             for outcome in self.outcomes
         ]

@@ -203,6 +203,7 @@ class Health:
             "records": totals.records,
             "classified": totals.classified,
             "repeats": totals.repeats,
+            "duplicates": totals.duplicates,
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
             "window_resets": totals.window_resets,

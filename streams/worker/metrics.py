@@ -5,7 +5,9 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -50,16 +52,42 @@ class Windows(Protocol):
     def incident_figures(self) -> IncidentFigures: ...
 
 
+class Together:
+    """The figures of all that a worker judges, added up."""
+
+    def __init__(self, each: Sequence[Windows]) -> None:
+        self._each = tuple(each)
+
+    @property
+    def cache_figures(self) -> CacheFigures:
+        found = [astuple(one.cache_figures) for one in self._each]
+        return CacheFigures(*(sum(column) for column in zip(*found, strict=True)))
+
+    @property
+    def recovered(self) -> Recovered:
+        found = [astuple(one.recovered) for one in self._each]
+        return Recovered(*(sum(column) for column in zip(*found, strict=True)))
+
+    @property
+    def incident_figures(self) -> IncidentFigures:
+        found = [one.incident_figures for one in self._each]
+        by_kind = Counter[tuple[str, str]]()
+        for one in found:
+            by_kind.update(one.by_kind)
+        return IncidentFigures(by_kind, sum(one.devices for one in found))
+
+
 class _WorkerCollector(Collector):
-    def __init__(self, health: Health, windows: Windows, model: Callable[[], ModelRef]) -> None:
+    def __init__(self, health: Health, windows: Windows, models: Callable[[], Sequence[ModelRef]]) -> None:
         self._health = health
         self._windows = windows
-        self._model = model
+        self._models = models
 
     def collect(self) -> Iterator[Metric]:
         health, totals = self._health, self._health.totals
         yield _counter("records", "Telemetry records read, whatever became of them.", totals.records)
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
+        yield _counter("duplicates", "Records that said what another one had said.", totals.duplicates)
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
         yield _counter("window_resets", "Windows that began anew after a gap.", totals.window_resets)
@@ -92,15 +120,18 @@ class _WorkerCollector(Collector):
         yield _counters("fleet_reports", "What this worker told the fleet of itself.", "outcome", told)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
-        model = self._model()
-        info = {"name": model.name, "version": model.version, "digest": model.digest}
-        yield InfoMetricFamily("autodeep_model", "The model that serves.", info)
+        family = InfoMetricFamily("autodeep_model", "The models that serve.")
+        for model in self._models():
+            family.add_metric([], {"name": model.name, "version": model.version, "digest": model.digest})
+        yield family
 
 
-def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) -> Callable[[], bytes]:
+def exposition(
+    health: Health, windows: Windows, models: Callable[[], Sequence[ModelRef]]
+) -> Callable[[], bytes]:
     """What /metrics answers, each time anew; the process's own CPU, memory and files are in it."""
     registry = CollectorRegistry()
-    registry.register(_WorkerCollector(health, windows, model))
+    registry.register(_WorkerCollector(health, windows, models))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 

@@ -26,6 +26,7 @@ from streams.core.windows import WindowLayout
 from streams.model.detector import Detector
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports
 from tests.belt import Died, conveyed
 from tests.fakes import Always, FakeWindows, patient
@@ -83,7 +84,8 @@ class World:
     explain_share: float = 1.0
 
     def worker(self, patience: Callable[..., object] = patient) -> Detection:
-        ports = Ports(TimedDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
+        intake = Intake(TOPICS.telemetry, TimedDecoder())
+        ports = Ports(intake, self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         rules = Rules(
             TOPICS,
             10**9,

@@ -9,6 +9,7 @@ one window of the layout. The script (script.py) compares before it writes:
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
     anything else (missing, lost, another life, older)    the whole value
+    something is kept beside the rows                     the whole value: most of it has changed
 
 The one that ours grew from is told by its offset and by its ring: a window that was rebuilt, or begun anew
 after a loss, ends at the same offset, and its rows stand in other places.
@@ -22,6 +23,7 @@ comes with a write that changes nothing: a replica refuses it.
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -71,6 +73,12 @@ class RedisWindows:
         self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
+
+    def of(self, layout: WindowLayout) -> RedisWindows:
+        """The same store for windows of another layout. It is this one that is closed."""
+        other = copy.copy(self)
+        other._layout = layout
+        return other
 
     @property
     def address(self) -> str:
@@ -177,9 +185,11 @@ class RedisWindows:
         return self._exchange([Call(key, ("PEXPIRE", key, 1)), *reads])[1:]
 
     def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
-        width = self._layout.width
+        width, whole = self._layout.width, self._layout.beside is not None
         added = [
-            np.where((save.based_on < 0) | (save.added >= width), width, save.added)  # width: all of it
+            np.where(
+                (save.based_on < 0) | (save.added >= width) | whole, width, save.added
+            )  # width: all of it
             for save in saves
         ]
         answers = self._write([replace(save, added=rows) for save, rows in zip(saves, added, strict=True)])
