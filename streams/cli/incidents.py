@@ -175,6 +175,10 @@ def _show(one: Incident) -> None:
     for name, text in rows.items():
         add_row(table, name, text)
     console().print(table)
+    if one.reasons:
+        console().print()
+        for reason in one.reasons:
+            console().print(one_line(reason), markup=False, highlight=False)
     if one.explanation is not None:
         _explain(one)
 

@@ -16,6 +16,11 @@ def transactional_prefix(prefix: str) -> str:
     return f"{prefix}.models"
 
 
+def profile_writer(prefix: str) -> str:
+    """The transactional id of whoever changes a site's profile."""
+    return f"{prefix}.profiles"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     prefix: str = "ids"
@@ -57,6 +62,11 @@ class Topics:
     def devices(self) -> str:
         """Which device had an address when, by leases of DHCP."""
         return f"{self.prefix}.devices"
+
+    @property
+    def profiles(self) -> str:
+        """Of sites: what is known of each, by revision."""
+        return f"{self.prefix}.profiles"
 
     @property
     def classified(self) -> str:

@@ -36,6 +36,7 @@ class Reason(NamedTuple):
 
     explanation: Explanation | None
     context: Mapping[str, str] | None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
