@@ -102,12 +102,7 @@ class _WorkerCollector(Collector):
         revisions = _from_zero(Activity, totals.revisions)
         yield _counters("incident_revisions", "Records on incidents.", "activity", revisions)
         yield from _incidents(self._windows.incident_figures)
-        letters = _from_zero(Reason, totals.dead_letters)
-        yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
-        shortened = _from_zero(_PARTS, totals.shortened)
-        yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
-        lost = _from_zero(LossReason, totals.lost)
-        yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
+        yield from _not_as_it_came(totals)
         seconds = {stage: ns / _NS_PER_S for stage, ns in _from_zero(STAGES, totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
@@ -137,6 +132,15 @@ def exposition(
     registry.register(_WorkerCollector(health, windows, models))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _not_as_it_came(totals: Totals) -> Iterator[Metric]:
+    letters = _from_zero(Reason, totals.dead_letters)
+    yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
+    shortened = _from_zero(_PARTS, totals.shortened)
+    yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
+    lost = _from_zero(LossReason, totals.lost)
+    yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
 
 
 def _cache(cache: CacheFigures) -> Iterator[Metric]:
