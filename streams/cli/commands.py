@@ -18,6 +18,7 @@ from streams.cli.explain import explain
 from streams.cli.flows import app as flows
 from streams.cli.incidents import app as incidents
 from streams.cli.models import app as models
+from streams.cli.profile import app as profile
 from streams.cli.replay import replay
 from streams.cli.sensor import sensor
 from streams.cli.status import status
@@ -44,6 +45,7 @@ for name, group in {
     "flows": flows,
     "incidents": incidents,
     "models": models,
+    "profile": profile,
     "topics": topics,
     "train": train,
 }.items():
