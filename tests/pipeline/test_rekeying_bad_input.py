@@ -57,7 +57,7 @@ def test_the_doctor_names_what_cannot_be_read(name: str) -> None:
     survey.add(records, FlowDecoder().decode(records))
     shown = {one.check: one.found for one in findings(survey)}
     assert f"1 of 2 (50.0%) as {reason}" in shown["refused"]
-    assert "1 flows in 2 records" in shown["records"]
+    assert "1 flow in 2 records" in shown["records"]
 
 
 EXTREME = {
