@@ -129,7 +129,9 @@ class DeviceFlow:
     quality: Quality
     final: bool = True
     half: bool = False
-    """One direction of an exporter that tells each apart; role and direction are those of its sender."""
+    """One direction of an exporter that tells each apart: only what its sender sent is counted. Role and
+    direction are guessed until both are there.
+    """
     tcp_flags: int | None = None
     """Of a half, as in `Flow`."""
     community_id: str = ""

@@ -3,6 +3,8 @@
 The device's half is what it sent, the peer's what came back. A half that is a lone SYN, or the refusal of
 one, says who began. Where neither does, a device at home that talks to a peer outside began; inside, the half
 that started earlier, and where both say the same time, as real exporters do, the end with the higher port.
+
+This is one pair by itself; `assembling.py` has many at once, and is tested against it.
 """
 
 from __future__ import annotations
