@@ -136,6 +136,11 @@ class Settings:
     model: str = _setting(
         "kdd99@champion", "Model to start with, of the family served: name@alias or name/version"
     )
+    flow_model: str = _setting(
+        "flows@champion",
+        "Model of flows to start with: name@alias or name/version; where the store has none of that name, "
+        "flows go to their devices and are not judged",
+    )
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )

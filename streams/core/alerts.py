@@ -147,6 +147,10 @@ class Alert:
     """What the event carried beside its features: addresses, ports, sensor, flow id, free labels."""
     incident_id: str | None = None
     """The incident that it belongs to; None where it belongs to none."""
+    profile_revision: int | None = None
+    """Of the site's profile that was in force; None where none was."""
+    reasons: tuple[str, ...] = ()
+    """What drove the verdict, in words, the strongest first; of flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +167,21 @@ class Origin:
 
 
 Judged = tuple[
-    str, int, str, int, str, str, Mapping[str, float], float, int, Mapping[str, str] | None, str | None
+    str,
+    int,
+    str,
+    int,
+    str,
+    str,
+    Mapping[str, float],
+    float,
+    int,
+    Mapping[str, str] | None,
+    str | None,
+    int | None,
 ]
 """alert_id, offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill, context,
-incident_id."""
+incident_id, profile_revision."""
 
 
 class _Draft:
@@ -184,7 +199,8 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
     """One alert for each, in their order."""
     alerts: list[Any] = []
     source, topic_id = origin.source, str(origin.source.topic_id)
-    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, context, of in judged:
+    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, *rest in judged:
+        context, of, revision = rest
         draft: Any = _Draft()
         draft.alert_id = alert_id
         draft.device_id = device_id
@@ -207,6 +223,8 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
         draft.explanation = None
         draft.context = context
         draft.incident_id = of
+        draft.profile_revision = revision
+        draft.reasons = ()
         draft.__class__ = Alert
         alerts.append(draft)
     return alerts

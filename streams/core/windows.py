@@ -219,6 +219,11 @@ def reaching(step: Advance, offset: Index) -> Advance:
     return step
 
 
+def grew(windows: Windows, added: Index, based_on: Index) -> npt.NDArray[np.bool_]:
+    """Which windows (D,) took in a record, whether or not it made a row, since they ended at `based_on`."""
+    return np.asarray((added > 0) | (windows["head"]["offset"] != based_on))
+
+
 def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:
     """The advance of some of the devices: as if the others had not been in the chunk.
 

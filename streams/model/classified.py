@@ -31,6 +31,8 @@ class Classified:
     detector: Detector
     verdicts: Verdicts
     role: str = CHAMPION
+    profiles: Sequence[int | None] | None = None
+    """Of each applied event the revision of its site's profile; None: no site has one."""
 
     def source_of(self, place: int) -> Source:
         """Of an applied event."""
@@ -91,6 +93,7 @@ def alerts_of(
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
         [None] * len(places) if events.context is None else [events.context[i] for i in places],
         [incidents.get(i) for i in wanted],
+        [None] * len(places) if classified.profiles is None else [classified.profiles[i] for i in wanted],
         strict=True,
     )
     alerts: list[Alert] = []

@@ -1,7 +1,9 @@
-"""Detection: telemetry of one feature table to alerts. A processor of the conveyor.
+"""Detection: records of one topic to alerts, by rows of one feature table. A processor of the conveyor.
 
     begin, in the thread that computes                deliver, in the other
     admit -> decode -> windows -> infer -> incidents  explain -> encode -> publish and await -> save windows
+
+How records become rows is the topic's own (`describing.py`).
 
 Then the conveyor acknowledges. Nothing is acknowledged before its alerts are on the broker and its windows in
 the store; so a crash at any point leads to the same work once more, and the window's offset keeps it from
@@ -20,7 +22,6 @@ import numpy as np
 
 from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
-from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
 from streams.core.events import Chunk, Message, Partition, Rejected
@@ -37,10 +38,11 @@ from streams.model.inference import Canary, infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
-from streams.pipeline.incidents import IncidentFigures, Incidents, Reason, TurnIncidents
+from streams.pipeline.describing import Intake, advance
+from streams.pipeline.incidents import Asking, IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.judging import JudgedPart, parts_of
 from streams.pipeline.loading import Loading
-from streams.pipeline.ports import Decoder, Publisher, Save, Saved, WindowStore
+from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.saving import changed, saves_of
@@ -74,6 +76,8 @@ class Report:
     """Of the alerts, from Kafka's timestamp of their events until all were acknowledged."""
     revisions: Mapping[str, int] = field(default_factory=dict)
     """Of incidents, by activity."""
+    duplicates: int = 0
+    """Records that said what another one had said."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +95,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    decoder: Decoder
+    intake: Intake
     store: WindowStore
     publisher: Publisher
     patience: Retry
@@ -141,17 +145,18 @@ class Detection:
         self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
+        self._asking = Asking(rules.incident_explain_share, others_too=rules.explain_share > 0)
         self._incidents = (
             None
             if rules.incidents is None
-            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities)
+            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities, self._asking)
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
         self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
 
     @property
     def topic(self) -> str:
-        return self._rules.topics.telemetry
+        return self._ports.intake.topic
 
     @property
     def keeps_time(self) -> bool:
@@ -214,14 +219,18 @@ class Detection:
         self._forget_fenced()
         watch = Stopwatch()
         canary = self._watchers.canary()
-        decoded = self._ports.patience(lambda: self._ports.decoder.decode(turn.records))
+        decoded = self._ports.patience(lambda: self._ports.intake.decoder.decode(turn.records))
         watch.lap("decode")
         self._cache.widen(max(judge.latent_size for judge in turn.judges))
         recovery = self._ports.recovery
         reaches = [None if recovery is None else recovery.take_up(chunk) for chunk in turn.chunks]
         loaded = self._loading(turn, decoded.events)
-        events = loaded.events
-        step = sequence.advance(loaded.windows, loaded.device, events, self._rules.idle_us)
+        taken = advance(
+            self._ports.intake.describe, loaded.windows, loaded.device, loaded.events, self._rules.idle_us
+        )
+        described, step = taken.described, taken.advance
+        events = described.events
+        loaded = replace(loaded, events=events, device=described.device)
         watch.lap("windows")
         judged = [self._judge(part) for part in parts_of(turn, loaded, step, canary)]
         watch.lap("infer")
@@ -236,7 +245,8 @@ class Detection:
         report = Report(
             records=len(turn.records),
             classified=len(step.applied),
-            repeats=len(events) - len(step.applied),
+            repeats=described.repeats,
+            duplicates=described.duplicates,
             verdicts=sum((Counter(one.classified.names) for one in judged), Counter[str]()),
             dead_letters=Counter(str(bad.reason) for bad in rejected),
             new_devices=loaded.new_devices,
@@ -256,7 +266,7 @@ class Detection:
         alerts: list[Alert] = []
         reasons: dict[str, Reason] = {}
         links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
-        wanted = computed.incidents.wanted(self._rules.incident_explain_share)
+        wanted = frozenset[str]() if self._incidents is None else self._asking.wanted(computed.incidents)
         for judged, of in zip(computed.judged, links, strict=True):
             places, plain = alerts_from(judged, self._rules, computed.at_us, of)
             watch.lap("publish")
