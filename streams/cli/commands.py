@@ -11,6 +11,7 @@ from streams.cli.alerts import app as alerts
 from streams.cli.check import check
 from streams.cli.data import app as data
 from streams.cli.demo import demo
+from streams.cli.devices import app as devices
 from streams.cli.doctor import doctor
 from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
@@ -39,6 +40,7 @@ for command in (demo, worker, doctor, status, check, replay, sensor, explain):
 for name, group in {
     "alerts": alerts,
     "data": data,
+    "devices": devices,
     "evaluate": evaluate,
     "flows": flows,
     "incidents": incidents,

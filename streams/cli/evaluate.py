@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from streams.cli.evaluate_flows import flows
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,6 +41,9 @@ _STEPS = typer.Option(
 _PARTS = typer.Option(
     1, min=1, max=10_000_000, help="Deal the rows out to so many devices, in contiguous segments."
 )
+
+
+app.command()(flows)
 
 
 @app.callback()

@@ -58,6 +58,8 @@ class Outcome:
     """What is now kept of the devices that changed; None where nothing is."""
     worst: dict[tuple[str, str], int | None] = field(default_factory=dict)
     """By class and device the worst alert's event, where this turn brought it; None: all forgotten."""
+    earlier: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Worst alerts of revisions that came before this turn, by id; their class and device."""
 
 
 class IncidentBook:
@@ -98,7 +100,7 @@ class IncidentBook:
         if moments is None:
             self.through = max(self.through, chunk.last_offset)
             return Outcome(self.source)
-        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open)
+        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open, self.through)
         begin = int(np.searchsorted(moments.offset, self.through, "right"))
         if sightings is not None:
             turn.outcome.links = [None] * len(sightings)
@@ -137,6 +139,7 @@ class _Turn:
         kept: dict[str, bytes],
         queue: list[tuple[int, str]],
         counts: Counter[tuple[str, int]],
+        through: int,
     ) -> None:
         self.outcome = Outcome(source)
         self._source = source
@@ -144,6 +147,7 @@ class _Turn:
         self._kept = kept
         self._queue = queue
         self._counts = counts
+        self._through = through
         self._touched: dict[str, dict[str, Standing]] = {}
         self._ids: dict[tuple[int, str], str] = {}
 
@@ -298,6 +302,8 @@ class _Turn:
     def _tell(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
         source, is_closed = self._source, standing.status is Status.CLOSED
         first, worst, last = event_ids(source, (standing.opened, standing.worst, standing.last))
+        if offset_of(standing.worst) <= self._through:
+            self.outcome.earlier[worst] = standing.verdict, device_id
         activity = Activity.OPEN if standing.revision == 1 else Activity.UPDATE
         incident = Incident(
             incident_id=self._id(standing),

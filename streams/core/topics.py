@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-ATTACK_CLASSES: Final = ("dos", "probe", "r2l", "u2r")
+ATTACK_CLASSES: Final = ("c2", "dos", "probe", "r2l", "u2r")
 NORMAL: Final = "normal"
 NOVEL: Final = "novel"
 
@@ -57,6 +57,11 @@ class Topics:
     def flows(self) -> str:
         """Flows by device, of whatever sensor."""
         return f"{self.prefix}.flows"
+
+    @property
+    def devices(self) -> str:
+        """Which device had an address when, by leases of DHCP."""
+        return f"{self.prefix}.devices"
 
     @property
     def profiles(self) -> str:

@@ -34,13 +34,23 @@ def page(found: Json, images: Mapping[str, bytes]) -> str:
     body += _study(found, images, "")
     for name, other in found.get("also", {}).items():
         body += [f"<h1>{escape(other['split']['name'])}</h1>", *_study(other, images, f"{name}-")]
+    return document(found["title"], body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A whole page of what stands in its body."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(found['title'])}</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</body></html>\n"
     )
+
+
+def picture(title: str, image: bytes) -> str:
+    data = base64.b64encode(image).decode()
+    return f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
 
 
 def _study(found: Json, images: Mapping[str, bytes], prefix: str) -> list[str]:
@@ -58,10 +68,9 @@ def _study(found: Json, images: Mapping[str, bytes], prefix: str) -> list[str]:
             continue
         body.append(f"<h2>{escape(section.title)}</h2>")
         if image is not None:
-            data = base64.b64encode(image).decode()
-            body.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">')
+            body.append(picture(section.title, image))
         body += text
-    body += ["<h2>How to read these figures</h2>", _list(found["notes"])]
+    body += ["<h2>How to read these figures</h2>", listed(found["notes"])]
     return body
 
 
@@ -141,5 +150,5 @@ def _models(found: Json) -> str:
     return table(("model", "seed", "window, events", "trained on", "digest"), rows, "Models")
 
 
-def _list(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"

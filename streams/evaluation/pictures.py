@@ -23,12 +23,17 @@ MEASURES: Final = ("accuracy", "precision", "recall", "f1", "specificity")
 
 def pictures(found: Json) -> dict[str, bytes]:
     """File name, without its ending, to PNG; what a study has nothing for is absent."""
+    return drawn_of(found, DRAWN)
+
+
+def drawn_of(found: Json, named: Mapping[str, Callable[[Json], Figure | None]]) -> dict[str, bytes]:
+    """What each of `named` draws, but for those that have nothing to draw."""
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to import
 
     mpl.use("Agg")
     drawn = {}
     with mpl.rc_context(style.SETTINGS):
-        for name, draw in DRAWN.items():
+        for name, draw in named.items():
             figure = draw(found)
             if figure is not None:
                 drawn[name] = _png(figure)

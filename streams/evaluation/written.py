@@ -17,15 +17,20 @@ JSON: Final = "report.json"
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:
     """The report's HTML file, everything else beside it. Raises SettingsError where it cannot be written."""
+    images = pictures(found)
+    for name, other in found.get("also", {}).items():
+        images |= {f"{name}-{picture}": data for picture, data in pictures(other).items()}
+    return write_files(found, folder, images, page(found, images))
+
+
+def write_files(found: Mapping[str, Any], folder: Path, images: Mapping[str, bytes], html: str) -> Path:
+    """Raises SettingsError where they cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        images = pictures(found)
-        for name, other in found.get("also", {}).items():
-            images |= {f"{name}-{picture}": data for picture, data in pictures(other).items()}
         for name, data in images.items():
             (folder / f"{name}.png").write_bytes(data)
         (folder / JSON).write_text(as_json(found) + "\n", encoding="utf-8")
-        (folder / HTML).write_text(page(found, images), encoding="utf-8")
+        (folder / HTML).write_text(html, encoding="utf-8")
     except OSError as exc:
         raise SettingsError(f"{folder}: the report cannot be written: {exc.strerror or exc}") from exc
     return folder / HTML

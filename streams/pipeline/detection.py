@@ -39,7 +39,7 @@ from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.describing import Described, Intake, advance
-from streams.pipeline.incidents import IncidentFigures, Incidents, Reason, TurnIncidents
+from streams.pipeline.incidents import Asking, IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.judging import JudgedPart, parts_of
 from streams.pipeline.loading import Loading
 from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
@@ -150,10 +150,12 @@ class Detection:
         self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
+        said_too = rules.explain_share > 0 or ports.sites is not None
+        self._asking = Asking(rules.incident_explain_share, others_too=said_too)
         self._incidents = (
             None
             if rules.incidents is None
-            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities)
+            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities, self._asking)
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
         self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
@@ -275,8 +277,8 @@ class Detection:
         alerts: list[Alert] = []
         reasons: dict[str, Reason] = {}
         links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
-        wanted = computed.incidents.wanted(self._rules.incident_explain_share)
-        in_words = computed.incidents.wanted(1.0) if self._ports.sites is not None else frozenset[str]()
+        wanted = frozenset[str]() if self._incidents is None else self._asking.wanted(computed.incidents)
+        in_words = frozenset[str]() if self._ports.sites is None else Asking().wanted(computed.incidents)
         for judged, of in zip(computed.judged, links, strict=True):
             places, plain = alerts_from(judged, self._rules, computed.at_us, of)
             watch.lap("publish")

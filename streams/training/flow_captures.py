@@ -24,6 +24,7 @@ from streams.core.flow.columns import (
     Protocol,
     columns_of,
     hash_of,
+    joined,
 )
 from streams.core.flow.features import advance
 from streams.core.flow.state import blank
@@ -69,7 +70,9 @@ class Described:
 
     capture: Capture
     flow: Index
-    """(M,) which of the capture's flows counted: repeats do not."""
+    """(M,) the records with which flows counted: repeats do not."""
+    flows: DeviceFlows
+    """(M,) those that count, known by `identity`: place in the capture's file + 1."""
     rows: Rows
     """(M,) of the table `flow`."""
 
@@ -90,14 +93,16 @@ def captures(
 
 
 def describe(capture: Capture, turn: int = TURN) -> Described:
+    """Of a capture that has flows."""
     states = blank(len(capture.devices))
-    counted, rows = [], []
+    counted, flows, rows = [], [], []
     for first in range(0, len(capture.flows), turn):
         step = advance(states, capture.flows.at(slice(first, first + turn)))
         states = step.states
         counted.append(step.record + first)
+        flows.append(step.flows)
         rows.append(step.rows)
-    return Described(capture, np.concatenate(counted), np.concatenate(rows))
+    return Described(capture, np.concatenate(counted), joined(flows), np.concatenate(rows))
 
 
 def _home(part: pl.DataFrame, named: set[str], *, only_busiest: bool) -> set[str]:

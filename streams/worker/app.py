@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol
 import faust
 import torch
 
+from streams.adapters.certificates import files_of, first_ends_s
 from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
@@ -63,6 +64,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         serve_at(app, web, settings)
         add_pages(app, health, served)
         health.why_held = lambda: admissions.reason
+        health.certificate_ends_s = lambda: first_ends_s(files_of(settings))
         start_watch(health, settings)
         for probe in health.probes:
             probe.start(health.wait)

@@ -78,6 +78,7 @@ class Health:
         self.tellings: Counter[str] = Counter()
         """How often this worker has told the fleet of itself, by what came of it."""
         self.drift: Callable[[], DriftFigures | None] = lambda: None
+        self.certificate_ends_s: Callable[[], Mapping[str, float]] = lambda: {}
         """How far what is judged has moved from what the model was trained on."""
         self.why_held: Callable[[], str | None] = lambda: None
         """Why nothing begins on any partition; None where something may."""

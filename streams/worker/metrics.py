@@ -25,6 +25,7 @@ from streams.adapters.kafka.losses import LossReason
 from streams.codec.models import ModelRef
 from streams.core import latency, skew
 from streams.core.events import Reason
+from streams.core.incidents import Activity
 from streams.core.profile.rules import Held
 from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
@@ -98,16 +99,12 @@ class _WorkerCollector(Collector):
         yield _counter("rebuilt_windows", "Lost windows made again.", recovered.windows)
         verdicts = _from_zero((NORMAL, *ATTACK_CLASSES, NOVEL), totals.verdicts)
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
-        del verdicts[NORMAL]
-        yield _counters("alerts", "Alerts published, by class.", "class", verdicts)
-        yield _counters("incident_revisions", "Records on incidents.", "activity", dict(totals.revisions))
+        alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
+        yield _counters("alerts", "Alerts published, by class.", "class", alerts)
+        revisions = _from_zero(Activity, totals.revisions)
+        yield _counters("incident_revisions", "Records on incidents.", "activity", revisions)
         yield from _incidents(self._windows.incident_figures)
-        letters = _from_zero(Reason, totals.dead_letters)
-        yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
-        shortened = _from_zero(_PARTS, totals.shortened)
-        yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
-        lost = _from_zero(LossReason, totals.lost)
-        yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
+        yield from _not_as_it_came(totals)
         seconds = {stage: ns / _NS_PER_S for stage, ns in _from_zero(STAGES, totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
@@ -118,6 +115,7 @@ class _WorkerCollector(Collector):
         yield from _cache(self._windows.cache_figures)
         yield from _evictions(health)
         yield from _drift(health)
+        yield _certificates(health)
         told = {outcome: health.tellings[outcome] for outcome in OUTCOMES}
         yield _counters("fleet_reports", "What this worker told the fleet of itself.", "outcome", told)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
@@ -136,6 +134,15 @@ def exposition(
     registry.register(_WorkerCollector(health, windows, models))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _not_as_it_came(totals: Totals) -> Iterator[Metric]:
+    letters = _from_zero(Reason, totals.dead_letters)
+    yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
+    shortened = _from_zero(_PARTS, totals.shortened)
+    yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
+    lost = _from_zero(LossReason, totals.lost)
+    yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
 
 
 def _cache(cache: CacheFigures) -> Iterator[Metric]:
@@ -164,6 +171,11 @@ def _evictions(health: Health) -> Iterator[Metric]:
         yield _gauge("redis_evicts", "1 where Redis drops keys to make room.", seen.evicts)
     if seen.evicted_keys is not None:
         yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
+
+
+def _certificates(health: Health) -> Metric:
+    said = "When the first certificate of a file ends."
+    return _gauges("certificate_end_timestamp_seconds", said, "file", health.certificate_ends_s())
 
 
 def _drift(health: Health) -> Iterator[Metric]:

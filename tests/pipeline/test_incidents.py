@@ -230,6 +230,30 @@ def test_a_share_of_the_devices_says_it_the_same_ones_whatever_the_turns() -> No
     assert not said & unsaid
 
 
+class Asked(FakeWindows):
+    """Notes what is asked for of the reasons that are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions: list[list[str]] = []
+
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
+        self.questions.append([key for _, key in wanted])
+        return super().reasons(wanted)
+
+
+def test_what_drove_an_alert_is_asked_for_once_a_turn_and_only_where_it_came_before() -> None:
+    lives, store = [a_day(24), a_day(24)], Asked()
+    conveyed(World(store).worker(), fetched(lives, 24, {}, {}), 48)
+    assert store.questions == []
+    turns, again = 6, Asked()
+    conveyed(World(again).worker(), fetched(lives, 4, {}, {}), 8)
+    assert 0 < len(again.questions) <= turns
+    none = Asked()
+    conveyed(World(none, explain_share=0.0).worker(), fetched(lives, 4, {}, {}), 8)
+    assert none.questions == []
+
+
 def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:
     world = World(rules=None)
     worker = world.worker()

@@ -194,7 +194,7 @@ def test_incidents_name_alerts_that_are_there() -> None:
 
 def test_what_is_no_flow_of_its_key_is_a_dead_letter_and_costs_only_itself() -> None:
     records = stored([device_flow(one) for one in drawn(5, 12, 1)])
-    bad = [replace(records[3], key=b"10.0.0.9"), replace(records[7], value=records[7].value[:40])]
+    bad = [replace(records[3], key=b"10.0.0.9"), replace(records[7], value=(records[7].value or b"")[:40])]
     for one in bad:
         records[one.offset] = one
     world = FlowWorld()

@@ -97,6 +97,7 @@ def rights_by_user(settings: Settings) -> dict[str, tuple[Right, ...]]:
             *(Right("topic", name, _WRITE) for name in (ours.telemetry, ours.model_commands)),
             *alerts,
             *(Right("topic", name, _READ) for name in told),
+            Right("topic", ours.devices, (*_READ, *_WRITE)),
             Right("topic", ours.profiles, (*_READ, *_WRITE)),
             group,
             Right("transactionalId", profile_writer(settings.topic_prefix), _WRITE),

@@ -27,6 +27,7 @@ import copy
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -223,11 +224,15 @@ class RedisWindows:
     def incidents(self, source: Source) -> tuple[int, Iterator[tuple[str, bytes]]]:
         return read(incident_keys(self._prefix, source), source, self._read)
 
-    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
-        _, kept = incident_keys(self._prefix, source)
-        parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
-        answers = self._read([Call(kept, ("HMGET", kept, *part)) for part in parts])
-        return [value for answer in answers for value in answer]
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
+        """Where a partition's keys stand together, they are asked for together."""
+        reads: list[Call] = []
+        for source, group in groupby(wanted, lambda one: one[0]):
+            _, kept = incident_keys(self._prefix, source)
+            keys = [key for _, key in group]
+            parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
+            reads += [Call(kept, ("HMGET", kept, *part)) for part in parts]
+        return [value for answer in self._read(reads) for value in answer]
 
     def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""

@@ -144,6 +144,6 @@ def _in_order(course: _Course, new: Mask) -> tuple[Advance, Index]:
     record = record[order]
     flows = joined([part.flows for part in parts]).at(order)
     rows = np.concatenate([part.rows for part in parts])[order]
-    starts = np.searchsorted(record, record, "left")
     age_ms = np.concatenate([part.age_ms for part in parts])[order]
+    starts = np.searchsorted(record, record, "left")
     return Advance(record, flows, rows, age_ms, new, course.states), np.arange(len(record)) - starts

@@ -1,0 +1,138 @@
+"""All methods on the same folds, as one JSON object: means over seeds, with their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from streams.evaluation.flows.leak import areas, shuffled
+from streams.evaluation.flows.methods import Method, Tell
+from streams.evaluation.flows.scoring import Scoring, Seen
+from streams.evaluation.flows.views import FULL
+from streams.evaluation.spread import mean_and_spread
+from streams.training.flow_protocol.deciding import Scores, decided
+from streams.training.flow_protocol.figures import figures
+from streams.training.flow_protocol.labelled import CLASSES, UNSCORED
+
+Json = dict[str, Any]
+SHARE: Final = 0.003
+"""Of clean flows of the other folds, by class: where the tables stand."""
+SHARES: Final = (0.0001, 0.0003, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05)
+BUDGETS: Final = (0.1, 0.3, 0.6, 1.0)
+"""False incidents a device-day at which methods are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    seeds: Sequence[int]
+    methods: Sequence[Method]
+    """The first is what the report is about."""
+    ablations: Sequence[Method] = ()
+    """Of the method `ablated`, one seed each."""
+    ablated: Method | None = None
+    leaking: Method | None = None
+    """The method that is fitted to shuffled labels."""
+    tell: Tell = field(default=lambda text: None)
+
+
+def study(scoring: Scoring, scope: Scope) -> Json:
+    """Every figure. Raises DataError where no threshold can be chosen, SettingsError for the folder."""
+    views = tuple(scoring.views)
+    found: Json = {
+        "captures": _captures(scoring.views[FULL]),
+        "seeds": len(scope.seeds),
+        "share": SHARE,
+        "methods": {},
+        "views": {},
+    }
+    for method in scope.methods:
+        scores = [scoring.scores(method, seed, views) for seed in _seeds(method, scope)]
+        scope.tell(f"{method.name}: figures")
+        found["methods"][method.name] = _of_method(method, scoring.views[FULL], [it[FULL] for it in scores])
+        found["views"][method.name] = {
+            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in scores])
+            for view in views
+        }
+    found["ablation"] = _ablation(scoring, scope)
+    if scope.leaking:
+        found["leak"] = _leak(scoring, scope.leaking, scope.seeds[0])
+    found["at_equal_false_incidents"] = {
+        str(budget): {name: within(it["curve"], budget) for name, it in found["methods"].items()}
+        for budget in BUDGETS
+    }
+    return found
+
+
+def _seeds(method: Method, scope: Scope) -> Sequence[int]:
+    return scope.seeds if method.is_seeded else scope.seeds[:1]
+
+
+def _at(method: Method, seen: Seen, scores: Scores, share: float) -> Json:
+    if method.is_fixed:
+        verdicts = np.where(scores.any(axis=1), scores.argmax(axis=1) + 1, 0)
+    else:
+        verdicts = decided(scores, seen.flows.clean, seen.folds, share)
+    return figures(seen.flows, verdicts)
+
+
+def _of_method(method: Method, seen: Seen, scores: Sequence[Scores]) -> Json:
+    """Figures at SHARE, and the operating curve: of a fixed method a single point."""
+    curve = []
+    for share in (None,) if method.is_fixed else SHARES:
+        point = mean_and_spread([_at(method, seen, it, share or 0.0) for it in scores])
+        curve.append({"share": share, **{k: v for k, v in point.items() if k != "by_capture"}})
+        if share in (None, SHARE):
+            main = point
+    return {"description": method.description, "seeds": len(scores), "figures": main, "curve": curve}
+
+
+def within(curve: Sequence[Mapping[str, Any]], budget: float) -> Json | None:
+    """The loosest point of a curve that costs no more false incidents a device-day; None: all cost more."""
+    fitting = [it for it in curve if (it["false_incidents"]["all"]["a_device_day"] or 0.0) <= budget]
+    return dict(max(fitting, key=lambda it: it["share"] or 0.0)) if fitting else None
+
+
+def _captures(seen: Seen) -> list[Json]:
+    flows = seen.flows
+    found = []
+    for number, (name, dataset) in enumerate(zip(flows.captures, flows.datasets, strict=True)):
+        here = flows.capture == number
+        targets = flows.target[here]
+        by_class = {it: int((targets == place).sum()) for place, it in enumerate(CLASSES)}
+        found.append(
+            {
+                "capture": name,
+                "dataset": dataset,
+                "flows": int(here.sum()),
+                "distinct": len(np.unique(flows.rows[here].view(f"V{flows.rows.dtype.itemsize}"))),
+                "unscored": int((targets == UNSCORED).sum()),
+                **by_class,
+            }
+        )
+    return found
+
+
+def _ablation(scoring: Scoring, scope: Scope) -> Json:
+    if scope.ablated is None:
+        return {}
+    found = {}
+    for method in (scope.ablated, *scope.ablations):
+        scores = scoring.scores(method, scope.seeds[0], (FULL,))[FULL]
+        found[method.name] = _at(method, scoring.views[FULL], scores, SHARE)
+    return found
+
+
+def _leak(scoring: Scoring, method: Method, seed: int) -> Json:
+    """Of the method as it is, and fitted to labels that say nothing."""
+    seen = scoring.views[FULL]
+    found = {}
+    for name, one in (("labels as they are", method), ("labels shuffled", shuffled(method))):
+        scores = scoring.scores(one, seed, (FULL,))[FULL]
+        found[name] = {
+            "area": areas(seen.flows, scores),
+            **{k: v for k, v in _at(one, seen, scores, SHARE).items() if k != "by_capture"},
+        }
+    return {"method": method.name, "seed": seed, **found}

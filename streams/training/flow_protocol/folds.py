@@ -1,0 +1,52 @@
+"""Whole networks left out: flows of one network are all but equal, so that a random split is easy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from streams.core.flow.columns import Mask
+from streams.errors import DataError
+from streams.training.flow_protocol.labelled import NORMAL, LabelledFlows
+
+
+class LeaveOut(StrEnum):
+    DATASET = "dataset"
+    """LODO: all captures of a publisher at once, which share devices, tools and habits of labelling."""
+    CAPTURE = "capture"
+    """LOCO."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    name: str
+    held: Mask
+    """(N,) what its model never sees; all else it may learn from."""
+
+
+def folds(flows: LabelledFlows, leave_out: LeaveOut) -> list[Fold]:
+    """Each flow is held by exactly one fold. Raises DataError where nothing could be learnt or judged."""
+    names: Sequence[str] = flows.datasets if leave_out is LeaveOut.DATASET else flows.captures
+    found = [
+        Fold(name, np.isin(flows.capture, [at for at, its in enumerate(names) if its == name]))
+        for name in dict.fromkeys(names)
+    ]
+    if len(found) < 2:
+        raise DataError(f"one {leave_out} alone: nothing to leave out; give flows of two or more")
+    for fold in found:
+        _check(flows, fold, leave_out)
+    return found
+
+
+def _check(flows: LabelledFlows, fold: Fold, leave_out: LeaveOut) -> None:
+    rest = ~fold.held
+    if not (flows.target[rest] > NORMAL).any():
+        raise DataError(f"without the {leave_out} {fold.name} there is no attack to learn from")
+    if not (flows.clean & rest).any():
+        raise DataError(
+            f"without the {leave_out} {fold.name} there is no device without attacks: "
+            "no threshold can be chosen; add benign captures"
+        )

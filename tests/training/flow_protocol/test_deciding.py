@@ -1,0 +1,70 @@
+"""Thresholds come of clean flows of other networks, and keep to the share that is allowed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.errors import DataError
+from streams.training.flow_protocol.deciding import decided, thresholds, verdicts
+from streams.training.flow_protocol.folds import Fold, LeaveOut, folds
+from tests.labelled_flows import flows_of
+
+SCORES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
+
+
+@given(SCORES, st.floats(0, 0.99))
+def test_no_more_than_the_share_of_clean_flows_is_above_and_no_lower_threshold_would_do(
+    told: list[tuple[float, float, bool]], share: float
+) -> None:
+    scores = np.array([one[:2] for one in told])
+    clean = np.array([one[2] for one in told])
+    if not clean.any():
+        with pytest.raises(DataError, match="no clean flows"):
+            thresholds(scores, clean, share)
+        return
+    limits = thresholds(scores, clean, share)
+    allowed = int(share * clean.sum())
+    assert ((scores[clean] > limits).sum(0) <= allowed).all()
+    assert ((scores[clean] >= limits).sum(0) > allowed).all()
+
+
+def test_the_verdict_is_the_highest_score_of_those_above_their_thresholds() -> None:
+    scores = np.array([[0.9, 0.3], [0.2, 0.3], [0.9, 0.95], [0.5, 0.2]])
+    assert verdicts(scores, np.array([0.5, 0.2])).tolist() == [1, 2, 2, 0]
+
+
+def test_a_fold_has_no_say_in_its_own_thresholds() -> None:
+    clean = np.ones(6, bool)
+    scores = np.array([[0.1], [0.2], [0.3], [0.7], [0.8], [0.9]])
+    halves = [Fold("low", np.arange(6) < 3), Fold("high", np.arange(6) >= 3)]
+    assert decided(scores, clean, halves, 0.0).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_every_flow_is_held_once_by_its_data_set_or_capture() -> None:
+    told = [(at, 0, s, "normal", False) for at in range(4) for s in range(3)]
+    told += [(at, 1, s, "probe", False) for at in (1, 3) for s in range(3)]
+    flows = flows_of(*sorted(told), datasets=("a", "b", "a", "c"))
+    by_set, by_capture = folds(flows, LeaveOut.DATASET), folds(flows, LeaveOut.CAPTURE)
+    assert [one.name for one in by_set] == ["a", "b", "c"]
+    assert (np.sum([one.held for one in by_set], axis=0) == 1).all()
+    assert set(flows.capture[by_set[0].held]) == {0, 2}
+    assert (np.sum([one.held for one in by_capture], axis=0) == 1).all()
+    assert len(by_capture) == 4
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ([(0, 0, 0, "normal", False), (0, 1, 0, "probe", False)], "one dataset alone"),
+        ([(0, 0, 0, "probe", False), (1, 0, 0, "dos", False)], "no device without attacks"),
+        ([(0, 0, 0, "normal", False), (1, 0, 0, "normal", False)], "no attack to learn from"),
+    ],
+)
+def test_flows_from_which_nothing_can_be_learnt_or_judged_are_refused(
+    told: list[tuple[int, int, int, str, bool]], says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        folds(flows_of(*told), LeaveOut.DATASET)
