@@ -138,8 +138,8 @@ class Settings:
     )
     flow_learning_s: float = _setting(
         1800.0,
-        "Seconds of event time from a device's first flow on in which it is learnt about: only scans, floods "
-        "and calls in vain beyond doubt alert; 0: none",
+        "Seconds of event time from a device's first flow on in which it is learnt about: only what "
+        "is beyond doubt alerts; 0: none",
         at_least(0, float),
     )
     flow_model: str = _setting(

@@ -46,7 +46,7 @@ from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.saving import changed, saves_of
-from streams.pipeline.sites import Sites, applied_to
+from streams.pipeline.sites import Sites, applied_to, seen_of
 from streams.pipeline.turn import Admission, Turn
 
 STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
@@ -306,7 +306,8 @@ class Detection:
         sites, flows, age_ms = self._ports.sites, described.flows, described.age_ms
         if sites is None or flows is None or age_ms is None:
             return judged
-        classified, site = applied_to(judged.classified, flows, age_ms, sites)
+        seen, scores = seen_of(judged.classified, flows, age_ms)
+        classified, site = applied_to(judged.classified, seen, scores, sites)
         return replace(judged, classified=classified, site=site)
 
     def _by_champion(self, part: JudgedPart) -> Classified:

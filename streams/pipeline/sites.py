@@ -46,10 +46,8 @@ class SiteTurn:
         return {Held(code).word: count for code, count in found.items() if code}
 
 
-def applied_to(
-    classified: Classified, flows: DeviceFlows, age_ms: Index, sites: Sites
-) -> tuple[Classified, SiteTurn]:
-    """`flows` and `age_ms` (N,) are those of the turn's events."""
+def seen_of(classified: Classified, flows: DeviceFlows, age_ms: Index) -> tuple[Seen, Scores]:
+    """The applied events (A) as profiles look at them; `flows` and `age_ms` (N,) are the turn's events'."""
     events, verdicts, detector = classified.events, classified.verdicts, classified.detector
     at = classified.step.applied
     mine = flows.at(at)
@@ -65,15 +63,22 @@ def applied_to(
     scores = Scores(
         detector.verdicts, verdicts.verdict, verdicts.posterior, verdicts.novelty, detector.identity.digest
     )
-    agreed = sites.agreed()
-    outcome = applied_at(agreed, events.kafka_us[at], seen, scores, sites.learning_ms)
+    return seen, scores
+
+
+def applied_to(
+    classified: Classified, seen: Seen, scores: Scores, sites: Sites
+) -> tuple[Classified, SiteTurn]:
+    """What is `seen_of` them, in the light of what is agreed on."""
+    agreed, at = sites.agreed(), classified.step.applied
+    outcome = applied_at(agreed, classified.events.kafka_us[at], seen, scores, sites.learning_ms)
     revisions = [None if one == NONE else one for one in outcome.revision.tolist()]
     after = replace(
         classified,
-        verdicts=replace(verdicts, verdict=outcome.applied.verdict),
+        verdicts=replace(classified.verdicts, verdict=outcome.applied.verdict),
         profiles=revisions if outcome.revision.any() else None,
     )
-    return after, SiteTurn(mine, agreed, outcome)
+    return after, SiteTurn(seen.flows, agreed, outcome)
 
 
 def reasons_of(classified: Classified, site: SiteTurn, place: int) -> tuple[str, ...]:
