@@ -50,6 +50,18 @@ def parity(
 
 
 @app.command()
+def profiles(
+    data: Path = typer.Option(FLOWS, help="A table of labelled flows."),
+    seed: int = typer.Option(1, help="Of the boosting whose scores are taken."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """What profiles of sites cost in recall and save in false alarms, after warm-ups clean and poisoned."""
+    from bench.profiles import measure
+
+    _print(measure(data, seed, lambda text: print(text, file=sys.stderr)), as_json)
+
+
+@app.command()
 def pipeline(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     events: int = typer.Option(200_000, min=10_000, help="Events sent flat out."),
