@@ -55,17 +55,17 @@ def demo(
     from rich.console import Console
 
     from streams.demo.simulator import simulate
-    from streams.demo.stage import quiet, staged
+    from streams.demo.stage import quiet, staged, stopped_in_order
     from streams.demo.summary import Run, summarise
 
     live = sys.stdout.isatty() and not as_json
     console = Console(stderr=as_json)
     quiet()
-    _stop_in_order_on_signals()
+    stopped_in_order()
     simulation = simulate(seconds, seed, 0)
     _say(console, live, "starting the parts: Kafka, Redis, a worker")
     try:
-        with staged(kafka, redis) as stage:
+        with staged(simulation, kafka, redis) as stage:
             _say(
                 console,
                 live,
@@ -81,19 +81,6 @@ def demo(
         raise typer.Exit(130)
     if summary.lost or summary.alerts_differing or summary.incidents_differing:
         raise typer.Exit(1)
-
-
-def _stop_in_order_on_signals() -> None:
-    """Let SIGTERM and a closed terminal, too, stop Redis and the worker: they would run on without us."""
-    import signal
-    from types import FrameType
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise SystemExit(128 + number)
-
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, leave)
 
 
 def _say(console: Console, live: bool, what: str) -> None:

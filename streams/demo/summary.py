@@ -10,7 +10,7 @@ import numpy as np
 
 from streams.core.topics import NORMAL
 from streams.demo.ledger import NO_INCIDENT, NO_VERDICT, Ledger
-from streams.demo.simulator import CLASSES, Episode
+from streams.demo.script import Episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Run:
 def summarise(run: Run, ledger: Ledger) -> Summary:
     """Compare the verdicts of the first `run.sent` events with what they really are."""
     truth, verdict = ledger.simulation.truth[: run.sent], ledger.verdict[: run.sent]
-    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *CLASSES))
+    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *ledger.simulation.classes))
     false_alarms = [
         place
         for place, (what, found) in enumerate(zip(truth, verdict, strict=True))
@@ -208,7 +208,10 @@ def _incident_lines(places: Sequence[int], ledger: Ledger) -> tuple[IncidentLine
 def _incidents_differing(ledger: Ledger) -> int:
     named = Counter(incident_id for incident_id in ledger.incident if incident_id != NO_INCIDENT)
     told = {incident_id: one.alerts for incident_id, one in ledger.incidents.items()}
-    return sum(not 0 < told.get(incident_id, 0) <= named[incident_id] for incident_id in {*named, *told})
+    earlier = {one for one, incident in ledger.incidents.items() if incident.first_event_us < ledger.start_us}
+    return sum(
+        not 0 < told.get(incident_id, 0) <= named[incident_id] for incident_id in {*named, *told} - earlier
+    )
 
 
 def _false_incidents(ledger: Ledger) -> int:
@@ -250,11 +253,7 @@ def _differing(ledger: Ledger) -> int:
 
 
 def _by_service(ledger: Ledger, places: Sequence[int]) -> dict[str, int]:
-    table = ledger.simulation.table
-    service = table.key_places.service
-    names = ("unknown", *table.symbolic[service].symbols)
-    codes = ledger.simulation.rows["codes"][places, service].tolist() if places else []
-    return dict(Counter(names[code] for code in codes).most_common())
+    return dict(Counter(ledger.simulation.service(place) for place in places).most_common())
 
 
 def _under_attack(ledger: Ledger, place: int) -> bool:
