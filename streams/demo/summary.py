@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -101,6 +101,10 @@ class Summary:
     models: tuple[ModelLine, ...]
     promotion: str
     """What came of the promotion half-way."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be said, for people."""
+    shipped: Mapping[str, int] = field(default_factory=dict)
+    """Of flows: records that left, late and second ones among them; and what came before the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class Run:
     sent: int
     dead_letters: int
     promotion: str = ""
+    remarks: tuple[str, ...] = ()
+    shipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(run: Run, ledger: Ledger) -> Summary:
@@ -151,6 +157,8 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
         episodes=_episode_lines(run, ledger),
         models=_model_lines(ledger),
         promotion=run.promotion,
+        remarks=run.remarks,
+        shipped=run.shipped,
     )
 
 

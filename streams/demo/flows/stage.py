@@ -41,6 +41,8 @@ class FlowStage:
     sender: Sender
     """To the topic of sensors."""
     reader: Reader
+    model: str
+    """Of flows: its name and version."""
 
     def standing(self) -> Standing:
         return standing_of(self.worker.figures())
@@ -61,7 +63,7 @@ def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) 
     Topics on a given Kafka begin with a prefix of their own and stay. Raises Unavailable,
     SettingsError, and ModelRejected where the store has no model of flows.
     """
-    _ask_for_model()
+    model = _model()
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-flows-")))
         redis = asked.redis_url or parts.enter_context(RedisServer()).url
@@ -80,11 +82,11 @@ def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) 
         parts.callback(reader.close)
         reader.begin()
         worker.wait_ready()
-        yield FlowStage(settings, worker, sender, reader)
+        yield FlowStage(settings, worker, sender, reader, model)
 
 
-def _ask_for_model() -> None:
-    """Raises ModelRejected where the store has no model of flows: a worker would go on without one."""
+def _model() -> str:
+    """Name and version. Raises ModelRejected where there is none: a worker would go on without it."""
     environment = environment_of("localhost:9092", "redis://localhost", "ids", embedded=True)
     settings = Settings.from_environment(environment)
-    open_store(settings.model_store, settings.model_trust_key).resolve(settings.flow_model)
+    return "/".join(open_store(settings.model_store, settings.model_trust_key).resolve(settings.flow_model))
