@@ -116,7 +116,9 @@ def judge(
     *,
     home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
     model: str = typer.Option("flows@champion", help="name@alias or name/version."),
-    profile: str = typer.Option("", metavar="FILE", help="What a site has learnt."),
+    profile: str = typer.Option(
+        "", metavar="FILE", help="A site's profile, as `autodeep profile export` writes it."
+    ),
     store: str = typer.Option(
         "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL of the models; empty: the shipped ones."
     ),
@@ -128,7 +130,9 @@ def judge(
     """Judge a file's flows in memory, as workers would: no Kafka, no Redis.
 
     With --json a line for each flow of a device, in the file's order: its record's number, whose it is, the
-    verdict with scores and novelty, and the incident that counts it. The last line is {"summary": {...}}.
+    verdict with scores and novelty, whether the device is being learnt about (its first half hour, in which
+    it alerts beyond doubt alone), and the incident that counts it. What a profile holds back is normal. The
+    last line is {"summary": {...}}.
     Example:
 
         autodeep flows judge home.pcapng --home 192.168.0.0/16 --json | jq -c 'select(.incident)'
@@ -139,12 +143,9 @@ def judge(
 
     from streams.cli.flows_judge import judge_file
     from streams.client.flow_sources import FlowSource
-    from streams.errors import SettingsError
 
-    if profile:
-        raise SettingsError("--profile: flows are judged without what a site has learnt so far")
     ours, options = settings_of(home, site, dialect, kafka_jsonl)
-    sys.exit(judge_file(FlowSource(file, options), ours, (model, store), as_json=as_json))
+    sys.exit(judge_file(FlowSource(file, options), ours, (model, store), profile, as_json=as_json))
 
 
 def _of_file(file: str, home: Home, options: Options) -> tuple[list[Finding], dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,9 +12,12 @@ from streams.core.flow.keeping import WIDTH
 from streams.core.flow.table import FLOW
 from streams.core.home import Home
 from streams.core.incident_rules import IncidentRules
+from streams.core.profile.agreed import Agreed
+from streams.core.profile.rules import Held
 from streams.errors import ModelRejected
 from streams.model.detector import Detector
 from streams.pipeline.flow_judging import TURN, Arrived, FlowJudge, FlowVerdict, JudgingRules
+from streams.pipeline.sites import Sites
 from streams.settings import Settings
 
 
@@ -43,10 +46,11 @@ class Told:
         return Told(self.alerts + 1, min(self.first_us, end_us), max(self.last_us, end_us))
 
 
+NOTHING_AGREED: Final = Agreed()
 NOTHING_TOLD: Final = Told(0, 1 << 62, 0)
 
 
-def judge_of(detector: Detector, settings: Settings) -> FlowJudge:
+def judge_of(detector: Detector, settings: Settings, agreed: Agreed = NOTHING_AGREED) -> FlowJudge:
     """Raises ModelRejected for a model of another table, or one that looks further back than is kept."""
     name = f"{detector.identity.name}/{detector.identity.version}"
     if detector.table.digest != FLOW.digest:
@@ -63,7 +67,8 @@ def judge_of(detector: Detector, settings: Settings) -> FlowJudge:
         novel_least=settings.incident_novel_least,
     )
     judging = JudgingRules(int(settings.window_idle_s * 1e6), rules)
-    return FlowJudge(detector.at(settings.operating_point), judging)
+    sites = Sites(lambda: agreed, learning_ms=int(settings.flow_learning_s * 1000))
+    return FlowJudge(detector.at(settings.operating_point), judging, sites)
 
 
 def judged(source: FlowSource, home: Home, judge: FlowJudge, counted: Counted) -> Iterator[FlowVerdict]:
@@ -73,7 +78,7 @@ def judged(source: FlowSource, home: Home, judge: FlowJudge, counted: Counted) -
     """
     found = _Ordered()
     for block in source.blocks():
-        arrived = _arrived(block, home, counted)
+        arrived = arrived_of(block, home, counted)
         for first in range(0, len(arrived), TURN):
             found.add(judge.turn(arrived[first : first + TURN]))
         yield from found.through(judge.waits_from)
@@ -87,16 +92,17 @@ def as_json(verdict: FlowVerdict) -> dict[str, Any]:
         "device": verdict.device,
         "direction": str(verdict.direction),
         "peer": verdict.peer,
-        "verdict": verdict.verdict,
+        "verdict": verdict.own if verdict.held is Held.LEARNING else verdict.verdict,
         "closest": verdict.closest,
         "scores": verdict.scores,
         "novelty": verdict.novelty,
-        "learning": False,
+        "learning": verdict.learning,
         "incident": verdict.incident,
     }
 
 
-def _arrived(block: Block, home: Home, counted: Counted) -> list[Arrived]:
+def arrived_of(block: Block, home: Home, counted: Counted) -> list[Arrived]:
+    """The flows of a block's devices; what became of its records is added to `counted`."""
     counted.records += len(block.records)
     counted.skipped += len(block.read.skipped)
     counted.rejected += len(block.read.rejected)
@@ -110,7 +116,9 @@ def _arrived(block: Block, home: Home, counted: Counted) -> list[Arrived]:
     return found
 
 
-def summary(source: FlowSource, judge: FlowJudge, counted: Counted, events: int) -> dict[str, Any]:
+def summary(
+    source: FlowSource, judge: FlowJudge, counted: Counted, events: int, held: Mapping[str, int]
+) -> dict[str, Any]:
     """What the last line says."""
     return {
         "devices": judge.devices,
@@ -118,6 +126,7 @@ def summary(source: FlowSource, judge: FlowJudge, counted: Counted, events: int)
         "skipped": counted.skipped,
         "rejected": counted.rejected,
         "incidents": len(judge.incidents),
+        "held_back": dict(held),
         "records": counted.records,
         "flows": counted.flows,
         "foreign": counted.foreign,

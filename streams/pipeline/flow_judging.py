@@ -10,7 +10,7 @@ Nothing is kept anywhere else, and nothing is waited for. What is given depends 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,17 +28,24 @@ from streams.core.flows import DeviceFlow, Direction, Quality
 from streams.core.incident_book import NEVER, IncidentBook
 from streams.core.incident_rules import IncidentRules
 from streams.core.incidents import Incident
+from streams.core.profile.agreed import Agreed
+from streams.core.profile.rules import Held, Scores, Seen
 from streams.core.severity import BY_CLASS
 from streams.core.timers import NO_WATERMARK
 from streams.model.classified import Classified
 from streams.model.detector import Detector
 from streams.model.inference import infer
 from streams.pipeline.gathering import gather
+from streams.pipeline.sites import Sites, SiteTurn, applied_to, seen_of
 from streams.pipeline.turn import Turn
 
 TURN: Final = 4_096
 SOURCE: Final = Source("flows", NO_TOPIC_ID, 0)
 _FOR_GOOD_US: Final = 1 << 61
+
+
+NO_SITES: Final = Sites(Agreed, learning_ms=0)
+"""Nothing is known of any site, and no device is learnt about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,12 @@ class FlowVerdict:
     novelty: float
     fill: int
     incident: str | None
+    own: str
+    """What the model says by itself: the verdict, unless that is held back."""
+    held: Held = Held.NOT
+    """Why the verdict is normal where the model says another."""
+    learning: bool = False
+    """Whether the device was being learnt about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +108,11 @@ class JudgingRules:
 class FlowJudge:
     """All devices, from nothing known of any. For one thread."""
 
-    def __init__(self, detector: Detector, rules: JudgingRules) -> None:
+    def __init__(self, detector: Detector, rules: JudgingRules, sites: Sites = NO_SITES) -> None:
         """`detector` is of the table `flow`, and looks at no more flows than are kept."""
+        self.hear: Callable[[Seen, Scores], None] = lambda seen, scores: None
+        """Is told of the flows of each turn that counted, and what the model says of them."""
+        self._sites = sites
         self.incidents: dict[str, Incident] = {}
         """As their last revision has them, by id."""
         self._detector = detector
@@ -133,7 +149,7 @@ class FlowJudge:
             self._own(arrived, records, passed.step),
             [arrived[i] for i in passed.step.record.tolist()],
         )
-        return _verdicts(*told, passed.step.flows, own, causes)
+        return _verdicts(told, passed.step.flows, own, causes)
 
     def rest(self) -> list[FlowVerdict]:
         """Nothing more comes: what still waits is let go, and judged as it is."""
@@ -147,7 +163,7 @@ class FlowJudge:
         own = [self._waited(one) or self._latest[one[0]] for one in ends]
         raws = self._raws([self._watermark_ms] * len(flows))
         told = self._told(raws, step, np.zeros(len(flows), np.int64), places, beside["latest_us"].copy())
-        return _verdicts(*told, flows, own, own)
+        return _verdicts(told, flows, own, own)
 
     @property
     def devices(self) -> int:
@@ -179,7 +195,7 @@ class FlowJudge:
 
     def _told(
         self, raws: list[_Raw], step: Advance, ordinal: Index, places: Index, latest_us: Index
-    ) -> tuple[Classified, dict[int, str]]:
+    ) -> _Told:
         """The flows that counted with their verdicts, and the incidents of these by place."""
         windows, detector = self._windows[places], self._detector
         position, device = step.record, step.flows.device
@@ -202,8 +218,11 @@ class FlowJudge:
         advanced.windows["beside"]["latest_us"] = latest_us
         self._windows[places], self._latents[places] = advanced.windows, latents
         origin = np.zeros(len(events), np.int64)
-        classified = Classified([SOURCE], origin, events, advanced, detector, verdicts)
-        return classified, self._incidents(raws, classified)
+        own = Classified([SOURCE], origin, events, advanced, detector, verdicts)
+        seen, scores = seen_of(own, step.flows, step.age_ms)
+        classified, site = applied_to(own, seen, scores, self._sites)
+        self.hear(seen, scores)
+        return _Told(classified, own.names, site, self._incidents(raws, classified))
 
     def _incidents(self, raws: list[_Raw], classified: Classified) -> dict[int, str]:
         chunk = Chunk(SOURCE, raws, self._offset, self._watermark_ms)
@@ -256,14 +275,23 @@ def _ends_of(device: str, flows: DeviceFlows, i: int) -> _Ends:
     return device, protocol, peer, device_port, peer_port
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """Of the flows that counted."""
+
+    classified: Classified
+    own: Sequence[str]
+    """What the model says by itself."""
+    site: SiteTurn
+    links: Mapping[int, str]
+    """The incidents that count them, by place."""
+
+
 def _verdicts(
-    classified: Classified,
-    links: Mapping[int, str],
-    flows: DeviceFlows,
-    own: Sequence[Arrived],
-    causes: Sequence[Arrived],
+    told: _Told, flows: DeviceFlows, own: Sequence[Arrived], causes: Sequence[Arrived]
 ) -> list[FlowVerdict]:
     """Of all flows that counted: each is an applied event."""
+    classified, applied = told.classified, told.site.outcome.applied
     detector, verdicts, events = classified.detector, classified.verdicts, classified.events
     columns = zip(
         own,
@@ -277,6 +305,9 @@ def _verdicts(
         verdicts.posterior.astype(np.float64).round(4).tolist(),
         verdicts.novelty.astype(np.float64).round(4).tolist(),
         np.minimum(classified.step.fill, detector.width).tolist(),
+        told.own,
+        applied.held.tolist(),
+        applied.learning.tolist(),
         strict=True,
     )
     return [
@@ -293,7 +324,10 @@ def _verdicts(
             scores=dict(zip(detector.classes, scores, strict=True)),
             novelty=novelty,
             fill=fill,
-            incident=links.get(place),
+            incident=told.links.get(place),
+            own=own_verdict,
+            held=Held(held),
+            learning=learning,
         )
         for place, (
             mine,
@@ -307,5 +341,8 @@ def _verdicts(
             scores,
             novelty,
             fill,
+            own_verdict,
+            held,
+            learning,
         ) in enumerate(columns)
     ]

@@ -30,6 +30,8 @@ class Totals:
     repeats: int = 0
     duplicates: int = 0
     """Records that said what another one had said."""
+    held: Counter[str] = field(default_factory=Counter)
+    """Verdicts on flows that did not alert, by why."""
     new_devices: int = 0
     fenced: int = 0
     window_resets: int = 0
@@ -63,6 +65,7 @@ class Totals:
         self.classified += report.classified
         self.repeats += report.repeats
         self.duplicates += report.duplicates
+        self.held.update(report.held)
         self.new_devices += report.new_devices
         self.fenced += report.fenced
         self.window_resets += report.window_resets

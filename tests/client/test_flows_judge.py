@@ -66,7 +66,7 @@ def test_each_flow_of_a_device_is_a_line_in_the_files_order(store: str, tmp_path
     ]
     assert lines[0]["peer"] == "203.0.113.9"
     assert sum(lines[0]["scores"].values()) == pytest.approx(1, abs=1e-3)
-    assert {line["learning"] for line in lines} == {False}
+    assert {line["learning"] for line in lines} == {True}
     assert {line["record"] for line in lines} == {1, 4, 5, 6}
     assert (summary["events"], summary["skipped"], summary["rejected"]) == (len(lines), 1, 1)
     assert summary["devices"] == len({line["device"] for line in lines})
@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_said(store: str, tmp_path: Path) -> None:
     path = write(tmp_path / "conn.log", [zeek()])
     with pytest.raises(ModelRejected, match="is of the table kdd99"):
         judge(store, path, "--model", "kdd99/1")
-    with pytest.raises(SettingsError, match="--profile"):
+    with pytest.raises(DataError, match="format None"):
         judge(store, path, "--profile", path)
     with pytest.raises(SettingsError, match=r"0\.0\.0\.0/0"):
         judge(store, path, "--home", "0.0.0.0/0")

@@ -28,6 +28,7 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     flows = {
         **dict.fromkeys(settings.sensors_topics, (read,)),
         topics.flows: (write,),
+        topics.profiles: (read,),
         topics.devices: (read,),
     }
     incidents = {topics.incidents: (write,)} if settings.incidents else {}
