@@ -22,7 +22,10 @@ pytestmark = pytest.mark.redis
 COMMAND = [sys.executable, "-m", "streams", "try"]
 
 
-def test_a_log_is_judged_by_the_whole_path_as_in_memory(redis_url: str, tmp_path: Path) -> None:
+def test_a_log_is_judged_by_the_whole_path_as_in_memory(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTODEEP_FLOW_LEARNING_S", "300")
     store, log = tmp_path / "store", tmp_path / "conn.log"
     save_flow_model(store)
     models = open_store(str(store))
@@ -46,7 +49,10 @@ def test_a_log_is_judged_by_the_whole_path_as_in_memory(redis_url: str, tmp_path
     asked = ["flows", "judge", str(log), "--store", str(store), "--json"]
     *verdicts, last = map(json.loads, typer.testing.CliRunner().invoke(app, asked).stdout.splitlines())
     assert found["events"] == len(verdicts) == last["summary"]["events"] > 1_000
-    alerts = [one for one in verdicts if one["verdict"] != "normal"]
+    assert 0 < sum(one["learning"] for one in verdicts) < len(verdicts)
+    alerts = [
+        one for one in verdicts if one["verdict"] != "normal" and (one["incident"] or not one["learning"])
+    ]
     assert sum(found["alerts"].values()) == len(alerts)
     assert sorted((one["device"], one["verdict"], one["alerts"]) for one in found["incidents"]) == sorted(
         (device, verdict, sum(one["incident"] == incident for one in verdicts))
