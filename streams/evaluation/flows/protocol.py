@@ -9,14 +9,14 @@ from typing import Any
 
 from streams.evaluation.flows import reading
 from streams.evaluation.flows.aims import aims
+from streams.evaluation.flows.features import features_of
 from streams.evaluation.flows.methods import Method, Tell
 from streams.evaluation.flows.rules import RULES
 from streams.evaluation.flows.scoring import LEARNT, Scoring, Seen
 from streams.evaluation.flows.study import SHARE, Scope, study
 from streams.evaluation.flows.trees import ABLATIONS, FOREST, boosting
-from streams.evaluation.flows.views import VIEWS, seen_as
+from streams.evaluation.flows.views import VIEWS
 from streams.training.flow_protocol.folds import LeaveOut
-from streams.training.flow_protocol.labelled import labelled
 
 Json = dict[str, Any]
 
@@ -42,10 +42,10 @@ def evaluate(order: Order, model: Method | None, tell: Tell) -> Json:
     tell(f"reading {order.path}")
     captures = reading.read(order.path, order.at_home, order.alone)
     views: dict[str, Seen] = {}
+    kept = order.folder / "features" if order.folder else None
     for view in LEARNT if order.quick else VIEWS:
         tell(f"features: {view}")
-        flows = labelled((seen_as(one, view) for one in captures), order.setting_up)
-        views[view] = Seen.of(flows, order.leave_out)
+        views[view] = Seen.of(features_of(captures, view, order.setting_up, kept), order.leave_out)
     boosted = boosting()
     scope = Scope(
         seeds=order.seeds,

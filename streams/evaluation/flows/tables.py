@@ -11,6 +11,7 @@ COLUMN_NAMES: Final = {
     "probe_out": "scan out",
     "probe_in": "scan in",
     "c2": "C2",
+    "c2_retrying": "C2 that keeps failing to reconnect",
     "dos_out": "flood out",
     "dos_in": "flood in",
     "r2l": "R2L",

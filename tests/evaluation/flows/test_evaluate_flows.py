@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from streams.cli.evaluate import app
 from streams.errors import DataError, SettingsError
 from streams.evaluation.flows import trees
+from streams.evaluation.flows.methods import Task
 from streams.evaluation.flows.views import FULL, VIEWS
 from tests.evaluation.flows.captures import attacks, benign, networks, written
 
@@ -94,10 +95,17 @@ def test_a_broken_command_goes_on_from_the_scores_that_are_there(tmp_path: Path)
     kept = sorted((tmp_path / "out" / "scores").glob("*.npy"))
     kept[0].write_bytes(b"cut off")
     kept[1].unlink()
+    features = next((tmp_path / "out" / "features").glob("*.npz"))
+    features.write_bytes(features.read_bytes()[:100])
     with pytest.MonkeyPatch.context() as patch:
-        fits = []
-        whole = trees._fit
-        patch.setattr(trees, "_fit", lambda *these, **those: fits.append(1) or whole(*these, **those))
+        fits: list[Task] = []
+        whole = trees._material
+
+        def counted(task: Task, columns: Sequence[str]) -> Any:
+            fits.append(task)
+            return whole(task, columns)
+
+        patch.setattr(trees, "_material", counted)
         assert evaluated(*asked) == before
     assert len(fits) <= 2
     assert len(list((tmp_path / "out" / "scores").glob("*.npy"))) == len(kept)
