@@ -25,6 +25,10 @@ MONOTONE_HEADS: Final = ("c2", "r2l")
 SMALL_HEADS: Final = ("c2",)
 """Heads of small trees that see neither packets nor bytes, which do not carry over to another network."""
 
+NEVER: Final = -1e3
+"""The score of a class of which nothing was learnt."""
+LEAST_CHANCE: Final = 1e-3
+
 _WINDOWED: Final = (*COUNTS, *SHARES, *SUMS, "bytes_out_share")
 _OF_WINDOWS: Final = frozenset(f"{window}_{name}" for window in WINDOWS for name in _WINDOWED)
 COLUMNS: Final = tuple(name for name in FLOW.names if name not in SLOW or name in EVIDENCE)
@@ -103,9 +107,9 @@ class _Head(NamedTuple):
 
 def _boosted_scores(heads: Sequence[_Head], columns: Sequence[str], flows: LabelledFlows) -> Scores:
     features = matrix(flows.rows, columns)
-    found = np.zeros((len(flows), len(CLASSES) - 1))
+    found = np.full((len(flows), len(CLASSES) - 1), NEVER)
     for head in heads:
-        found[:, head.place] = head.fitted.predict_proba(features[:, head.columns])[:, 1]
+        found[:, head.place] = head.fitted.decision_function(features[:, head.columns])
     return found
 
 
@@ -132,17 +136,20 @@ def _forest(task: Task) -> Fitted:
 def _forest_scores(fitted: Any, flows: LabelledFlows) -> Scores:
     found = np.zeros((len(flows), len(CLASSES)))
     found[:, fitted.classes_] = fitted.predict_proba(matrix(flows.rows))
-    return found[:, 1:]
+    return np.log((found[:, 1:] + LEAST_CHANCE) / (found[:, :1] + LEAST_CHANCE))
 
 
 def boosting(name: str = "boosting", without: frozenset[str] = frozenset()) -> Method:
     columns = [it for it in COLUMNS if it not in without]
+    monotone, small = " and ".join(MONOTONE_HEADS), " and ".join(SMALL_HEADS)
     said = (
-        f"gradient boosting, a head a class, {ITERATIONS} rounds; those of {' and '.join(MONOTONE_HEADS)} "
-        f"monotone in evidence, that of {' and '.join(SMALL_HEADS)} without packets and bytes"
+        f"gradient boosting, log-odds of a head a class, {ITERATIONS} rounds; those of {monotone} "
+        f"monotone in evidence, that of {small} without packets and bytes"
     )
     fit = functools.partial(_boosted, columns=columns)
     return Method(name, f"{said}; {len(columns)} columns", fit, is_seeded=True)
 
 
-FOREST: Final = Method("random forest", f"{TREES} trees, scikit-learn's defaults", _forest, is_seeded=True)
+FOREST: Final = Method(
+    "random forest", f"{TREES} trees, scikit-learn's defaults, log-odds", _forest, is_seeded=True
+)
