@@ -136,6 +136,17 @@ class Settings:
     model: str = _setting(
         "kdd99@champion", "Model to start with, of the family served: name@alias or name/version"
     )
+    flow_learning_s: float = _setting(
+        1800.0,
+        "Seconds of event time from a device's first flow on in which it is learnt about: only scans, floods "
+        "and calls in vain beyond doubt alert; 0: none",
+        at_least(0, float),
+    )
+    flow_model: str = _setting(
+        "flows@champion",
+        "Model of flows to start with: name@alias or name/version; where the store has none of that name, "
+        "flows go to their devices and are not judged",
+    )
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )

@@ -86,9 +86,9 @@ class FakeWindows:
         _, through, states, _ = self._book(source)
         return through, list(states.items())
 
-    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
         self._answer()
-        return [self._book(source)[3].get(key) for key in keys]
+        return [self._book(source)[3].get(key) for source, key in wanted]
 
     def mark(self, source: Source) -> Mark | None:
         self._answer()

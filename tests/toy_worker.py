@@ -22,11 +22,12 @@ from streams.pipeline.conveyor import Begun
 from streams.pipeline.detection import Watchers
 from streams.rollout.admission import Admission
 from streams.settings import Settings
-from streams.worker.app import LAYOUT, create_app
+from streams.worker.app import create_app
 from streams.worker.health import Health
 from streams.worker.pages import add_pages
-from streams.worker.path import Judging, build_detection
+from streams.worker.path import Judging, build_detection, connect
 from streams.worker.process import WorkerShell, log_config
+from streams.worker.served import LAYOUT, Served
 
 SECOND_MS = 1000
 
@@ -94,11 +95,11 @@ def main(topic: str, out: str) -> None:
     detector = open_store(settings.model_store).load(settings.model)
     admission, health = Admission(detector), Health()
     with ExitStack() as parts:
-        detection = build_detection(
-            settings, LAYOUT, Judging(admission, Watchers(done=health.totals.add)), health, parts
-        )
+        ground = connect(settings, LAYOUT, health, parts)
+        judging = Judging(admission, Watchers(done=health.totals.add))
+        detection = build_detection(ground, ground.telemetry(LAYOUT), judging, parts)
         app, stop_intake = create_app(settings, health, admission, [detection, Toy(topic, Path(out))])
-        add_pages(app, health, detection, admission, None)
+        add_pages(app, health, [Served(detection, admission, None)])
         WorkerShell(app, health, stop_intake, 10.0, "INFO").execute_from_commandline()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from streams.codec.avro.schemas import load_folder
 from streams.codec.ingest.checks import Limits
-from streams.codec.ingest.telemetry import SchemaRegistry, TelemetryDecoder
+from streams.codec.ingest.telemetry import TelemetryDecoder
+from streams.codec.ingest.writers import SchemaRegistry
 from streams.core.tables import FeatureTable
 from streams.settings import Settings
 

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Read alerts.")
 
-COLOURS = {"dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue"}
+COLOURS = {
+    "dos": "red",
+    "c2": "bright_red",
+    "u2r": "magenta",
+    "r2l": "yellow",
+    "probe": "cyan",
+    "novel": "blue",
+}
 
 
 @app.callback()
@@ -29,7 +36,7 @@ def _group() -> None:
 @app.command()
 def tail(
     classes: list[str] = typer.Option(
-        [], "--class", help="Only this class: dos, probe, r2l, u2r or novel. May be given again."
+        [], "--class", help="Only this class: c2, dos, probe, r2l, u2r or novel. May be given again."
     ),
     since: str = typer.Option(
         "now",

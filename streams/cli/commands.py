@@ -11,12 +11,14 @@ from streams.cli.alerts import app as alerts
 from streams.cli.check import check
 from streams.cli.data import app as data
 from streams.cli.demo import demo
+from streams.cli.devices import app as devices
 from streams.cli.doctor import doctor
 from streams.cli.evaluate import app as evaluate
 from streams.cli.explain import explain
 from streams.cli.flows import app as flows
 from streams.cli.incidents import app as incidents
 from streams.cli.models import app as models
+from streams.cli.profile import app as profile
 from streams.cli.replay import replay
 from streams.cli.sensor import sensor
 from streams.cli.status import status
@@ -38,10 +40,12 @@ for command in (demo, worker, doctor, status, check, replay, sensor, explain):
 for name, group in {
     "alerts": alerts,
     "data": data,
+    "devices": devices,
     "evaluate": evaluate,
     "flows": flows,
     "incidents": incidents,
     "models": models,
+    "profile": profile,
     "topics": topics,
     "train": train,
 }.items():

@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Read incidents.")
 @app.command()
 def tail(
     classes: list[str] = typer.Option(
-        [], "--class", help="Only this class: dos, probe, r2l, u2r or novel. May be given again."
+        [], "--class", help="Only this class: c2, dos, probe, r2l, u2r or novel. May be given again."
     ),
     since: str = typer.Option(
         "now",
@@ -175,6 +175,10 @@ def _show(one: Incident) -> None:
     for name, text in rows.items():
         add_row(table, name, text)
     console().print(table)
+    if one.reasons:
+        console().print()
+        for reason in one.reasons:
+            console().print(one_line(reason), markup=False, highlight=False)
     if one.explanation is not None:
         _explain(one)
 

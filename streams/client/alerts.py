@@ -48,7 +48,7 @@ def read_alerts(
 ) -> Iterator[Alert]:
     """Alerts as they come, repeats left out. Positions are taken by this call, not by the first `next`.
 
-    `source`: Settings, or just the bootstrap servers. `classes`: dos, probe, r2l, u2r, novel; None is all.
+    `source`: Settings, or just the bootstrap servers. `classes`: c2, dos, probe, r2l, u2r, novel; None: all.
     `since`: `now`, `beginning`, how long ago (`90s`, `10m`, `2h`, `1d` or a timedelta), or a time (ISO 8601
     or a datetime; without a zone it is UTC), by the moment of publishing. `follow`: wait for more at the end.
     `group`: share the alerts with other readers of that consumer group and go on where it left off; an alert
@@ -180,7 +180,7 @@ class _Reader:
             missing = ", ".join(name for name in wanted if name not in known)
             raise SettingsError(
                 f"Kafka at {where(self._settings)} has no topic {missing}: `autodeep topics create` makes "
-                "those of dos, probe, r2l, u2r and novel"
+                "those of c2, dos, probe, r2l, u2r and novel"
             )
         return there
 

@@ -55,6 +55,8 @@ class FileRecord:
     """Of a file of TSV."""
     key: bytes | None = None
     headers: tuple[KafkaHeader, ...] = ()
+    partition: int = 0
+    """Of a Kafka message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,12 @@ def _message_of(line: bytes, offset: int) -> FileRecord | None:
     if not names:
         return None
     value = found[names[0]]
-    timestamp = found.get("timestamp_ms", found.get("ts"))
+    timestamp, partition = found.get("timestamp_ms", found.get("ts")), found["partition"]
     return FileRecord(
-        _value_of(value, names[0] == "value_b64"), offset, timestamp if isinstance(timestamp, int) else 0
+        _value_of(value, names[0] == "value_b64"),
+        offset,
+        timestamp if isinstance(timestamp, int) else 0,
+        partition=partition if isinstance(partition, int) else 0,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streams.core.events import NO_TOPIC_ID, Source
+from streams.core.events import NO_TOPIC_ID, ORDINAL_SHIFT, Source
 
 _NAMESPACE: Final = uuid.UUID("6f3b6c53-9b64-5c7d-8e0b-2f6f1c7f2a10")
 
@@ -32,14 +32,34 @@ def record_ids(source: Source, offsets: Iterable[int]) -> list[str]:
     return _ids(source, (b"%d" % offset for offset in offsets))
 
 
+def event_ids(source: Source, places: Iterable[int]) -> list[str]:
+    """The ids of what events say, by their places: of a record's first event it is the record's."""
+    return _ids(source, map(_named, places))
+
+
+def _named(place: int) -> bytes:
+    ordinal = place >> ORDINAL_SHIFT
+    return b"%d/%d" % (offset_of(place), ordinal) if ordinal else b"%d" % place
+
+
+def offset_of(place: int) -> int:
+    return place & ((1 << ORDINAL_SHIFT) - 1)
+
+
+def order_of(place: int) -> tuple[int, int]:
+    """What events stand in the order of."""
+    return offset_of(place), place >> ORDINAL_SHIFT
+
+
 def part_ids(source: Source, parts: Iterable[tuple[int, str]]) -> list[str]:
     """The ids of what comes of many records, several of one: each by its offset, and what tells it apart."""
     return _ids(source, (f"{offset}/{part}".encode() for offset, part in parts))
 
 
-def incident_id_of(source: Source, offset: int, verdict: str) -> str:
-    """Of the incident of this class that the record's event opened."""
-    return part_ids(source, ((offset, verdict),))[0]
+def incident_id_of(source: Source, place: int, verdict: str) -> str:
+    """Of the incident of this class that the event at the place opened."""
+    ordinal = place >> ORDINAL_SHIFT
+    return part_ids(source, ((offset_of(place), f"{ordinal}/{verdict}" if ordinal else verdict),))[0]
 
 
 def _ids(source: Source, names: Iterable[bytes]) -> list[str]:
@@ -127,6 +147,10 @@ class Alert:
     """What the event carried beside its features: addresses, ports, sensor, flow id, free labels."""
     incident_id: str | None = None
     """The incident that it belongs to; None where it belongs to none."""
+    profile_revision: int | None = None
+    """Of the site's profile that was in force; None where none was."""
+    reasons: tuple[str, ...] = ()
+    """What drove the verdict, in words, the strongest first; of flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +167,21 @@ class Origin:
 
 
 Judged = tuple[
-    str, int, str, int, str, str, Mapping[str, float], float, int, Mapping[str, str] | None, str | None
+    str,
+    int,
+    str,
+    int,
+    str,
+    str,
+    Mapping[str, float],
+    float,
+    int,
+    Mapping[str, str] | None,
+    str | None,
+    int | None,
 ]
 """alert_id, offset, device_id, event_time_us, verdict, closest, scores, novelty, window_fill, context,
-incident_id."""
+incident_id, profile_revision."""
 
 
 class _Draft:
@@ -164,7 +199,8 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
     """One alert for each, in their order."""
     alerts: list[Any] = []
     source, topic_id = origin.source, str(origin.source.topic_id)
-    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, context, of in judged:
+    for alert_id, offset, device_id, time_us, verdict, closest, scores, novelty, fill, *rest in judged:
+        context, of, revision = rest
         draft: Any = _Draft()
         draft.alert_id = alert_id
         draft.device_id = device_id
@@ -187,6 +223,8 @@ def alerts_from(origin: Origin, judged: Iterable[Judged]) -> list[Alert]:
         draft.explanation = None
         draft.context = context
         draft.incident_id = of
+        draft.profile_revision = revision
+        draft.reasons = ()
         draft.__class__ = Alert
         alerts.append(draft)
     return alerts

@@ -18,6 +18,9 @@ from streams.core.timers import NO_WATERMARK, watermark_after
 NO_TOPIC_ID: Final = uuid.UUID(int=0)
 """Stands where a broker gives topics no id (librdkafka's mock cluster, Kafka before 2.8)."""
 
+ORDINAL_SHIFT: Final = 56
+"""An event's place: its offset, which is smaller than 2^56, and above that its ordinal."""
+
 Header = tuple[str, bytes | None]
 
 Partition = tuple[str, int]
@@ -105,6 +108,14 @@ class Events:
     context: Sequence[Mapping[str, str] | None] | None = None  # N; None where no event has any
     """What each event carries beside its features, for whoever reads its alert. No model sees it."""
     timestamp_us: Times | None = None  # (N,) of Kafka, 1970 to 9999; None where no Kafka has seen the events
+    ordinal: npt.NDArray[np.int64] | None = (
+        None  # (N,) which of its record's events each is; None: the only one
+    )
+
+    @property
+    def place(self) -> npt.NDArray[np.int64]:
+        """(N,) offset and ordinal in one number: what its alert's id is made of."""
+        return self.offset if self.ordinal is None else self.offset + (self.ordinal << ORDINAL_SHIFT)
 
     @property
     def kafka_us(self) -> Times:
@@ -126,6 +137,7 @@ class Events:
             rows=self.rows[kept],
             context=None if self.context is None else [self.context[i] for i in places],
             timestamp_us=None if self.timestamp_us is None else self.timestamp_us[kept],
+            ordinal=None if self.ordinal is None else self.ordinal[kept],
         )
 
 

@@ -1,5 +1,6 @@
 """Whose flow it is: which ends are ours, and by what name. Private addresses repeat from site to site, so a
-device is a site and, within it, a MAC where the sensor tells it, else an address.
+device is a site and, within it, the name that a lease gives, else a MAC where the sensor tells it, else an
+address.
 
     one end at home            a flow of that device: out where it began, in where it did not
     both ends at home          a flow of each, internal
@@ -18,11 +19,12 @@ from enum import Enum
 from typing import Final
 
 from streams.core.flows import DeviceFlow, Direction, Flow, Role
+from streams.core.leases import Naming
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DEFAULT: Final = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10"
-_SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SITE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WIDEST: Final = {4: 8, 6: 7}
 _SUBNET: Final = 24
 """Of a wider network the subnets are not known: there an address that ends in .255, is only sent to and
@@ -137,7 +139,7 @@ def parse_home(networks: str, site: str = "", sensors: str = "") -> Home:
 
 
 def _site(text: str) -> str:
-    if not _SITE.fullmatch(text):
+    if not SITE.fullmatch(text):
         raise ValueError(f"{text!r} is no name of a site: 1 to 64 letters, digits, '.', '_' and '-'")
     return text
 
@@ -154,15 +156,19 @@ class Home:
     of_sensor: Mapping[str, str] = field(default_factory=dict)
     """Sensor to site."""
 
+    def is_home(self, site: str, address: str) -> bool:
+        """Whether a device of that site may have the address."""
+        return self.of_site.get(site, self.networks).kind(address) in (Kind.HOME, Kind.BROADCAST_LIKE)
+
     def site_of(self, flow: Flow) -> str:
         return flow.site or self.of_sensor.get(flow.sensor, self.site)
 
-    def device_flows(self, flow: Flow) -> tuple[DeviceFlow, ...]:
-        """The flow as each of its devices has it: none, one or two."""
+    def device_flows(self, flow: Flow, naming: Naming | None = None) -> tuple[DeviceFlow, ...]:
+        """The flow as each of its devices has it: none, one or two. `naming`: by the leases that count."""
         site = self.site_of(flow)
         networks = self.of_site.get(site, self.networks)
         kinds = networks.kind(flow.originator), networks.kind(flow.responder)
-        devices = tuple(_device(flow, kinds, place, site) for place in (0, 1))
+        devices = tuple(_device(flow, kinds, place, site, naming) for place in (0, 1))
         if not any(devices):
             return ()
         is_internal = all(kind not in (Kind.OUTSIDE, Kind.NOBODY) for kind in kinds)
@@ -174,7 +180,7 @@ class Home:
         )
 
 
-def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str) -> str:
+def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str, naming: Naming | None) -> str:
     """The name of an end's device; empty where it is none."""
     kind, other = kinds[place], kinds[1 - place]
     if kind in (Kind.OUTSIDE, Kind.NOBODY):
@@ -184,7 +190,8 @@ def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str) -> str:
         return ""
     if kind is Kind.LINK_LOCAL and (other in (Kind.HOME, Kind.OUTSIDE) or _advertises(flow, place)):
         return ""
-    name = ((flow.originator_mac, flow.responder_mac)[place]) or ((flow.originator, flow.responder)[place])
+    mac, address = (flow.originator_mac, flow.responder_mac)[place], (flow.originator, flow.responder)[place]
+    name = (naming(site, address, mac, flow.start_us) if naming else "") or mac or address
     return f"{site}/{name}" if site else name
 
 

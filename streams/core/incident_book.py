@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.alerts import incident_id_of, record_ids
+from streams.core.alerts import event_ids, incident_id_of, offset_of, order_of
 from streams.core.events import Chunk, Source
 from streams.core.incident_rules import (
     IncidentRules,
@@ -57,7 +57,9 @@ class Outcome:
     changed: dict[str, bytes | None] = field(default_factory=dict)
     """What is now kept of the devices that changed; None where nothing is."""
     worst: dict[tuple[str, str], int | None] = field(default_factory=dict)
-    """By class and device the offset of the worst alert, where this turn brought it; None: all forgotten."""
+    """By class and device the worst alert's event, where this turn brought it; None: all forgotten."""
+    earlier: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Worst alerts of revisions that came before this turn, by id; their class and device."""
 
 
 class IncidentBook:
@@ -98,7 +100,7 @@ class IncidentBook:
         if moments is None:
             self.through = max(self.through, chunk.last_offset)
             return Outcome(self.source)
-        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open)
+        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open, self.through)
         begin = int(np.searchsorted(moments.offset, self.through, "right"))
         if sightings is not None:
             turn.outcome.links = [None] * len(sightings)
@@ -137,6 +139,7 @@ class _Turn:
         kept: dict[str, bytes],
         queue: list[tuple[int, str]],
         counts: Counter[tuple[str, int]],
+        through: int,
     ) -> None:
         self.outcome = Outcome(source)
         self._source = source
@@ -144,6 +147,7 @@ class _Turn:
         self._kept = kept
         self._queue = queue
         self._counts = counts
+        self._through = through
         self._touched: dict[str, dict[str, Standing]] = {}
         self._ids: dict[tuple[int, str], str] = {}
 
@@ -178,7 +182,7 @@ class _Turn:
     def _absorb(self, standing: Standing, sightings: Sightings, of: Index) -> None:
         """Alerts of which nothing is told."""
         standing.alerts += len(of)
-        standing.last = int(sightings.offset[of[-1]])
+        standing.last = int(sightings.event[of[-1]])
         standing.stream_us = max(standing.stream_us, int(sightings.stream_us[of[-1]]))
         event_us = sightings.event_us[of]
         standing.first_us = min(standing.first_us, int(event_us.min()))
@@ -187,7 +191,7 @@ class _Turn:
         standing.novelty = max(standing.novelty, float(sightings.novelty[of].max()))
         worst = of[int(sightings.score[of].argmax())]  # the first of equals
         if float(sightings.score[worst]) > standing.score:
-            standing.score, standing.worst = float(sightings.score[worst]), int(sightings.offset[worst])
+            standing.score, standing.worst = float(sightings.score[worst]), int(sightings.event[worst])
             self.outcome.worst[standing.verdict, sightings.device_id[int(worst)]] = standing.worst
         link = self._id(standing)
         for i in of.tolist():
@@ -201,7 +205,7 @@ class _Turn:
         standing = mine.get(verdict)
         if standing is not None and not standing.goes_on(seen, rules):
             if standing.status is Status.OPEN:
-                self._close(device_id, standing, seen.offset, seen.stream_us)
+                self._close(device_id, standing, offset_of(seen.event), seen.stream_us)
             standing = None
         if standing is None:
             is_known = bool(mine)
@@ -220,7 +224,7 @@ class _Turn:
             self.outcome.worst[verdict, device_id] = standing.worst
         self.outcome.links[i] = self._id(standing)
         if is_revision:
-            self._tell(device_id, standing, seen.offset, seen.stream_us)
+            self._tell(device_id, standing, offset_of(seen.event), seen.stream_us)
         return standing
 
     def pass_time(self, moments: Moments, begin: int, end: int) -> None:
@@ -236,7 +240,9 @@ class _Turn:
     def link_before(self, sightings: Sightings, i: int) -> None:
         """An alert that was taken in before: it is published again, and counts no more."""
         standing = self._of(sightings.device_id[i]).get(sightings.verdict[i])
-        if standing is None or standing.status is Status.PENDING or standing.opened > sightings.offset[i]:
+        if standing is None or standing.status is Status.PENDING:
+            return
+        if order_of(standing.opened) > order_of(int(sightings.event[i])):
             return
         self.outcome.links[i] = self._id(standing)
 
@@ -295,7 +301,9 @@ class _Turn:
 
     def _tell(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
         source, is_closed = self._source, standing.status is Status.CLOSED
-        first, worst, last = record_ids(source, (standing.opened, standing.worst, standing.last))
+        first, worst, last = event_ids(source, (standing.opened, standing.worst, standing.last))
+        if offset_of(standing.worst) <= self._through:
+            self.outcome.earlier[worst] = standing.verdict, device_id
         activity = Activity.OPEN if standing.revision == 1 else Activity.UPDATE
         incident = Incident(
             incident_id=self._id(standing),

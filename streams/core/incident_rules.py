@@ -57,7 +57,8 @@ class Status(IntEnum):
 class Seen(NamedTuple):
     """An alert as the rules see it."""
 
-    offset: int
+    event: int
+    """Place of its event: offset and ordinal (`core/events.py`)."""
     event_us: int
     counted_us: int
     """The event's time, at most a minute ahead of Kafka's."""
@@ -85,7 +86,7 @@ class Standing:
     revision: int = 0
     alerts: int = 0
     opened: int = 0
-    """Offset of the first alert; then of the worst, the first of equals, and of the last."""
+    """Place of the first alert's event; then of the worst's, the first of equals, and of the last's."""
     worst: int = 0
     last: int = 0
     first_us: int = 0
@@ -165,7 +166,7 @@ def _enough(standing: Standing, seen: Seen, rules: IncidentRules) -> bool:
 def _begin(standing: Standing, seen: Seen) -> None:
     standing.status = Status.OPEN
     standing.severity, standing.revision, standing.alerts = seen.severity, 1, 1
-    standing.opened = standing.worst = standing.last = seen.offset
+    standing.opened = standing.worst = standing.last = seen.event
     standing.first_us = standing.last_us = seen.event_us
     standing.counted_us = standing.revised_us = seen.counted_us
     standing.stream_us = seen.stream_us
@@ -176,7 +177,7 @@ def _begin(standing: Standing, seen: Seen) -> None:
 
 def _absorb(standing: Standing, seen: Seen) -> None:
     standing.alerts += 1
-    standing.last = seen.offset
+    standing.last = seen.event
     standing.stream_us = max(standing.stream_us, seen.stream_us)
     if seen.event_us > standing.last_us:
         standing.last_us = seen.event_us
@@ -184,7 +185,7 @@ def _absorb(standing: Standing, seen: Seen) -> None:
         standing.first_us = seen.event_us
     standing.counted_us = max(standing.counted_us, seen.counted_us)
     if seen.score > standing.score:
-        standing.score, standing.worst = seen.score, seen.offset
+        standing.score, standing.worst = seen.score, seen.event
     standing.novelty = max(standing.novelty, seen.novelty)
     standing.severity = max(standing.severity, seen.severity)
     if seen.model not in standing.models and len(standing.models) < MODELS:

@@ -64,3 +64,5 @@ class Incident:
     """What drove the worst alert's verdict."""
     context: Mapping[str, str] | None = None
     """What the worst alert's event carried beside its features."""
+    reasons: tuple[str, ...] = ()
+    """What drove the worst alert's verdict, in words; of flows."""

@@ -42,7 +42,8 @@ class Sightings:
     device_id: Sequence[str]
     verdict: Sequence[str]
     model: Sequence[str]
-    offset: Index
+    event: Index
+    """Place of its event: offset and ordinal (`core/events.py`)."""
     event_us: Times
     counted_us: Times
     stream_us: Times
@@ -62,7 +63,7 @@ class Sightings:
     @cached_property
     def _lists(self) -> list[list[Any]]:
         """A number of an array costs ten times what one of a list does."""
-        times = (self.offset, self.event_us, self.counted_us, self.stream_us)
+        times = (self.event, self.event_us, self.counted_us, self.stream_us)
         rest = (self.score, self.novelty, self.severity, self.fill, self.number)
         return [column.tolist() for column in (*times, *rest)]
 
@@ -83,7 +84,7 @@ class Sightings:
 
 
 _COLUMNS: Final = (
-    *("place", "offset", "event_us", "counted_us", "stream_us"),
+    *("place", "event", "event_us", "counted_us", "stream_us"),
     *("score", "novelty", "severity", "fill", "number"),
 )
 _NAMES: Final = ("device_id", "verdict", "model")

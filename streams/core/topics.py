@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-ATTACK_CLASSES: Final = ("dos", "probe", "r2l", "u2r")
+ATTACK_CLASSES: Final = ("c2", "dos", "probe", "r2l", "u2r")
 NORMAL: Final = "normal"
 NOVEL: Final = "novel"
 
@@ -14,6 +14,11 @@ NOVEL: Final = "novel"
 def transactional_prefix(prefix: str) -> str:
     """What the transactional ids of those who decide about models begin with."""
     return f"{prefix}.models"
+
+
+def profile_writer(prefix: str) -> str:
+    """The transactional id of whoever changes a site's profile."""
+    return f"{prefix}.profiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,16 @@ class Topics:
     def flows(self) -> str:
         """Flows by device, of whatever sensor."""
         return f"{self.prefix}.flows"
+
+    @property
+    def devices(self) -> str:
+        """Which device had an address when, by leases of DHCP."""
+        return f"{self.prefix}.devices"
+
+    @property
+    def profiles(self) -> str:
+        """Of sites: what is known of each, by revision."""
+        return f"{self.prefix}.profiles"
 
     @property
     def classified(self) -> str:

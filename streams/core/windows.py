@@ -1,6 +1,7 @@
 """Sequence windows: the last W events of each device, in arrival order, as the BiGRU reads them.
 
-A window is a header and a ring of W rows of a feature table; a `WindowLayout` says which table and how many.
+A window is a header and a ring of W rows of a feature table; a `WindowLayout` says which table and how many,
+and what else is kept of a device in the same value, where its rows are made of what came before.
 `advance` is pure: windows and a chunk's events in, the windows after it out, together with the index by which
 every event finds its own past. Raw features are kept, so a new model can read any window at once.
 
@@ -37,7 +38,7 @@ LAYOUT: Final = 1
 HEAD: Final = np.dtype(
     [
         ("layout", "u1"),
-        ("pad", "u1"),
+        ("beside", "u1"),  # version of what is kept beside the rows; 0: nothing is
         ("width", "<u2"),
         ("table", "u1", (4,)),  # first bytes of the feature table's digest
         ("topic_id", "u1", (16,)),
@@ -63,11 +64,21 @@ Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is kept of a device beside its rows; all zeros: it has done nothing yet."""
+
+    dtype: np.dtype[np.void]
+    version: int
+    """1 to 255: what was stored by another is not read."""
+
+
+@dataclass(frozen=True)
 class WindowLayout:
     """Windows of `width` rows of this table. Raises ValueError for a width that is none."""
 
     table: FeatureTable
     width: int = WIDTH
+    beside: Beside | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= _WIDEST:
@@ -79,15 +90,16 @@ class WindowLayout:
 
         Of 16 rows of KDD'99's table, 48 + 16 * 156 + 8 = 2,552 bytes.
         """
-        return np.dtype(
-            [("head", HEAD), ("rows", self.table.row, (self.width,)), ("kafka_time_us", KAFKA_TIME)]
-        )
+        beside = [] if self.beside is None else [("beside", self.beside.dtype)]
+        rows = ("rows", self.table.row, (self.width,))
+        return np.dtype([("head", HEAD), rows, *beside, ("kafka_time_us", KAFKA_TIME)])
 
     def blank(self, n: int, source: Source) -> Windows:
         """`n` empty windows (n,) of devices of this partition: no rows, no offset applied yet."""
         windows = np.zeros(n, self.dtype)
         head = windows["head"]
         head["layout"] = LAYOUT
+        head["beside"] = self._beside
         head["width"] = self.width
         head["table"] = self._stamp
         head["topic_id"] = np.frombuffer(source.topic_id.bytes, np.uint8)
@@ -103,15 +115,20 @@ class WindowLayout:
         """
         windows = self.blank(len(values), source)
         size = self.dtype.itemsize
+        sizes = (size,) if self.beside is not None else (size, size - KAFKA_TIME.itemsize)
         for i, value in enumerate(values):
-            if value is not None and len(value) in (size, size - KAFKA_TIME.itemsize):
+            if value is not None and len(value) in sizes:
                 whole = value + value[HEAD.itemsize - KAFKA_TIME.itemsize : HEAD.itemsize]
                 stored = np.frombuffer(whole[:size], self.dtype)[0]
                 head = stored["head"]
-                mine = head["layout"] == LAYOUT and head["width"] == self.width
+                mine = (head["layout"], head["beside"], head["width"]) == (LAYOUT, self._beside, self.width)
                 if mine and (head["table"] == self._stamp).all():
                     windows[i] = stored
         return windows
+
+    @property
+    def _beside(self) -> int:
+        return 0 if self.beside is None else self.beside.version
 
     @cached_property
     def _stamp(self) -> npt.NDArray[np.uint8]:
@@ -121,6 +138,14 @@ class WindowLayout:
 def width_of(windows: Windows) -> int:
     """W: how many rows each of these windows (D,) has room for."""
     return int(windows.dtype["rows"].shape[0])
+
+
+def emptied(windows: Windows, which: npt.NDArray[np.bool_]) -> Windows:
+    """The same, where those of the mask (D,) hold nothing any more; their offsets stand."""
+    windows["head"]["count"][which] = 0
+    if "beside" in (windows.dtype.names or ()):
+        windows["beside"][which] = np.zeros((), windows.dtype["beside"])
+    return windows
 
 
 def of_this_topic(windows: Windows, source: Source, end_offset: int) -> npt.NDArray[np.bool_]:
@@ -185,6 +210,18 @@ class Advance:
     def fill(self) -> Index:
         """(A,) events that each window holds, 1 to W."""
         return np.asarray(self.valid.sum(axis=1))
+
+
+def reaching(step: Advance, offset: Index) -> Advance:
+    """The same of devices (D,) whose records were taken in through `offset`: some of these made no event."""
+    head = step.windows["head"]
+    head["offset"] = np.maximum(head["offset"], offset)
+    return step
+
+
+def grew(windows: Windows, added: Index, based_on: Index) -> npt.NDArray[np.bool_]:
+    """Which windows (D,) took in a record, whether or not it made a row, since they ended at `based_on`."""
+    return np.asarray((added > 0) | (windows["head"]["offset"] != based_on))
 
 
 def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:

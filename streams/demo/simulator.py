@@ -25,6 +25,8 @@ from streams.errors import SettingsError
 ROUND_S: Final = 45
 WARM_UP_S: Final = 60
 NORMAL: Final = "normal"
+CLASSES: Final = ("dos", "probe", "r2l", "u2r")
+"""Of the attacks: KDD'99's."""
 NO_EPISODE: Final = -1
 
 _CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in KDD99.symbolic)

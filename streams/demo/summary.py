@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.core.topics import ATTACK_CLASSES, NORMAL
+from streams.core.topics import NORMAL
 from streams.demo.ledger import NO_INCIDENT, NO_VERDICT, Ledger
-from streams.demo.simulator import Episode
+from streams.demo.simulator import CLASSES, Episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Run:
 def summarise(run: Run, ledger: Ledger) -> Summary:
     """Compare the verdicts of the first `run.sent` events with what they really are."""
     truth, verdict = ledger.simulation.truth[: run.sent], ledger.verdict[: run.sent]
-    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *ATTACK_CLASSES))
+    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *CLASSES))
     false_alarms = [
         place
         for place, (what, found) in enumerate(zip(truth, verdict, strict=True))

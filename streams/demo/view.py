@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core.alerts import Alert
-from streams.core.topics import ATTACK_CLASSES, NOVEL
-from streams.demo.simulator import Episode
+from streams.core.topics import NOVEL
+from streams.demo.simulator import CLASSES, Episode
 
 LATEST: Final = 10
 """Lines of alerts kept, and shown where the terminal is high enough."""
@@ -23,7 +23,8 @@ ROWS_BESIDE_LATEST: Final = 16
 """What the view needs besides them: frame, figures, classes, headings, and a row for the cursor."""
 RATE_SPAN_S: Final = 3.0
 COLOURS: Final[Mapping[str, str]] = {
-    "dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue", "normal": "green",
+    "c2": "bright_red", "dos": "red", "u2r": "magenta", "r2l": "yellow", "probe": "cyan", "novel": "blue",
+    "normal": "green",
 }  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def render(view: View, height_rows: int = ROWS_BESIDE_LATEST + LATEST) -> Render
 
 
 def _names(view: View) -> tuple[str, ...]:
-    known = (*ATTACK_CLASSES, NOVEL)
+    known = (*CLASSES, NOVEL)
     return (*known, *sorted(view.alerts.keys() - set(known)))
 
 

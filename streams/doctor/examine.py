@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from streams.adapters import certificates
+from streams.adapters.certificates import Certificate
 from streams.adapters.decoding import decoder_of
 from streams.adapters.kafka.model_topics import missing_model_topics, newest_states
 from streams.adapters.kafka.rights import check_rights
@@ -17,8 +19,8 @@ from streams.adapters.store.models import open_store
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
-from streams.doctor import certificates, kafka, rules, topics
-from streams.doctor.facts import Certificate, RedisServer
+from streams.doctor import kafka, rules, topics
+from streams.doctor.facts import RedisServer
 from streams.doctor.findings import Finding, Level
 from streams.errors import AutodeepError, SettingsError
 from streams.settings import Settings
@@ -184,12 +186,5 @@ def _certificates(settings: Settings, cluster: kafka.Cluster) -> Iterator[Certif
     if settings.kafka_security.endswith("SSL"):
         for broker in cluster.brokers:
             yield certificates.shown_by(broker.address, limit_s)
-    files = (
-        settings.kafka_ca_file,
-        settings.kafka_certificate_file,
-        settings.kafka_oauth_ca_file,
-        settings.redis_ca_file,
-        settings.schema_registry_ca_file,
-    )
-    for path in dict.fromkeys(filter(None, files)):
+    for path in certificates.files_of(settings):
         yield from certificates.in_file(path)

@@ -53,10 +53,3 @@ class RedisServer:
     clock_us: int | None
     asked_us: int
     """Our clock when it was asked for its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    whose: str
-    ends_s: float
-    """Seconds since 1970."""

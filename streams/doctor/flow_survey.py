@@ -1,6 +1,7 @@
 """What stands in a sensor's records, counted while they pass: in bounded memory, whatever comes.
 
-Order counts: a flow is late by how far its end lies behind the latest end before it.
+Order counts: a flow is late by how far its end lies behind the latest end before it, of a topic in the same
+partition.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ class Survey:
     without: Counter[str] = field(default_factory=Counter)
     protocols: Counter[str] = field(default_factory=Counter)
     addresses_of: dict[str, set[str]] = field(default_factory=dict)
-    _latest_us: int = 0
+    _latest_us: dict[int, int] = field(default_factory=dict)
+    """By partition."""
     _devices: Recent = field(default_factory=Recent)
     _identities: Recent = field(default_factory=Recent)
     _uids: Recent = field(default_factory=Recent)
@@ -131,24 +133,25 @@ class Survey:
             self.details.setdefault(str(one.reason), one.detail)
         _count(self.dialects, read.flows.dialect.to_list())
         for position, flow in zip(read.flows.position.tolist(), read.flows, strict=True):
-            self._add_flow(flow, records[position].timestamp * 1_000)
+            self._add_flow(flow, records[position])
 
-    def _add_flow(self, flow: Flow, kafka_us: int) -> None:
+    def _add_flow(self, flow: Flow, record: FileRecord) -> None:
         self.flows += 1
         self.protocols[flow.protocol] += 1
         for word in flow.quality.words:
             self.quality[word] += 1
-        self._add_times(flow, kafka_us)
+        self._add_times(flow, record.timestamp * 1_000, record.partition)
         self._add_identity(flow)
         self._add_home(flow)
 
-    def _add_times(self, flow: Flow, kafka_us: int) -> None:
+    def _add_times(self, flow: Flow, kafka_us: int, partition: int) -> None:
         if Quality.CLOCK_SKEW in flow.quality:
             _count(self.skewed, [flow.sensor])
             return
-        behind_us = self._latest_us - flow.end_us
-        self.late.add(max(0, behind_us) / 1e6)
-        self._latest_us = max(self._latest_us, flow.end_us)
+        latest_us = self._latest_us.get(partition, flow.end_us)
+        self.late.add(max(0, latest_us - flow.end_us) / 1e6)
+        if partition in self._latest_us or len(self._latest_us) < _MOST_NAMED:
+            self._latest_us[partition] = max(latest_us, flow.end_us)
         if kafka_us > 0:
             self.delay.add((kafka_us - flow.end_us) / 1e6)
             if flow.sensor in self.of_sensor or len(self.of_sensor) < _MOST_NAMED:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from streams.doctor.facts import Broker, Certificate, Latest, Member, Place, RedisServer
+from streams.adapters.certificates import Certificate
+from streams.doctor.facts import Broker, Latest, Member, Place, RedisServer
 from streams.doctor.findings import Finding, Level
 
 GOOD, NOTE, WARNING, BROKEN = Level.GOOD, Level.NOTE, Level.WARNING, Level.BROKEN

@@ -55,9 +55,10 @@ def _missing(names: Sequence[str]) -> Iterator[Finding]:
 def _finding(topic: str, one: Difference, names: Topics) -> Finding:
     found = f"{topic}: {one.what} is {one.found}, we make it {one.wanted}"
     if one.what == "cleanup.policy":
+        lost = {names.model_active: "agreed on about models", names.profiles: "decided about sites"}
         costs = (
-            "what was agreed on about models is deleted with age"
-            if topic == names.model_active
+            f"what was {lost[topic]} is deleted with age"
+            if topic in lost
             else "of each key Kafka keeps the last record alone, whether the others were read or not"
         )
         return Finding(CHECK, Level.BROKEN, f"{found}: {costs}", _altered(topic, one))

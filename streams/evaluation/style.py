@@ -16,6 +16,7 @@ CLASS_COLOURS: Final[Mapping[str, str]] = {
     "dos": "#D55E00",
     "u2r": "#CC79A7",
     "r2l": "#009E73",
+    "c2": "#56B4E9",
 }
 WIDTH_IN: Final = 8.0
 DPI: Final = 120
@@ -45,4 +46,4 @@ def colour_of(name: str, place: int) -> str:
 
 def class_name(name: str) -> str:
     """As a reader writes it: DoS, U2R."""
-    return {"dos": "DoS", "u2r": "U2R", "r2l": "R2L"}.get(name, name)
+    return {"dos": "DoS", "u2r": "U2R", "r2l": "R2L", "c2": "C2"}.get(name, name)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, record_ids
+from streams.core.alerts import CHAMPION, Alert, Origin, alerts_from, event_ids
 from streams.core.events import Events, Source
 from streams.core.tables import Rows
 from streams.core.windows import Advance, Index, Windows, width_of
@@ -31,6 +31,8 @@ class Classified:
     detector: Detector
     verdicts: Verdicts
     role: str = CHAMPION
+    profiles: Sequence[int | None] | None = None
+    """Of each applied event the revision of its site's profile; None: no site has one."""
 
     def source_of(self, place: int) -> Source:
         """Of an applied event."""
@@ -71,13 +73,13 @@ def alerts_of(
     at = classified.step.applied[wanted]
     places = at.tolist()
     posterior = verdicts.posterior[wanted].astype(np.float64).round(4).tolist()
-    offsets = events.offset[at].tolist()
+    offsets, told = events.offset[at].tolist(), events.place[at].tolist()
     origin = classified.origin[at]  # ascending, as the events stand partition after partition
     ids: list[str] = []
     parts = []  # source, and one past its last place in `wanted`
     for number in np.unique(origin).tolist():
         source, end = classified.sources[number], int(np.searchsorted(origin, number, "right"))
-        ids += record_ids(source, offsets[len(ids) : end])
+        ids += event_ids(source, told[len(ids) : end])
         parts.append((source, end))
     judged = zip(
         ids,
@@ -91,6 +93,7 @@ def alerts_of(
         np.minimum(classified.step.fill[wanted], detector.width).tolist(),
         [None] * len(places) if events.context is None else [events.context[i] for i in places],
         [incidents.get(i) for i in wanted],
+        [None] * len(places) if classified.profiles is None else [classified.profiles[i] for i in wanted],
         strict=True,
     )
     alerts: list[Alert] = []

@@ -1,7 +1,9 @@
-"""Detection: telemetry of one feature table to alerts. A processor of the conveyor.
+"""Detection: records of one topic to alerts, by rows of one feature table. A processor of the conveyor.
 
     begin, in the thread that computes                deliver, in the other
     admit -> decode -> windows -> infer -> incidents  explain -> encode -> publish and await -> save windows
+
+How records become rows is the topic's own (`describing.py`).
 
 Then the conveyor acknowledges. Nothing is acknowledged before its alerts are on the broker and its windows in
 the store; so a crash at any point leads to the same work once more, and the window's offset keeps it from
@@ -20,7 +22,6 @@ import numpy as np
 
 from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
-from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
 from streams.core.events import Chunk, Message, Partition, Rejected
@@ -37,13 +38,15 @@ from streams.model.inference import Canary, infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
-from streams.pipeline.incidents import IncidentFigures, Incidents, Reason, TurnIncidents
+from streams.pipeline.describing import Described, Intake, advance
+from streams.pipeline.incidents import Asking, IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.judging import JudgedPart, parts_of
 from streams.pipeline.loading import Loading
-from streams.pipeline.ports import Decoder, Publisher, Save, Saved, WindowStore
+from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.saving import changed, saves_of
+from streams.pipeline.sites import Sites, applied_to
 from streams.pipeline.turn import Admission, Turn
 
 STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
@@ -74,6 +77,10 @@ class Report:
     """Of the alerts, from Kafka's timestamp of their events until all were acknowledged."""
     revisions: Mapping[str, int] = field(default_factory=dict)
     """Of incidents, by activity."""
+    duplicates: int = 0
+    """Records that said what another one had said."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Verdicts on flows that do not alert, by why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,12 +98,14 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    decoder: Decoder
+    intake: Intake
     store: WindowStore
     publisher: Publisher
     patience: Retry
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` and the latency alone: nothing is decided by it."""
+    sites: Sites | None = None
+    """What is known of sites; None: every verdict on a flow alerts."""
     recovery: Recovery | None = None
     """None: a window that the store lost starts anew."""
 
@@ -141,17 +150,19 @@ class Detection:
         self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
+        said_too = rules.explain_share > 0 or ports.sites is not None
+        self._asking = Asking(rules.incident_explain_share, others_too=said_too)
         self._incidents = (
             None
             if rules.incidents is None
-            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities)
+            else Incidents(rules.incidents, ports.store, ports.patience, rules.severities, self._asking)
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
         self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
 
     @property
     def topic(self) -> str:
-        return self._rules.topics.telemetry
+        return self._ports.intake.topic
 
     @property
     def keeps_time(self) -> bool:
@@ -163,6 +174,9 @@ class Detection:
 
         Raises Unavailable when the patience ends while a part is away; nothing may be acknowledged then.
         """
+        why_not = None if self._ports.sites is None else self._ports.sites.why_not()
+        if why_not is not None:
+            return Begun((), None, {chunk.source.place: why_not for chunk in chunks})
         admitted = self._admission.admit(chunks)
         if not admitted.chunks:
             return Begun((), None, admitted.held)
@@ -214,18 +228,23 @@ class Detection:
         self._forget_fenced()
         watch = Stopwatch()
         canary = self._watchers.canary()
-        decoded = self._ports.patience(lambda: self._ports.decoder.decode(turn.records))
+        decoded = self._ports.patience(lambda: self._ports.intake.decoder.decode(turn.records))
         watch.lap("decode")
         self._cache.widen(max(judge.latent_size for judge in turn.judges))
         recovery = self._ports.recovery
         reaches = [None if recovery is None else recovery.take_up(chunk) for chunk in turn.chunks]
         loaded = self._loading(turn, decoded.events)
-        events = loaded.events
-        step = sequence.advance(loaded.windows, loaded.device, events, self._rules.idle_us)
+        taken = advance(
+            self._ports.intake.describe, loaded.windows, loaded.device, loaded.events, self._rules.idle_us
+        )
+        described, step = taken.described, taken.advance
+        events = described.events
+        loaded = replace(loaded, events=events, device=described.device)
         watch.lap("windows")
         judged = [self._judge(part) for part in parts_of(turn, loaded, step, canary)]
         watch.lap("infer")
         self._observe(turn, judged, watch.ns["infer"])
+        judged = [self._known_to_sites(one, described) for one in judged]
         incidents = TurnIncidents()
         if self._incidents is not None:
             incidents = self._incidents.turn(turn, [one.classified for one in judged])
@@ -236,7 +255,9 @@ class Detection:
         report = Report(
             records=len(turn.records),
             classified=len(step.applied),
-            repeats=len(events) - len(step.applied),
+            repeats=described.repeats,
+            duplicates=described.duplicates,
+            held=sum((Counter(one.site.held) for one in judged if one.site is not None), Counter[str]()),
             verdicts=sum((Counter(one.classified.names) for one in judged), Counter[str]()),
             dead_letters=Counter(str(bad.reason) for bad in rejected),
             new_devices=loaded.new_devices,
@@ -256,11 +277,12 @@ class Detection:
         alerts: list[Alert] = []
         reasons: dict[str, Reason] = {}
         links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
-        wanted = computed.incidents.wanted(self._rules.incident_explain_share)
+        wanted = frozenset[str]() if self._incidents is None else self._asking.wanted(computed.incidents)
+        in_words = frozenset[str]() if self._ports.sites is None else Asking().wanted(computed.incidents)
         for judged, of in zip(computed.judged, links, strict=True):
             places, plain = alerts_from(judged, self._rules, computed.at_us, of)
             watch.lap("publish")
-            found = explained(judged, places, plain, self._rules.explain_share, wanted)
+            found = explained(judged, places, plain, self._rules.explain_share, wanted, in_words)
             alerts += found.alerts
             reasons.update(found.reasons)
             watch.lap("explain")
@@ -278,6 +300,14 @@ class Detection:
     def _judge(self, part: JudgedPart) -> Judged:
         classified = self._by_challenger(part) if part.role == CANARY else self._by_champion(part)
         return Judged(classified, part.windows)
+
+    def _known_to_sites(self, judged: Judged, described: Described) -> Judged:
+        """Verdicts that the site's profile, or the status of a device, holds back are normal."""
+        sites, flows, age_ms = self._ports.sites, described.flows, described.age_ms
+        if sites is None or flows is None or age_ms is None:
+            return judged
+        classified, site = applied_to(judged.classified, flows, age_ms, sites)
+        return replace(judged, classified=classified, site=site)
 
     def _by_champion(self, part: JudgedPart) -> Classified:
         """Its latents are remembered from turn to turn."""

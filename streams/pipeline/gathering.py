@@ -83,7 +83,7 @@ def _sightings(
         device_id=[events.device_id[i] for i in at.tolist()],
         verdict=[names[i] for i in classified.verdicts.verdict[places].tolist()],
         model=[f"{identity.name}/{identity.version}"] * len(places),
-        offset=events.offset[at],
+        event=events.place[at],
         event_us=event_us,
         counted_us=counted_time_us(event_us, events.kafka_us[at]),
         stream_us=moments.stream_us[record],

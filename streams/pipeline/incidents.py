@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from streams.codec.output.reasons import decode_reason, encode_reason
-from streams.core.alerts import Explanation, record_ids
+from streams.core.alerts import Explanation, event_ids
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
 from streams.core.incident_book import NEVER, IncidentBook, Outcome
 from streams.core.incident_rules import IncidentRules
@@ -36,6 +36,7 @@ class Reason(NamedTuple):
 
     explanation: Explanation | None
     context: Mapping[str, str] | None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,25 +48,41 @@ class TurnIncidents:
     links: Sequence[Mapping[int, str]] = ()
     """Of each part that one model judged, by applied event, the incident that counts its alert."""
 
-    def wanted(self, share: float) -> frozenset[str]:
-        """Ids of the alerts of which is asked what drove them: of that share of devices and classes."""
-        told = {
-            one.worst_alert_id: reason_key(one.verdict, one.device_id)
-            for outcome in self.outcomes
-            for one in outcome.incidents
-        }
-        kept = {alert_id: key for ids in self.worst_ids() for key, alert_id in ids.items() if alert_id}
-        return frozenset(alert_id for alert_id, key in {**told, **kept}.items() if _in_share(key, share))
-
     def worst_ids(self) -> list[dict[str, str | None]]:
         """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
         return [
             {
-                reason_key(*key): None if offset is None else record_ids(outcome.source, (offset,))[0]
-                for key, offset in outcome.worst.items()
+                reason_key(*key): None if place is None else event_ids(outcome.source, (place,))[0]
+                for key, place in outcome.worst.items()
             }
             for outcome in self.outcomes
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Of which worst alerts is asked what drove them."""
+
+    share: float = 1.0
+    """Of devices and classes: the same ones always."""
+    others_too: bool = False
+    """Whether alerts of others may have said it, too: that is kept where they are an incident's worst."""
+
+    def wanted(self, turn: TurnIncidents) -> frozenset[str]:
+        """Ids of the alerts that are or were an incident's worst, of the share."""
+        told = {
+            one.worst_alert_id: reason_key(one.verdict, one.device_id)
+            for outcome in turn.outcomes
+            for one in outcome.incidents
+        }
+        kept = {alert_id: key for ids in turn.worst_ids() for key, alert_id in ids.items() if alert_id}
+        return frozenset(alert_id for alert_id, key in {**told, **kept}.items() if self._in_share(key))
+
+    def may_be_kept(self, key: str) -> bool:
+        return self.others_too or self._in_share(key)
+
+    def _in_share(self, key: str) -> bool:
+        return zlib.crc32(key.encode()) < self.share * 2.0**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,9 @@ class Incidents:
         store: WindowStore,
         patience: Retry,
         severities: Mapping[str, Severity] = BY_CLASS,
+        asking: Asking = Asking(),
     ) -> None:
+        self._asking = asking
         self._rules = rules
         self._store = store
         self._patience = patience
@@ -134,9 +153,14 @@ class Incidents:
 
         Raises Unavailable as `turn` does.
         """
-        incidents = [one for outcome in turn.outcomes for one in self._explained(outcome, reasons)]
+        known = {**reasons, **self._kept_reasons(turn, reasons)}
+        incidents = [
+            one if (reason := known.get(one.worst_alert_id)) is None else replace(one, **reason._asdict())
+            for outcome in turn.outcomes
+            for one in outcome.incidents
+        ]
         saves = [
-            None if save is None else replace(save, reasons=_packed(ids, reasons))
+            None if save is None else replace(save, reasons=self._packed(ids, reasons))
             for save, ids in zip(turn.saves, turn.worst_ids(), strict=True)
         ]
         return incidents, saves
@@ -185,38 +209,32 @@ class Incidents:
             return IncidentSave(NEVER, book.through, dict(book.kept), {}, whole=True)
         return IncidentSave(follows, book.through, outcome.changed, {})
 
-    def _explained(self, outcome: Outcome, reasons: Mapping[str, Reason]) -> list[Incident]:
-        known = {**reasons, **self._kept_reasons(outcome, reasons)}
-        return [
-            one if (reason := known.get(one.worst_alert_id)) is None else replace(one, **reason._asdict())
-            for one in outcome.incidents
+    def _kept_reasons(self, turn: TurnIncidents, reasons: Mapping[str, Reason]) -> dict[str, Reason]:
+        """Of the worst alerts that came before this turn, in one question."""
+        missing = [
+            (outcome.source, alert_id, key)
+            for outcome in turn.outcomes
+            for alert_id, of in outcome.earlier.items()
+            if alert_id not in reasons and self._asking.may_be_kept(key := reason_key(*of))
         ]
-
-    def _kept_reasons(self, outcome: Outcome, reasons: Mapping[str, Reason]) -> dict[str, Reason]:
-        """Of the worst alerts that came before this turn."""
-        missing = {
-            one.worst_alert_id: reason_key(one.verdict, one.device_id)
-            for one in outcome.incidents
-            if one.worst_alert_id not in reasons
-        }
         if not missing:
             return {}
-        values = self._patience(lambda: self._store.reasons(outcome.source, list(missing.values())))
+        values = self._patience(lambda: self._store.reasons([(source, key) for source, _, key in missing]))
         return {
             alert_id: Reason(*decode_reason(value[_ID_BYTES:]))
-            for alert_id, value in zip(missing, values, strict=True)
+            for (_, alert_id, _), value in zip(missing, values, strict=True)
             if value is not None and value[:_ID_BYTES] == alert_id.encode()
         }
 
-
-def _in_share(key: str, share: float) -> bool:
-    """The same ones always, whatever the turns."""
-    return zlib.crc32(key.encode()) < share * 2.0**32
-
-
-def _packed(ids: Mapping[str, str | None], reasons: Mapping[str, Reason]) -> dict[str, bytes | None]:
-    found = {key: None if alert_id is None else reasons.get(alert_id) for key, alert_id in ids.items()}
-    return {
-        key: None if reason is None else str(ids[key]).encode() + encode_reason(*reason)
-        for key, reason in found.items()
-    }
+    def _packed(
+        self, ids: Mapping[str, str | None], reasons: Mapping[str, Reason]
+    ) -> dict[str, bytes | None]:
+        """What is to be kept of them by key; what is not to be, and may have been, goes."""
+        found: dict[str, bytes | None] = {}
+        for key, alert_id in ids.items():
+            reason = None if alert_id is None else reasons.get(alert_id)
+            if reason is not None:
+                found[key] = str(alert_id).encode() + encode_reason(*reason)
+            elif alert_id is None or self._asking.may_be_kept(key):
+                found[key] = None
+        return found

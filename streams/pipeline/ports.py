@@ -107,8 +107,8 @@ class WindowStore(Protocol):
         """
         ...
 
-    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
-        """What is kept under these keys of `IncidentSave.reasons`."""
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
+        """What is kept under these keys of `IncidentSave.reasons`; all in one round trip or few."""
         ...
 
     def mark(self, source: Source) -> Mark | None:

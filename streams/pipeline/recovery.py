@@ -26,8 +26,9 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
-from streams.core.windows import Index, WindowLayout, Windows, advance, numbered, of_this_topic
-from streams.pipeline.ports import ChunkRange, Decoder, History, Mark, Save, Saved, WindowStore
+from streams.core.windows import Index, WindowLayout, Windows, emptied, grew, numbered, of_this_topic
+from streams.pipeline.describing import Intake, advance
+from streams.pipeline.ports import ChunkRange, History, Mark, Save, Saved, WindowStore
 
 _NONE: Final[Index] = np.zeros(0, np.int64)
 
@@ -45,7 +46,7 @@ class RecoveryParts:
     layout: WindowLayout
     store: WindowStore
     history: History
-    decoder: Decoder
+    intake: Intake
     say: Callable[[str], None]
     progressed: Callable[[], None]
     """Told after each piece that was read: a long rebuild is not a worker that stands still."""
@@ -150,21 +151,21 @@ class Recovery:
         again after a failure is not applied again.
         """
         source, store, layout = chunk.source, self._parts.store, self._parts.layout
-        events = self._parts.decoder.decode(records).events
+        intake = self._parts.intake
+        events = intake.decoder.decode(records).events
         devices, device = numbered(events.device_id)
         (values,) = store.load([(source, devices)])
         windows = trusted(layout.unpack(values, source), since)
         based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_topic(windows, source, chunk.end_offset)
         windows[foreign] = layout.blank(int(foreign.sum()), source)
-        step = advance(windows, device, events, self._idle_us)
+        step = advance(intake.describe, windows, device, events, self._idle_us).advance
         (saved,) = store.save([Save(source, devices, based_on, step.windows, step.added, reach)])
         if (saved == Saved.NO_MARK).any():
             return None
-        return int(((step.added > 0) & (based_on < first)).sum())
+        return int((grew(step.windows, step.added, based_on) & (based_on < first)).sum())
 
 
 def trusted(windows: Windows, since: int) -> Windows:
-    """No row counts of a window (D,) that ends before `since`; its offset stands."""
-    windows["head"]["count"][windows["head"]["offset"] < since] = 0
-    return windows
+    """Nothing counts of a window (D,) that ends before `since`; its offset stands."""
+    return emptied(windows, windows["head"]["offset"] < since)

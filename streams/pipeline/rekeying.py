@@ -86,6 +86,7 @@ class Rekeying:
         return self._topics.sensors
 
     def begin(self, chunks: Sequence[Chunk]) -> Begun[Rekeyed]:
+        """Raises Unavailable when the patience ends."""
         return Begun(chunks, self._compute(chunks))
 
     def deliver(self, computed: Rekeyed) -> None:
@@ -105,7 +106,7 @@ class Rekeying:
         letters: list[Message] = []
         skipped, dead, foreign = Counter[str](), Counter[str](), 0
         for chunk in chunks:
-            read = self._reader.read(chunk.records)
+            read = self._read(chunk)
             flows += _named(chunk, read)
             rejected = with_sizes(chunk.records, read.rejected)
             letters += self._letters(chunk, rejected)
@@ -122,6 +123,10 @@ class Rekeying:
             shortened={},
         )
         return Rekeyed(device_flows.messages(flows, self._topics.flows), letters, report)
+
+    def _read(self, chunk: Chunk) -> Read:
+        """A registry, and leases that are not known yet, are waited for."""
+        return self._patience(lambda: self._reader.read(chunk.records))
 
     def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
         topic = self._topics.dead_letters

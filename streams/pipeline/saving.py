@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from streams.core.windows import Advance
+from streams.core.windows import Advance, grew
 from streams.pipeline.loading import Loaded
 from streams.pipeline.ports import ChunkRange, Save
 from streams.pipeline.turn import Turn
@@ -37,7 +37,7 @@ def changed(save: Save) -> Save | None:
     """
     if save.reach is not None:
         return save
-    grown = np.flatnonzero(save.added)
+    grown = np.flatnonzero(grew(save.windows, save.added, save.based_on))
     if not len(grown) and save.incidents is None:
         return None
     if len(grown) == len(save.devices):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from streams.codec.models import (
@@ -132,6 +132,22 @@ class ModelAgent:
 
     def _moment(self) -> Moment:
         return Moment(self._name, self._clock_us())
+
+
+class Agents:
+    """One for each family of models; the first gets the commands about others, and refuses them."""
+
+    def __init__(self, by_family: Mapping[str, ModelAgent]) -> None:
+        self._by_family = dict(by_family)
+        self._first = next(iter(self._by_family.values()))
+
+    def carry_out(self, value: bytes | None, where: str) -> bool:
+        """As the agent does whose command it is."""
+        try:
+            family = decode_command(value).name
+        except ModelMessageUnreadable:
+            family = ""
+        return self._by_family.get(family, self._first).carry_out(value, where)
 
 
 def _say(status: ModelStatus) -> None:

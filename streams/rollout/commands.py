@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from streams.core.events import Chunk, Partition
 from streams.pipeline.conveyor import Begun
-from streams.rollout.agent import ModelAgent
+
+
+class Agent(Protocol):
+    """`agent.ModelAgent`, or one for each family."""
+
+    def carry_out(self, value: bytes | None, where: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Commands:
     """
 
     topic: str
-    agent: ModelAgent
+    agent: Agent
     gives_up: Callable[[], bool]
     keeps_time: bool = False
 

@@ -50,7 +50,7 @@ class Follower:
         self._worker = worker
         self._challenge = challenge or Challenge()
         self._admission = admission
-        self._family = admission.ref.name
+        self.family = admission.ref.name
         self._ports = ports
         self._changed = threading.Condition()
         self._newest: ModelState | None = None
@@ -68,7 +68,7 @@ class Follower:
         until that is loaded, for the sake of those who wait; except by a worker that reads it
         `before_a_chunk` of a new assignment: nobody waits for what it has promised before.
         """
-        if state.family != self._family:
+        if state.family != self.family:
             return
         with self._changed:
             known = self.revision if self._newest is None else self._newest.revision

@@ -10,11 +10,12 @@ import logging
 import logging.config
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import faust
 import torch
 
+from streams.adapters.certificates import files_of, first_ends_s
 from streams.adapters.kafka.client import lacking, where
 from streams.adapters.kafka.consumer_thread import Wishes
 from streams.adapters.kafka.faust_app import app_settings, chunk_topic
@@ -23,33 +24,24 @@ from streams.adapters.kafka.offsets import PartitionOffsets, Standing
 from streams.adapters.kafka.topics import TopicIds
 from streams.adapters.kafka.transport import ChunkedApp, Chunks, RebalanceBegins
 from streams.adapters.store.models import open_store
+from streams.codec.models import ModelState
 from streams.core.events import Partition, Source
-from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
-from streams.core.windows import WindowLayout
-from streams.model.drift import Drift
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
-from streams.pipeline.detection import Observed, Report, Watchers
-from streams.rollout.admission import Admission
-from streams.rollout.challenge import Challenge
+from streams.rollout.agent import Agents
 from streams.rollout.commands import Commands
-from streams.rollout.loading import fitting
-from streams.rollout.shadow import Shadow
 from streams.settings import Settings
 from streams.worker.flows import build_rekeying
 from streams.worker.health import Health
-from streams.worker.models import Waiting, assemble, challenged, store_loader
-from streams.worker.odd_times import OddTimesLog
+from streams.worker.models import Admissions, WorkerModels
 from streams.worker.pages import add_pages, bound, serve_at
-from streams.worker.path import Judging, Said, at_start, build_detection, waiting
+from streams.worker.path import Said, connect, waiting
 from streams.worker.probes import Probe
 from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
+from streams.worker.served import LAYOUT, begins, followed, serve
 from streams.worker.telling import start_telling
 
 log: Final = logging.getLogger("autodeep")
-
-LAYOUT: Final = WindowLayout(KDD99)
-"""Of the topic of telemetry: what its records describe an event by, and how many events a window keeps."""
 
 
 def run_worker(settings: Settings, log_level: str) -> NoReturn:
@@ -59,57 +51,62 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         web = bound(settings)
         torch.set_num_threads(settings.torch_threads)
         store = open_store(settings.model_store, settings.model_trust_key)
-        detector = fitting(store.load(settings.model), LAYOUT).at(settings.operating_point)
-        admission = Admission(detector, store_loader(settings, store, LAYOUT))
-        health = Health()
-        challenge, shadow = challenged(settings, parts)
-        watchers = _watchers(health, admission, challenge, shadow)
+        judged, health = begins(settings, store), Health()
         rekeying = build_rekeying(settings, health, parts, log.warning)
-        detection = build_detection(settings, LAYOUT, Judging(admission, watchers), health, parts)
-        models = assemble(
-            settings, store, admission, challenge, Waiting(at_start(settings), health.wait), parts
+        ground = connect(settings, LAYOUT, health, parts)
+        served = [serve(one, ground, store, parts) for one in judged]
+        admissions, models = Admissions([one.admission for one in served]), followed(served)
+        watched: list[Processor[Any]] = [*(one.detection for one in served), *rekeying]
+        app, stop_intake = create_app(
+            settings, health, admissions, watched, _commands(settings, admissions, models)
         )
-        ref = admission.ref
-        log.info("serving model %s/%s (%s)", ref.name, ref.version, ref.digest[:12])
-        unwatched = list[Processor[Any]]()
-        if models is not None:
-            commands = Topics(settings.topic_prefix).model_commands
-            unwatched.append(Commands(commands, models.agent, lambda: admission.pause(0)))
-        app, stop_intake = create_app(settings, health, admission, [detection, *rekeying], unwatched)
-        if models is not None:
-            offer, since = models.follower.offer, models.since
-            app.task(lambda: follow_states(settings, offer, since))
+        _follow(app, settings, models)
         serve_at(app, web, settings)
-        add_pages(app, health, detection, admission, models)
-        health.why_held = lambda: admission.reason
+        add_pages(app, health, served)
+        health.why_held = lambda: admissions.reason
+        health.certificate_ends_s = lambda: first_ends_s(files_of(settings))
         start_watch(health, settings)
         for probe in health.probes:
             probe.start(health.wait)
-        start_telling(settings, health, admission, models, parts)
+        start_telling(settings, health, served, parts)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         shell.execute_from_commandline()
     raise SystemExit(0)
 
 
-def _watchers(health: Health, admission: Admission, challenge: Challenge, shadow: Shadow) -> Watchers:
-    odd_times, drift = OddTimesLog(log.warning), Drift(lambda: admission.ref.digest)
-    health.drift = drift.figures
+def _commands(
+    settings: Settings, admissions: Admissions, models: Sequence[WorkerModels]
+) -> list[Processor[Any]]:
+    if not models:
+        return []
+    agents = Agents({one.follower.family: one.agent for one in models})
+    return [Commands(Topics(settings.topic_prefix).model_commands, agents, lambda: admissions.pause(0))]
 
-    def watch(observed: Observed) -> None:
-        drift.note(observed.classified)
-        shadow.watch(observed)
 
-    def done(report: Report) -> None:
-        health.totals.add(report)
-        odd_times.note(report.skew)
+def _follow(app: faust.App, settings: Settings, models: Sequence[WorkerModels]) -> None:
+    """Each family's follower hears of all states, and passes over those of others."""
+    if not models:
+        return
 
-    return Watchers(challenge.canary, watch, done)
+    def offer(state: ModelState) -> None:
+        for one in models:
+            one.follower.offer(state)
+
+    app.task(lambda: follow_states(settings, offer, models[0].since))
+
+
+class Held(Protocol):
+    """What decides whether turns may begin."""
+
+    def assigned(self) -> None: ...
+    def leave(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 def create_app(
     settings: Settings,
     health: Health,
-    admission: Admission,
+    admission: Held,
     processors: Sequence[Processor[Any]],
     unwatched: Sequence[Processor[Any]] = (),
 ) -> tuple[faust.App, Callable[[], None]]:
@@ -213,7 +210,7 @@ def _add_hooks(
     conveyors: Sequence[Conveyor[Any]],
     watched: frozenset[str],
     health: Health,
-    admission: Admission,
+    admission: Held,
 ) -> None:
     def rebalance_begins() -> None:
         admission.leave()

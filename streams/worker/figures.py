@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,16 @@ SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
 
 @dataclass(slots=True)
 class Totals:
+    """Of all that a worker judges; each topic is delivered by a thread of its own."""
+
     turns: int = 0
     records: int = 0
     classified: int = 0
     repeats: int = 0
+    duplicates: int = 0
+    """Records that said what another one had said."""
+    held: Counter[str] = field(default_factory=Counter)
+    """Verdicts on flows that did not alert, by why."""
     new_devices: int = 0
     fenced: int = 0
     window_resets: int = 0
@@ -43,15 +50,22 @@ class Totals:
     behind: Spans = NONE
     latency: Spans = NO_LATENCY
     """Alerts, by the time from Kafka's timestamp of their event to the broker's acknowledgement."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def note_lost(self, reason: str, records: int) -> None:
         self.lost[reason] += records
 
     def add(self, report: Report) -> None:
+        with self._lock:
+            self._add(report)
+
+    def _add(self, report: Report) -> None:
         self.turns += 1
         self.records += report.records
         self.classified += report.classified
         self.repeats += report.repeats
+        self.duplicates += report.duplicates
+        self.held.update(report.held)
         self.new_devices += report.new_devices
         self.fenced += report.fenced
         self.window_resets += report.window_resets

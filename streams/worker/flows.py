@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
 from streams import __version__
+from streams.adapters.kafka.device_topic import DeviceFollower
 from streams.adapters.kafka.publisher import KafkaPublisher
+from streams.adapters.kafka.topics import list_topics
 from streams.adapters.registry import registry_of
 from streams.client.homes import dialect_of, home_of
 from streams.codec.ingest.flows.decoder import FlowDecoder
-from streams.codec.ingest.flows.devices import DeviceFlowReader
+from streams.codec.ingest.flows.devices import NO_LEASES, DeviceFlowReader, Leases
 from streams.core.topics import Topics
 from streams.pipeline.rekeying import FlowReport, FlowTopics, Rekeying
 from streams.settings import Settings
 from streams.worker.figures import FlowTotals
 from streams.worker.health import Health
-from streams.worker.path import waiting
+from streams.worker.path import at_start, waiting
+from streams.worker.process import start_thread
 
+log: Final = logging.getLogger("autodeep.devices")
+
+_JOIN_S: Final = 5.0
 ENOUGH: Final = 1000
 """Flows of a topic before it is said how many have no end at home."""
 MOSTLY: Final = 0.5
@@ -52,11 +59,15 @@ def build_rekeying(
 ) -> list[Rekeying]:
     """One for each topic that the settings name; `parts` closes what is opened.
 
-    Raises SettingsError where networks, sites or the dialect cannot be used.
+    Raises SettingsError where networks, sites or the dialect cannot be used, BrokerUnavailable where Kafka
+    does not answer within `start_timeout_s`.
     """
+    if not settings.flow_topics:
+        return []
     topics = Topics(settings.topic_prefix)
-    registry = registry_of(settings) if settings.schema_registry_url and settings.flow_topics else None
-    reader = DeviceFlowReader(FlowDecoder(dialect_of(settings), registry), home_of(settings))
+    registry = registry_of(settings) if settings.schema_registry_url else None
+    decoder, home = FlowDecoder(dialect_of(settings), registry), home_of(settings)
+    reader = DeviceFlowReader(decoder, home, _followed(settings, parts))
     processors = []
     for name in settings.sensors_topics:
         totals = health.flows.setdefault(name, FlowTotals())
@@ -71,3 +82,22 @@ def build_rekeying(
             )
         )
     return processors
+
+
+def _followed(settings: Settings, parts: ExitStack) -> Leases:
+    """The leases of devices; none, with a line in the log, where the topic is missing."""
+    topic = Topics(settings.topic_prefix).devices
+    if topic not in at_start(settings)(lambda: list_topics(settings, settings.topic_prefix)):
+        log.warning(
+            "no leases name devices: Kafka has no topic %s (`autodeep topics create` makes it)", topic
+        )
+        return NO_LEASES
+    follower = DeviceFollower(settings)
+    thread = start_thread("devices", follower.follow)
+
+    def stop() -> None:
+        follower.stop()
+        thread.join(_JOIN_S)
+
+    parts.callback(stop)
+    return follower

@@ -78,6 +78,7 @@ class Health:
         self.tellings: Counter[str] = Counter()
         """How often this worker has told the fleet of itself, by what came of it."""
         self.drift: Callable[[], DriftFigures | None] = lambda: None
+        self.certificate_ends_s: Callable[[], Mapping[str, float]] = lambda: {}
         """How far what is judged has moved from what the model was trained on."""
         self.why_held: Callable[[], str | None] = lambda: None
         """Why nothing begins on any partition; None where something may."""
@@ -203,6 +204,8 @@ class Health:
             "records": totals.records,
             "classified": totals.classified,
             "repeats": totals.repeats,
+            "duplicates": totals.duplicates,
+            "held_back": dict(totals.held),
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
             "window_resets": totals.window_resets,

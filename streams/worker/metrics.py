@@ -5,7 +5,9 @@ What each means: docs/operating.md. Everything is read when it is asked for; not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -23,6 +25,8 @@ from streams.adapters.kafka.losses import LossReason
 from streams.codec.models import ModelRef
 from streams.core import latency, skew
 from streams.core.events import Reason
+from streams.core.incidents import Activity
+from streams.core.profile.rules import Held
 from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import STAGES
@@ -50,16 +54,43 @@ class Windows(Protocol):
     def incident_figures(self) -> IncidentFigures: ...
 
 
+class Together:
+    """The figures of all that a worker judges, added up."""
+
+    def __init__(self, each: Sequence[Windows]) -> None:
+        self._each = tuple(each)
+
+    @property
+    def cache_figures(self) -> CacheFigures:
+        found = [astuple(one.cache_figures) for one in self._each]
+        return CacheFigures(*(sum(column) for column in zip(*found, strict=True)))
+
+    @property
+    def recovered(self) -> Recovered:
+        found = [astuple(one.recovered) for one in self._each]
+        return Recovered(*(sum(column) for column in zip(*found, strict=True)))
+
+    @property
+    def incident_figures(self) -> IncidentFigures:
+        found = [one.incident_figures for one in self._each]
+        by_kind = Counter[tuple[str, str]]()
+        for one in found:
+            by_kind.update(one.by_kind)
+        return IncidentFigures(by_kind, sum(one.devices for one in found))
+
+
 class _WorkerCollector(Collector):
-    def __init__(self, health: Health, windows: Windows, model: Callable[[], ModelRef]) -> None:
+    def __init__(self, health: Health, windows: Windows, models: Callable[[], Sequence[ModelRef]]) -> None:
         self._health = health
         self._windows = windows
-        self._model = model
+        self._models = models
 
     def collect(self) -> Iterator[Metric]:
         health, totals = self._health, self._health.totals
         yield _counter("records", "Telemetry records read, whatever became of them.", totals.records)
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
+        yield _counter("duplicates", "Records that said what another one had said.", totals.duplicates)
+        yield _counters("held_back", "Verdicts on flows that did not alert, by why.", "why", _held(totals))
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
         yield _counter("window_resets", "Windows that began anew after a gap.", totals.window_resets)
@@ -70,14 +101,10 @@ class _WorkerCollector(Collector):
         yield _counters("events", "Events classified, by verdict.", "verdict", verdicts)
         alerts = {name: count for name, count in verdicts.items() if name != NORMAL}
         yield _counters("alerts", "Alerts published, by class.", "class", alerts)
-        yield _counters("incident_revisions", "Records on incidents.", "activity", dict(totals.revisions))
+        revisions = _from_zero(Activity, totals.revisions)
+        yield _counters("incident_revisions", "Records on incidents.", "activity", revisions)
         yield from _incidents(self._windows.incident_figures)
-        letters = _from_zero(Reason, totals.dead_letters)
-        yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
-        shortened = _from_zero(_PARTS, totals.shortened)
-        yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
-        lost = _from_zero(LossReason, totals.lost)
-        yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
+        yield from _not_as_it_came(totals)
         seconds = {stage: ns / _NS_PER_S for stage, ns in _from_zero(STAGES, totals.cpu_ns).items()}
         yield _counters("stage_cpu_seconds", "CPU time of the worker's threads, by stage.", "stage", seconds)
         yield _turn_sizes(health)
@@ -88,21 +115,34 @@ class _WorkerCollector(Collector):
         yield from _cache(self._windows.cache_figures)
         yield from _evictions(health)
         yield from _drift(health)
+        yield _certificates(health)
         told = {outcome: health.tellings[outcome] for outcome in OUTCOMES}
         yield _counters("fleet_reports", "What this worker told the fleet of itself.", "outcome", told)
         yield _gauge("live", "1 while turns make progress, or wait for what is away.", health.live)
         yield _gauge("ready", "1 while events could be classified here.", health.unready is None)
-        model = self._model()
-        info = {"name": model.name, "version": model.version, "digest": model.digest}
-        yield InfoMetricFamily("autodeep_model", "The model that serves.", info)
+        family = InfoMetricFamily("autodeep_model", "The models that serve.")
+        for model in self._models():
+            family.add_metric([], {"name": model.name, "version": model.version, "digest": model.digest})
+        yield family
 
 
-def exposition(health: Health, windows: Windows, model: Callable[[], ModelRef]) -> Callable[[], bytes]:
+def exposition(
+    health: Health, windows: Windows, models: Callable[[], Sequence[ModelRef]]
+) -> Callable[[], bytes]:
     """What /metrics answers, each time anew; the process's own CPU, memory and files are in it."""
     registry = CollectorRegistry()
-    registry.register(_WorkerCollector(health, windows, model))
+    registry.register(_WorkerCollector(health, windows, models))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
+
+
+def _not_as_it_came(totals: Totals) -> Iterator[Metric]:
+    letters = _from_zero(Reason, totals.dead_letters)
+    yield _counters("dead_letters", "Records not read, by reason.", "reason", letters)
+    shortened = _from_zero(_PARTS, totals.shortened)
+    yield _counters("shortened", "Messages too large for a topic, by what went.", "part", shortened)
+    lost = _from_zero(LossReason, totals.lost)
+    yield _counters("lost_records", "Offsets gone before they were read.", "reason", lost)
 
 
 def _cache(cache: CacheFigures) -> Iterator[Metric]:
@@ -131,6 +171,11 @@ def _evictions(health: Health) -> Iterator[Metric]:
         yield _gauge("redis_evicts", "1 where Redis drops keys to make room.", seen.evicts)
     if seen.evicted_keys is not None:
         yield _counter("redis_evicted_keys", "Keys that Redis dropped to make room.", seen.evicted_keys)
+
+
+def _certificates(health: Health) -> Metric:
+    said = "When the first certificate of a file ends."
+    return _gauges("certificate_end_timestamp_seconds", said, "file", health.certificate_ends_s())
 
 
 def _drift(health: Health) -> Iterator[Metric]:
@@ -209,6 +254,10 @@ def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Me
     for value, figure in sorted(values.items()):
         family.add_metric([value], figure)
     return family
+
+
+def _held(totals: Totals) -> dict[str, int]:
+    return _from_zero([one.word for one in Held if one], totals.held)
 
 
 def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:

@@ -47,10 +47,51 @@ _JOIN_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerModels:
+    """Of one family."""
+
     follower: Follower
     agent: ModelAgent
     since: int
     """The revision of what was agreed on before there were families: older ones are not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Whose model judges a topic of this worker."""
+
+    topic: str
+    admission: Admission
+    challenge: Challenge
+    is_first: bool
+    """Whether it judges telemetry, which was all before there were families."""
+
+
+class Admissions:
+    """All of a worker's: what befalls the worker befalls each."""
+
+    def __init__(self, each: Sequence[Admission]) -> None:
+        self._each = tuple(each)
+
+    def assigned(self) -> None:
+        for one in self._each:
+            one.assigned()
+
+    def leave(self) -> None:
+        for one in self._each:
+            one.leave()
+
+    def stop(self) -> None:
+        for one in self._each:
+            one.stop()
+
+    def pause(self, pause_s: float) -> bool:
+        """Sleep so long, or until a rebalance begins or the worker stops; whether it does."""
+        return self._each[0].pause(pause_s)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing begins on any partition of a topic."""
+        return next((one.reason for one in self._each if one.reason is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +103,9 @@ class Waiting:
 
 
 def assemble(
-    settings: Settings,
-    store: ModelStore,
-    admission: Admission,
-    challenge: Challenge,
-    waiting: Waiting,
-    parts: ExitStack,
+    settings: Settings, store: ModelStore, of: Family, waiting: Waiting, parts: ExitStack
 ) -> WorkerModels | None:
-    """Let the agreed model of the settings' model's family serve, and follow it; `parts` ends that.
+    """Let the agreed model of the family serve, and follow it; `parts` ends that.
 
     None, with a line in the log, where the cluster lacks the topics of models: the model of the settings
     stays. Raises ModelRejected where the agreed model cannot be served: nothing else was agreed on;
@@ -83,12 +119,13 @@ def assemble(
             ", ".join(missing),
         )
         return None
-    loader = admission.load
+    admission, loader = of.admission, of.admission.load
     family = admission.ref.name
     states = waiting.at_start(lambda: newest_states(settings))
     state = states.by_family().get(family)
     if state is None:
-        _nothing_left_behind(settings, states)
+        if of.is_first:
+            _nothing_left_behind(settings, states)
     else:
         _serve(state, loader, admission, waiting.at_start)
     patience = BackOff(waiting.wait, log_unavailable)
@@ -99,10 +136,10 @@ def assemble(
         patience(lambda: publisher.publish([status_message(topics, status)]))
 
     ports = FollowerPorts(loader, report, _now_us)
-    follower = Follower(WORKER, admission, ports, _done(state), challenge)
+    follower = Follower(WORKER, admission, ports, _done(state), of.challenge)
     if state is not None:
         follower.offer(state)
-    _run(follower.follow, follower.stop, "models", parts)
+    _run(follower.follow, follower.stop, f"models-{family}", parts)
 
     def learn() -> None:
         newest = newest_state(settings, family)
@@ -112,7 +149,7 @@ def assemble(
     admission.learn = learn
     examiner = Examiner(store, admission, Limits(latency_ratio=settings.model_latency_ratio), loader)
     timeout_s = settings.model_switch_timeout_s
-    exactly = ExactSwitch(KafkaFleet(settings), admission.pause, timeout_s, _now_us)
+    exactly = ExactSwitch(KafkaFleet(settings, of.topic), admission.pause, timeout_s, _now_us)
     decisions = DecisionLog(settings, family)
     agent = ModelAgent(WORKER, decisions, examiner, lambda: admission.ref, patience, _now_us, exactly=exactly)
     old = states.before_families
@@ -162,9 +199,9 @@ def _done(state: ModelState | None) -> int:
     return state.revision if alone else state.revision - 1
 
 
-def store_loader(settings: Settings, store: ModelStore, layout: WindowLayout) -> Load:
+def store_loader(store: ModelStore, layout: WindowLayout, operating_point: str = "") -> Load:
     """Of models that judge events of the layout's table by its windows."""
-    return lambda ref: load(store, ref, layout, settings.operating_point)
+    return lambda ref: load(store, ref, layout, operating_point)
 
 
 def _serve(state: ModelState, load: Load, admission: Admission, patience: Retry) -> None:

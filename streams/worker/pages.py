@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import faust
@@ -13,14 +14,12 @@ from aiohttp.web import BaseSite, SockSite
 from faust.web.drivers.aiohttp import Web
 
 from streams.errors import SettingsError
-from streams.pipeline.detection import Detection
-from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.figures import memory_kib
 from streams.worker.health import Health
-from streams.worker.metrics import CONTENT_TYPE, exposition
-from streams.worker.models import WorkerModels
+from streams.worker.metrics import CONTENT_TYPE, Together, Windows, exposition
 from streams.worker.process import EX_USAGE, end_now
+from streams.worker.served import Served
 
 log: Final = logging.getLogger("autodeep")
 
@@ -80,10 +79,8 @@ def serve_at(app: faust.App, opened: socket.socket, settings: Settings) -> None:
     app.web = _Pages(app, opened, settings)
 
 
-def add_pages(
-    app: faust.App, health: Health, detection: Detection, admission: Admission, models: WorkerModels | None
-) -> None:
-    follower = models.follower if models is not None else None
+def add_pages(app: faust.App, health: Health, served: Sequence[Served]) -> None:
+    followers = [one.models.follower for one in served if one.models is not None]
 
     @app.page("/health/live")
     async def live(web: Any, request: Any) -> Any:
@@ -92,13 +89,14 @@ def add_pages(
     @app.page("/health/ready")
     async def ready(web: Any, request: Any) -> Any:
         unready = health.unready
-        detail = follower.problem if follower is not None else None
+        detail = next((one.problem for one in followers if one.problem is not None), None)
         return web.json(
             {"ready": unready is None, "why_not": unready, "role": health.role, "detail": detail},
             status=200 if unready is None else 503,
         )
 
-    scraped = exposition(health, detection, lambda: admission.ref)
+    together = Together([one.detection for one in served])
+    scraped = exposition(health, together, lambda: [one.admission.ref for one in served])
 
     @app.page("/metrics")
     async def metrics(web: Any, request: Any) -> Any:
@@ -106,11 +104,18 @@ def add_pages(
 
     @app.page("/stats")
     async def stats(web: Any, request: Any) -> Any:
-        model = follower.figures() if follower is not None else dataclasses.asdict(admission.ref)
-        return web.json({**stats_of(health, detection), "model": model})
+        models = {one.detection.topic: _model(one) for one in served}
+        first = next(iter(models.values()))
+        return web.json({**stats_of(health, together), "model": first, "models": models})
 
 
-def stats_of(health: Health, detection: Detection) -> dict[str, object]:
+def _model(served: Served) -> dict[str, object]:
+    if served.models is not None:
+        return served.models.follower.figures()
+    return dataclasses.asdict(served.admission.ref)
+
+
+def stats_of(health: Health, detection: Windows) -> dict[str, object]:
     """The totals and what the process has used, as one JSON object."""
     rss_kib, peak_rss_kib = memory_kib()
     cache = detection.cache_figures

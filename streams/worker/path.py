@@ -19,7 +19,6 @@ from streams.adapters.kafka.topics import wait_for_broker
 from streams.adapters.redis.windows import RedisWindows
 from streams.adapters.registry import ConfluentRegistry, registry_of
 from streams.codec.avro.schemas import ALERT, INCIDENT, load
-from streams.codec.ingest.telemetry import TelemetryDecoder
 from streams.codec.output.alerts import AlertFormat, AlertOutput, Output
 from streams.codec.output.projections import Projection
 from streams.core.incident_rules import IncidentRules
@@ -30,8 +29,10 @@ from streams.core.windows import WindowLayout
 from streams.errors import SettingsError, Unavailable
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports, Watchers
 from streams.pipeline.recovery import Recovery, RecoveryParts
+from streams.pipeline.sites import Sites
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import Health
@@ -49,23 +50,45 @@ class Judging:
     watchers: Watchers
 
 
-def build_detection(
-    settings: Settings, layout: WindowLayout, judging: Judging, health: Health, parts: ExitStack
-) -> Detection:
-    """Of a topic whose records are of the layout's table; `parts` closes what is opened.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A topic that is judged, and what is kept of its devices."""
+
+    intake: Intake
+    layout: WindowLayout
+    sites: Sites | None = None
+    """What is known of the sites of its devices; None: of flows alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all that is judged has in common: servers that were found to answer, and how alerts leave."""
+
+    settings: Settings
+    health: Health
+    store: RedisWindows
+    limits: TopicLimits
+    registry: ConfluentRegistry | None
+    rules: Rules
+
+    def telemetry(self, layout: WindowLayout) -> Subject:
+        """Events of the layout's table, as producers describe them."""
+        decoder = decoder_of(self.settings, layout.table, self.registry)
+        return Subject(Intake(self.rules.topics.telemetry, decoder), layout)
+
+
+def connect(settings: Settings, layout: WindowLayout, health: Health, parts: ExitStack) -> Ground:
+    """To Redis and Kafka; `parts` closes what is opened. The layout is that of the windows of telemetry.
 
     Raises BrokerUnavailable or WindowStoreUnavailable where one does not answer within `start_timeout_s`.
     """
-    by_class = severities_by_class(settings.severities)
     starting = at_start(settings)
-    topics = Topics(settings.topic_prefix)
-    ttl_s = settings.window_ttl_days * 86_400
     store = parts.enter_context(
         RedisWindows(
             layout,
             settings.redis_url,
             settings.topic_prefix,
-            ttl_s,
+            settings.window_ttl_days * 86_400,
             settings.network_timeout_s,
             settings.redis_ca_file,
         )
@@ -78,17 +101,13 @@ def build_detection(
     limits = TopicLimits(settings)
     check_limits(settings, limits)
     registry = registry_of(settings) if settings.schema_registry_url else None
-    decoder = decoder_of(settings, layout.table, registry)
-    ports = Ports(
-        decoder=decoder,
-        store=store,
-        publisher=parts.enter_context(KafkaPublisher(settings, limits)),
-        patience=waiting(health),
-        clock_us=lambda: time.time_ns() // 1000,
-        recovery=_recovery(settings, layout, store, decoder, health),
-    )
-    rules = Rules(
-        topics=topics,
+    return Ground(settings, health, store, limits, registry, _rules(settings, registry, starting))
+
+
+def _rules(settings: Settings, registry: ConfluentRegistry | None, starting: BackOff) -> Rules:
+    by_class = severities_by_class(settings.severities)
+    return Rules(
+        topics=Topics(settings.topic_prefix),
         idle_us=int(settings.window_idle_s * 1e6),
         outputs=starting(lambda: outputs_of(settings, registry, by_class)),
         publish_classified=settings.publish_classified,
@@ -99,8 +118,22 @@ def build_detection(
         severities=by_class,
         incident_explain_share=settings.incident_explain_share,
     )
-    cache = _cache(settings, layout, judging.admission.serving.latent_size)
-    return Detection(ports, rules, cache, judging.admission, judging.watchers)
+
+
+def build_detection(ground: Ground, subject: Subject, judging: Judging, parts: ExitStack) -> Detection:
+    settings, health = ground.settings, ground.health
+    store = ground.store.of(subject.layout)
+    ports = Ports(
+        intake=subject.intake,
+        store=store,
+        publisher=parts.enter_context(KafkaPublisher(settings, ground.limits)),
+        patience=waiting(health),
+        clock_us=lambda: time.time_ns() // 1000,
+        sites=subject.sites,
+        recovery=_recovery(settings, subject, store, health),
+    )
+    cache = _cache(settings, subject.layout, judging.admission.serving.latent_size)
+    return Detection(ports, ground.rules, cache, judging.admission, judging.watchers)
 
 
 def at_start(settings: Settings) -> BackOff:
@@ -142,12 +175,11 @@ def _cache(settings: Settings, layout: WindowLayout, latent_size: int) -> Window
     return cache
 
 
-def _recovery(
-    settings: Settings, layout: WindowLayout, store: RedisWindows, decoder: TelemetryDecoder, health: Health
-) -> Recovery | None:
+def _recovery(settings: Settings, subject: Subject, store: RedisWindows, health: Health) -> Recovery | None:
     if not settings.rebuild_windows_records:
         return None
-    parts = RecoveryParts(layout, store, KafkaHistory(settings), decoder, log.warning, health.progressed)
+    history = KafkaHistory(settings)
+    parts = RecoveryParts(subject.layout, store, history, subject.intake, log.warning, health.progressed)
     return Recovery(parts, settings.rebuild_windows_records, int(settings.window_idle_s * 1e6))
 
 

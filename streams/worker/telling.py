@@ -22,11 +22,10 @@ from streams.core.latency import BOUNDS_S
 from streams.core.spans import Spans
 from streams.core.workers import LEFT, ServedModel, WorkerFigures
 from streams.errors import AutodeepError
-from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import FAILED, TOLD, Health
-from streams.worker.models import WorkerModels
 from streams.worker.process import start_thread
+from streams.worker.served import Served
 
 log: Final = logging.getLogger("autodeep")
 
@@ -166,19 +165,9 @@ class Telling:
         self._problem = ""
 
 
-def start_telling(
-    settings: Settings, health: Health, admission: Admission, models: WorkerModels | None, parts: ExitStack
-) -> None:
+def start_telling(settings: Settings, health: Health, served: Sequence[Served], parts: ExitStack) -> None:
     """From now on; `parts` ends it with a last record."""
-
-    def served() -> list[ServedModel]:
-        ref = admission.ref
-        generation = 0 if models is None else models.follower.revision
-        challenger = None if models is None else models.follower.challenger
-        beside = "" if challenger is None else challenger.version
-        return [ServedModel(ref.name, ref.version, ref.digest, generation, beside)]
-
-    telling = Telling(WorkerTopic(settings), health, served, settings.group)
+    telling = Telling(WorkerTopic(settings), health, lambda: [_model(one) for one in served], settings.group)
     thread = start_thread("telling", telling.run)
 
     def leave() -> None:
@@ -187,6 +176,14 @@ def start_telling(
             telling.leave()
 
     parts.callback(leave)
+
+
+def _model(served: Served) -> ServedModel:
+    ref, models = served.admission.ref, served.models
+    generation = 0 if models is None else models.follower.revision
+    challenger = None if models is None else models.follower.challenger
+    beside = "" if challenger is None else challenger.version
+    return ServedModel(ref.name, ref.version, ref.digest, generation, beside)
 
 
 def _by_topic(partitions: frozenset[tuple[str, int]]) -> Mapping[str, Sequence[int]]:

@@ -52,7 +52,7 @@ def test_what_changed_is_kept_and_what_ended_goes(store: WindowStore) -> None:
     assert kept(store) == (9, {"a": b"1", "<b>\n é": b"2"})
     assert keep(store, 9, 2**50, {"a": None, "c": b"\x00\xff"}, {"dos:a": None, "dos:c": b"x"}) == Saved.DONE
     assert kept(store) == (2**50, {"<b>\n é": b"2", "c": b"\x00\xff"})
-    assert store.reasons(SOURCE, ["dos:a", "dos:c"]) == [None, b"x"]
+    assert store.reasons([(SOURCE, "dos:a"), (SOURCE, "dos:c")]) == [None, b"x"]
     assert kept(store, replace(SOURCE, partition=4)) == (-1, {})
 
 
@@ -81,7 +81,7 @@ def test_lost_ones_are_not_added_to_and_then_kept_whole(store: WindowStore) -> N
     keep(store, 20, 21, {"old": b"1"})
     assert keep(store, -1, 30, {"a": b"2"}, whole=True) == Saved.DONE
     assert kept(store) == (30, {"a": b"2"})
-    assert store.reasons(SOURCE, ["dos:d1"]) == [None]
+    assert store.reasons([(SOURCE, "dos:d1")]) == [None]
     assert keep(store, -1, 31, {}, whole=True) == Saved.DONE
     assert kept(store) == (31, {})
 
@@ -98,7 +98,7 @@ def test_another_life_of_the_topic_begins_with_none(store: WindowStore) -> None:
     assert kept(store, reborn) == (-1, {})
     assert keep(store, -1, 5, {"b": b"2"}, source=reborn) == Saved.DONE
     assert kept(store, reborn) == (5, {"b": b"2"})
-    assert store.reasons(reborn, ["dos:a"]) == [None]
+    assert store.reasons([(reborn, "dos:a")]) == [None]
 
 
 def test_they_are_saved_in_one_step_with_the_windows_also_where_those_are_written_whole(

@@ -34,6 +34,7 @@ from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.rights import check_rights
 from streams.adapters.kafka.topics import list_topics, wait_for_broker
 from streams.adapters.kafka.worker_topic import read_figures
+from streams.client.flow_topics import Tail, TopicTail
 from streams.client.orders import order
 from streams.codec.ingest.connections import encode_connections
 from streams.codec.models import ModelCommand
@@ -458,6 +459,8 @@ def test_who_shows_a_certificate_is_told_what_is_missing_as_one_with_a_log_in_is
             pytest.raises(BrokerUnavailable, match=f"READ on topic {topic} is missing for this user"),
         ):
             reader.places([topic])
+        with pytest.raises(BrokerUnavailable, match=f"READ on topic {topic} is missing for this user"):
+            TopicTail(settings, topic, Tail())
         wait_for_broker(settings, lambda attempt: attempt(), [topic])
         with pytest.raises(AccessDenied, match=f"READ on topic {topic}"):
             check_rights(settings)

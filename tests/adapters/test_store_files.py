@@ -121,7 +121,7 @@ def spoil(folder: Path, what: str) -> None:  # noqa: C901  # one table of faults
         ("wrong digest", f"{TENSORS}: sha256 is"),
         ("climbs", "names are letters"),
         ("climbs in files", "no file of a model"),
-        ("another class", "does not have martians .it has normal, dos, probe, r2l, u2r"),
+        ("another class", "does not have martians .it has normal, c2, dos, probe, r2l, u2r"),
         ("another order", "must begin with normal"),
         ("another symbol", "flag of this version has no WOW"),
         ("another table", "another feature table .abababababababab…, this version has "),

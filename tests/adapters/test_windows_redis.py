@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from streams.adapters.redis.windows import RedisWindows
 from streams.core.events import Source
+from streams.core.flow.keeping import WINDOWS as FLOW_WINDOWS
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout, Windows, in_order
 from streams.errors import SettingsError, WindowStoreUnavailable
@@ -275,6 +276,27 @@ def test_a_device_costs_at_most_3200_bytes_in_redis(redis_url: str) -> None:
         assert client.memory_usage(key) <= 3200
         assert 0 < client.pttl(key) <= 3600 * 1000
         assert KDD99.row.itemsize * WIDTH < client.strlen(key) == LAYOUT.dtype.itemsize
+
+
+@pytest.mark.redis
+def test_a_device_of_flows_costs_at_most_10_500_bytes_in_redis_and_is_written_whole(redis_url: str) -> None:
+    with (
+        RedisWindows(FLOW_WINDOWS, redis_url, uuid.uuid4().hex, 3600, 5) as windows,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        before = FLOW_WINDOWS.blank(1, SOURCE)
+        for offset in range(3):  # the last makes no row
+            after = before.copy()
+            after["head"]["offset"] = offset
+            after["beside"]["latest_us"] = offset + 7
+            rows = np.array([int(offset < 2)])
+            based_on = before["head"]["offset"].astype(np.int64)
+            assert windows.save([Save(SOURCE, ["a"], based_on, after, rows)])[0].tolist() == [Saved.DONE]
+            assert windows.load([(SOURCE, ["a"])])[0] == [after.tobytes()]
+            before = after
+        stale = [Save(SOURCE, ["a"], np.array([0]), FLOW_WINDOWS.blank(1, SOURCE), np.array([0]))]
+        assert windows.save(stale)[0].tolist() == [Saved.NEWER_STORED]
+        assert client.memory_usage(windows.key(SOURCE, "a")) <= 10_500
 
 
 @pytest.mark.redis

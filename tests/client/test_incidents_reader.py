@@ -38,7 +38,7 @@ def incident(name: str, revision: int = 1, **changed: object) -> Incident:
         worst_novelty=1.5, first_alert_id="f", worst_alert_id="w", last_alert_id="l",
         models=("kdd99/9",), topic="ids.telemetry", topic_id=str(uuid.UUID(int=7)), partition=2, offset=9,
         explanation=Explanation((Driver("count", "255", 0.25, "0..511", "1..27"),), (0.5,)),
-        context={"src_address": "::1"},
+        context={"src_address": "::1"}, reasons=("12 hosts [b]failed[/b] on port 23",),
     )  # fmt: skip
     return replace(made, **changed)  # type: ignore[arg-type]
 
@@ -166,6 +166,7 @@ def test_one_incident_is_shown_with_what_drove_its_worst_alert(stage: Stage) -> 
         "25.0%",
         "::1",
         "kdd99/9",
+        "12 hosts [b]failed[/b] on port 23",
     ):
         assert text in shown.stdout
     assert json.loads(stage.run("show", one.incident_id, "--json").stdout)["alerts"] == 4

@@ -57,6 +57,7 @@ INCIDENTS = st.builds(
         events=st.lists(NUMBERS, max_size=3).map(tuple),
     ),
     context=st.none() | st.dictionaries(TEXT, TEXT, max_size=3),
+    reasons=st.lists(TEXT, max_size=3).map(tuple),
 )
 INCIDENT = Incident(
     incident_id="5f1c0a52-7a0d-5f0e-9d0b-6f7d3f0f8a11",
@@ -140,7 +141,7 @@ def broken(**changed: Any) -> bytes:
         (broken(first_event=5), "first_event is 5"),
         (broken(models=[1]), r"models\.0 is 1"),
         (b"{}", "the incident has no incident_id, revision"),
-        (encode_incident(INCIDENT)[:-1], "column context"),
+        (encode_incident(INCIDENT)[:-1], "column reasons"),
         (b"\xc3\x01" + bytes(8), "no Incident schema has the fingerprint"),
     ],
 )

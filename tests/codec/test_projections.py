@@ -288,3 +288,9 @@ def test_a_number_that_json_has_not_is_refused() -> None:
     for name in ("ocsf", "ecs"):
         with pytest.raises(ValueError, match="JSON"):
             of(name, dataclasses.replace(DOS, novelty=math.inf))
+
+
+def test_a_message_begins_with_what_happened() -> None:
+    alert, incident = (dataclasses.replace(one, reasons=("12 hosts failed", "b")) for one in (DOS, INCIDENT))
+    assert "12 hosts failed; probability" in json.loads(of("ecs", alert)[0].value or b"")["message"]
+    assert json.loads(of("ecs", incident)[0].value or b"")["message"].endswith("; 12 hosts failed")

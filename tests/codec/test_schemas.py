@@ -25,13 +25,13 @@ NAMES = [
 # Changes with the wire alone, not with docs or defaults. A new value here wants the old file in
 # schemas/history, so that what was written before is still read.
 FINGERPRINTS = {
-    "Alert": "32d78c22af473ae7",
+    "Alert": "2fa979af04ccedf0",
     "ConnectionRecord": "21c2fb7cec4435d2",
     "DeadLetter": "7daee14f43811fa7",
     "DeviceFlow": "730487ddec9e5ed1",
     "Disagreement": "5a10f656adf0f727",
     "Flow": "7217a2454afd700e",
-    "Incident": "07489a85a057dc75",
+    "Incident": "637395eb67438146",
     "ModelCommand": "b4ec0166961867ad",
     "ModelState": "6e449daef9cbb2b2",
 }
@@ -48,6 +48,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "events": [0.5],
         },
         "context": {"src_address": "::1"}, "incident_id": "j",
+        "profile_revision": 7, "reasons": ["12 hosts failed"],
     },
     "ConnectionRecord": {
         "device_id": "d", "event_time_us": 1, "protocol_type": "tcp", "service": "http", "flag": "SF",
@@ -105,7 +106,7 @@ GOLDEN = {
     "Alert": (
         "0269026402040a6e6f76656c06646f730206646f73000000000000e03f00000000000000f83f062002740275080a026d"
         "027602780c63616e617279020202660231000000000000e03f08302e2e3102300002000000000000e03f00"
-        "0202167372635f61646472657373063a3a310002026a"
+        "0202167372635f61646472657373063a3a310002026a020e021e313220686f737473206661696c656400"
     ),
     "ConnectionRecord": (
         "02640200067463700868747470045346d804000000000000000000000000000000000000000000000000000000000000"
@@ -128,7 +129,7 @@ GOLDEN = {
     "Incident": (
         "0269040a636c6f7365026406646f73086869676806080a0c0e000000000000e03f000000000000f83f02610262026302"
         "066d2f3100027402751012020a7175696574020202660231000000000000e03f08302e2e3102300002000000000000e0"
-        "3f0002020c73656e736f72027300"
+        "3f0002020c73656e736f7202730000"
     ),
     "ModelCommand": "02630e70726f6d6f7465026d0232046162020202300e00000000000000e03f0102046d65",
     "ModelState": (

@@ -17,6 +17,7 @@ from streams.core.newcomers import BURST_S, Bucket, admit, full
 from streams.core.windows import WindowLayout
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Ports
 from tests.fakes import Always, patient
 from tests.pipeline.test_pipeline import (
@@ -106,7 +107,7 @@ def test_known_devices_take_nothing_from_the_bucket() -> None:
 
 
 def worker(world: World, per_s: int, cache_bytes: int = 1 << 18) -> Worker:
-    ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
+    ports = Ports(Intake(TOPICS.telemetry, PlainDecoder()), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
     outputs = [AlertOutput(TOPICS, publish_classified=True)]
     rules = Rules(TOPICS, 10**9, outputs, publish_classified=True, new_devices_per_s=per_s)
     return Worker(ports, rules, WindowCache(LAYOUT, cache_bytes, DETECTOR.latent_size), Always(DETECTOR))

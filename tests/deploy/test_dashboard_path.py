@@ -98,7 +98,8 @@ def test_the_data_source_is_a_variable_that_every_panel_takes() -> None:
 def test_the_rows_are_there_and_panels_neither_overlap_nor_share_an_id() -> None:
     rows = [one["title"] for one in DASHBOARD["panels"] if one["type"] == "row"]
     assert rows == [
-        "Fleet", "Throughput", "Latency", "Lag", "Alerts", "Models and drift", "Dead letters and losses",
+        "Fleet", "Throughput", "Latency", "Lag", "Alerts", "Incidents", "Models and drift",
+        "Dead letters and losses",
     ]  # fmt: skip
     ids = [one["id"] for one in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)

@@ -80,7 +80,7 @@ def test_every_metric_that_a_rule_names_is_one_that_workers_have_and_the_table_d
     )
     for metric in named:
         assert metric.removeprefix("autodeep_").removesuffix("_bucket") in described, metric
-    text = exposition(Health(), Absent(), lambda: ModelRef("m", "1", "ab"))().decode()
+    text = exposition(Health(), Absent(), lambda: [ModelRef("m", "1", "ab")])().decode()
     told = {family.name for family in text_string_to_metric_families(text)}
     always = named - {
         name for name in named if "redis_evict" in name or "drift" in name or name.endswith("_info")

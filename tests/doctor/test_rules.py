@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from streams.adapters.certificates import Certificate
 from streams.adapters.kafka.topics import Difference, State, TopicReport, topic_specs
 from streams.core.topics import Topics
 from streams.doctor import rules, topics
-from streams.doctor.facts import Broker, Certificate, Latest, Member, Place, RedisServer
+from streams.doctor.facts import Broker, Latest, Member, Place, RedisServer
 from streams.doctor.findings import Finding, Level, as_json, exit_code
 from streams.settings import Settings
 

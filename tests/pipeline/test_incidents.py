@@ -26,6 +26,7 @@ from streams.core.windows import WindowLayout
 from streams.model.detector import Detector
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports
 from tests.belt import Died, conveyed
 from tests.fakes import Always, FakeWindows, patient
@@ -83,7 +84,8 @@ class World:
     explain_share: float = 1.0
 
     def worker(self, patience: Callable[..., object] = patient) -> Detection:
-        ports = Ports(TimedDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
+        intake = Intake(TOPICS.telemetry, TimedDecoder())
+        ports = Ports(intake, self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         rules = Rules(
             TOPICS,
             10**9,
@@ -226,6 +228,30 @@ def test_a_share_of_the_devices_says_it_the_same_ones_whatever_the_turns() -> No
     assert said
     assert unsaid
     assert not said & unsaid
+
+
+class Asked(FakeWindows):
+    """Notes what is asked for of the reasons that are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions: list[list[str]] = []
+
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
+        self.questions.append([key for _, key in wanted])
+        return super().reasons(wanted)
+
+
+def test_what_drove_an_alert_is_asked_for_once_a_turn_and_only_where_it_came_before() -> None:
+    lives, store = [a_day(24), a_day(24)], Asked()
+    conveyed(World(store).worker(), fetched(lives, 24, {}, {}), 48)
+    assert store.questions == []
+    turns, again = 6, Asked()
+    conveyed(World(again).worker(), fetched(lives, 4, {}, {}), 8)
+    assert 0 < len(again.questions) <= turns
+    none = Asked()
+    conveyed(World(none, explain_share=0.0).worker(), fetched(lives, 4, {}, {}), 8)
+    assert none.questions == []
 
 
 def test_where_incidents_are_off_none_is_told_kept_or_waited_for() -> None:

@@ -28,6 +28,7 @@ from streams.model.drivers import explanations
 from streams.model.network import Network
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports, Report, Watchers
 from streams.pipeline.turn import Admission, Admitted
 from tests.belt import Died, conveyed
@@ -108,7 +109,8 @@ class World:
     idle_us: int = 10**9
 
     def worker(self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22) -> Worker:
-        ports = Ports(PlainDecoder(), self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
+        intake = Intake(TOPICS.telemetry, PlainDecoder())
+        ports = Ports(intake, self.store, self.publisher, patience, lambda: 5)  # type: ignore[arg-type]
         outputs = [AlertOutput(TOPICS, publish_classified=True)]
         rules = Rules(
             TOPICS, self.idle_us, outputs, publish_classified=True, explain_share=self.explain_share
@@ -475,7 +477,7 @@ def test_the_latency_of_alerts_is_taken_once_the_broker_has_them_and_of_no_norma
         now_us[0] += 250_000
         return patient(attempt)
 
-    ports = Ports(Timed(), world.store, world.publisher, slow, lambda: now_us[0])  # type: ignore[arg-type]
+    ports = Ports(Intake(TOPICS.telemetry, Timed()), world.store, world.publisher, slow, lambda: now_us[0])  # type: ignore[arg-type]
     outputs = [AlertOutput(TOPICS, publish_classified=True)]
     rules = Rules(TOPICS, world.idle_us, outputs, publish_classified=True)
     worker = Worker(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), world)

@@ -22,6 +22,7 @@ from streams.errors import BrokerUnavailable
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.conveyor import Begun
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Computed, Observed, Ports
 from streams.pipeline.ports import Mark
 from streams.pipeline.recovery import Recovered, Recovery, RecoveryParts
@@ -108,10 +109,10 @@ class Workshop:
     def worker(
         self, patience: Callable[..., object] = patient, cache_bytes: int = 1 << 22
     ) -> tuple[Checking, Recovery]:
-        world, decoder = self.world, PlainDecoder()
-        parts = RecoveryParts(LAYOUT, world.store, self.history, decoder, self.said.append, lambda: None)
+        world, intake = self.world, Intake(TOPICS.telemetry, PlainDecoder())
+        parts = RecoveryParts(LAYOUT, world.store, self.history, intake, self.said.append, lambda: None)
         recovery = Recovery(parts, self.most, IDLE_US)
-        ports = Ports(decoder, world.store, world.publisher, patience, lambda: 5, recovery)  # type: ignore[arg-type]
+        ports = Ports(intake, world.store, world.publisher, patience, lambda: 5, recovery)  # type: ignore[arg-type]
         rules = Rules(
             TOPICS, IDLE_US, [AlertOutput(TOPICS, publish_classified=True)], publish_classified=True
         )

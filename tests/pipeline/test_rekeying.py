@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.codec import device_flows
-from streams.codec.ingest.flows.devices import Read
+from streams.codec.ingest.flows.decoder import FlowDecoder
+from streams.codec.ingest.flows.devices import DeviceFlowReader, Read
 from streams.core.events import Chunk, Header, RawRecord, Reason, Rejected, Source
 from streams.core.flows import DeviceFlow, Role
+from streams.core.home import Home
+from streams.core.leases import FOREVER, SETTLED_US, Devices, Lease, Naming
+from streams.core.patience import Retry
 from streams.errors import BrokerUnavailable
 from streams.pipeline.rekeying import FlowReport, FlowTopics, Rekeying
 from tests.belt import Died, conveyed
 from tests.device_flows import flow_of
 from tests.fakes import patient
 from tests.fakes_kafka import FakeKafkaPublisher
+from tests.flow_samples import Raw, bytes_of, zeek
 
 TOPICS = FlowTopics("zeek", "ids.flows", "ids.dead-letters")
 LIFE = uuid.UUID(int=7)
@@ -127,3 +132,64 @@ def test_nothing_is_acknowledged_before_it_is_on_the_broker() -> None:
         conveyed(rekeying(found, patience=impatient), [chunk(0, 0, "d")])
     assert isinstance(died.value.__cause__, BrokerUnavailable)
     assert not died.value.told.through
+
+
+class KnownLeases:
+    """A table that is known to be whole after so many askings."""
+
+    def __init__(self, away: int = 0) -> None:
+        self.devices = Devices()
+        self.away = away
+
+    def check_fresh(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise BrokerUnavailable("the leases are not read to their end yet")
+
+    def naming(self, received_us: int) -> Naming | None:
+        return self.devices.naming(received_us)
+
+
+_retrying: Retry = patient  # type: ignore[assignment]
+
+
+def keys(leases: KnownLeases, received_ms: int) -> list[bytes | None]:
+    """Of a connection of 192.168.1.20, received then."""
+    found = broker()
+    record = Raw(bytes_of(zeek(ts=received_ms / 1_000 - 2)), received_ms, 10)
+    reader = DeviceFlowReader(FlowDecoder(), Home(), leases)
+    one = Chunk(Source("zeek", LIFE, 0), [record], 11)
+    conveyed(Rekeying(TOPICS, reader, found, _retrying, lambda report: None, "1"), [one])
+    return [message.key for message in found.topics[TOPICS.flows]]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 400), st.sampled_from("abc")), max_size=5))
+def test_a_lease_that_is_told_later_changes_no_key_of_what_is_read_again(
+    told: list[tuple[int, int, str]],
+) -> None:
+    """A record is keyed by what had been told a minute before Kafka got it, whenever it is read."""
+    start_ms = 1_790_000_000_000
+    leases, before = KnownLeases(), dict[int, list[bytes | None]]()
+    for told_s, length_s, name in sorted(told):
+        told_us = (start_ms + told_s * 1_000) * 1_000
+        received_ms = start_ms + told_s * 1_000 + SETTLED_US // 1_000 - 1
+        before[received_ms] = keys(leases, received_ms)
+        lease = Lease(told_us - 10**7, told_us + length_s * 10**6, name, "", told_us)
+        leases.devices.put("", "192.168.1.20", (*leases.devices.of("", "192.168.1.20"), lease))
+        assert {at_ms: keys(leases, at_ms) for at_ms in before} == before
+
+
+def test_a_lease_names_a_device_a_minute_after_it_was_told() -> None:
+    received_ms, leases = 1_790_000_000_000, KnownLeases()
+    told_us = received_ms * 1_000 - SETTLED_US
+    leases.devices.put("", "192.168.1.20", (Lease(0, FOREVER, "camera", "", told_us),))
+    assert keys(leases, received_ms) == [b"camera"]
+    assert keys(leases, received_ms - 1) == [b"192.168.1.20"]
+
+
+def test_leases_that_are_not_known_yet_are_waited_for() -> None:
+    leases = KnownLeases(away=3)
+    leases.devices.put("", "192.168.1.20", (Lease(0, FOREVER, "camera", "", 0),))
+    assert keys(leases, 1_790_000_000_000) == [b"camera"]
+    assert leases.away == 0

@@ -30,6 +30,7 @@ from streams.model.detector import Detector
 from streams.model.inference import Canary
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
+from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Observed, Ports, Watchers
 from streams.rollout import shadow
 from streams.rollout.admission import Admission
@@ -58,7 +59,7 @@ CHAMPION, CHALLENGER = Detector.random(KDD99, seed=1), Detector.random(KDD99, se
 
 
 def watched_by(world: World, watchers: Watchers) -> Worker:
-    ports = Ports(PlainDecoder(), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
+    ports = Ports(Intake(TOPICS.telemetry, PlainDecoder()), world.store, world.publisher, patient, lambda: 5)  # type: ignore[arg-type]
     outputs = [AlertOutput(TOPICS, publish_classified=True)]
     rules = Rules(TOPICS, 10**9, outputs, publish_classified=True)
     return Worker(ports, rules, WindowCache(LAYOUT, 1 << 22, 8), Always(CHAMPION), watchers)

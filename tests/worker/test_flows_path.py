@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 
+from streams.adapters.kafka.device_topic import tell_leases
 from streams.codec import device_flows
 from streams.core.flows import DeviceFlow, Direction
+from streams.core.leases import FOREVER, Lease
 from streams.embedded.kafka import Broker
 from tests.conftest import MakeTopic
 from tests.flow_samples import data
 from tests.path import DEADLINE_S, path
 
 CONNECTIONS, DEVICES = 1200, 12
+LEASED = Lease(0, FOREVER, "02:00:00:00:00:0a", "02:00:00:00:00:0a")
 
 
 def zeek(number: int) -> bytes:
@@ -76,6 +79,7 @@ def test_flows_reach_their_devices_once_each_through_a_kill_and_from_a_capture(
                 producer.produce(sensors, value, partition=number % 3)
             assert producer.flush(DEADLINE_S) == 0
 
+        tell_leases(tested.settings, [("", "192.168.7.2", (LEASED,))])
         doomed, survivor = tested.worker(), tested.worker()
         doomed.wait_ready()
         survivor.wait_ready()
@@ -89,6 +93,9 @@ def test_flows_reach_their_devices_once_each_through_a_kill_and_from_a_capture(
         assert len(flows) == CONNECTIONS + internal
         assert sum(flow.direction is Direction.INTERNAL for flow in flows.values()) == 2 * internal
         assert {flow.flow_id for flow in flows.values()} == {f"C{number}" for number in range(CONNECTIONS)}
+        devices = [flow.device for flow in flows.values()]
+        assert devices.count(LEASED.name) == CONNECTIONS // DEVICES
+        assert "192.168.7.2" not in devices
         (letter,) = tested.read([tested.topics.dead_letters], bool)
         assert letter.value() == b"\xff no record"
 

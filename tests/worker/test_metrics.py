@@ -63,7 +63,7 @@ def chunk(topic: str, partition: int, *offsets: int, end: int) -> Chunk:
 
 def scraped(health: Health, detection: Any = None) -> dict[tuple[str, str], float]:
     """Samples by name and by the values of their labels, in the order of the labels' names."""
-    text = exposition(health, detection or Counted(), lambda: MODEL)().decode()
+    text = exposition(health, detection or Counted(), lambda: [MODEL])().decode()
     families = list(text_string_to_metric_families(text))
     assert all(family.documentation for family in families if family.name.startswith("autodeep"))
     return {
@@ -244,7 +244,7 @@ def test_the_page_of_figures_says_the_same_by_topic() -> None:
     health.assigned(frozenset({(TELEMETRY, 10), (TELEMETRY, 3), (FLOWS, 0)}))
     health.note_chunks([chunk(TELEMETRY, 3, 10, end=20)])
     health.totals.add(report(8))
-    found = stats_of(health, Counted(Recovered(windows=40)))  # type: ignore[arg-type]
+    found = stats_of(health, Counted(Recovered(windows=40)))
     assert (found["turns"], found["records"], found["rebuilt_windows"]) == (1, 8, 40)
     assert found["partitions"] == {FLOWS: [0], TELEMETRY: [3, 10]}
     assert found["role"] == "active"

@@ -1,4 +1,4 @@
-"""The workers as Kafka knows them: who owns telemetry, what each has told, where the partitions end."""
+"""The workers as Kafka knows them: who owns what is judged, what each has told, where the partitions end."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class Statuses:
 
 
 class GroupWatch:
-    """Who of the group's owners of telemetry has not told yet; None while the group is being rebalanced."""
+    """Who of the group owns partitions of the topic; None while the group is being rebalanced."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, topic: str) -> None:
         self._settings = settings
         self._admin = AdminClient(client_config(settings), logger=LOG)
-        self._telemetry = Topics(settings.topic_prefix).telemetry
+        self._topic = topic
 
     def owners(self) -> tuple[str, ...] | None:
-        """The client ids of the members that own telemetry partitions. Raises BrokerUnavailable."""
+        """The client ids of the members that own partitions of the topic. Raises BrokerUnavailable."""
         settings = self._settings
         try:
             asked = self._admin.describe_consumer_groups(
@@ -69,7 +69,7 @@ class GroupWatch:
         owning = (
             member.client_id
             for member in group.members
-            if any(place.topic == self._telemetry for place in member.assignment.topic_partitions)
+            if any(place.topic == self._topic for place in member.assignment.topic_partitions)
         )
         return tuple(sorted(owning))
 
@@ -79,11 +79,13 @@ class KafkaFleet:
     """What the model agent asks about the other workers."""
 
     settings: Settings
+    topic: str
+    """What the model judges."""
 
     @contextmanager
     def watch(self, family: str, revision: int) -> Iterator[Callable[[], Readiness]]:
         """A look, to be repeated. Both raise BrokerUnavailable."""
-        told, group = Statuses(family, revision), GroupWatch(self.settings)
+        told, group = Statuses(family, revision), GroupWatch(self.settings, self.topic)
 
         def look() -> Readiness:
             while messages := reader.take(wait_s=_DRAIN_S):
@@ -104,11 +106,10 @@ class KafkaFleet:
 
         Raises BrokerUnavailable.
         """
-        telemetry = Topics(self.settings.topic_prefix).telemetry
         # By a consumer: of an admin client, librdkafka 2.15.1 ends the process where the answer is late.
-        with Reader(self.settings, "asking where the telemetry ends") as reader:
-            ends = {str(one.partition): one.offset for one in reader.at_end(reader.places([telemetry]))}
-        return Ends(str(topic_id(self.settings, telemetry)), ends)
+        with Reader(self.settings, f"asking where {self.topic} ends") as reader:
+            ends = {str(one.partition): one.offset for one in reader.at_end(reader.places([self.topic]))}
+        return Ends(str(topic_id(self.settings, self.topic)), ends)
 
 
 def _trouble(settings: Settings, exc: KafkaException) -> BrokerUnavailable:

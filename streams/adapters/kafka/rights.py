@@ -25,7 +25,12 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     topics = Topics(settings.topic_prefix)
     read, write = AclOperation.READ, AclOperation.WRITE
     classified = {topics.classified: (write,)} if settings.publish_classified else {}
-    flows = {**dict.fromkeys(settings.sensors_topics, (read,)), topics.flows: (write,)}
+    flows = {
+        **dict.fromkeys(settings.sensors_topics, (read,)),
+        topics.flows: (write,),
+        topics.profiles: (read,),
+        topics.devices: (read,),
+    }
     incidents = {topics.incidents: (write,)} if settings.incidents else {}
     return {
         topics.telemetry: (read,),

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation
 
 from streams.adapters.kafka.rights import worker_rights
 from streams.adapters.kafka.topics import TopicSpec, with_quorum
-from streams.core.topics import Topics, transactional_prefix
+from streams.core.topics import Topics, profile_writer, transactional_prefix
 from streams.settings import Settings
 
 API: Final = "kafka.strimzi.io/v1"
@@ -97,7 +97,10 @@ def rights_by_user(settings: Settings) -> dict[str, tuple[Right, ...]]:
             *(Right("topic", name, _WRITE) for name in (ours.telemetry, ours.model_commands)),
             *alerts,
             *(Right("topic", name, _READ) for name in told),
+            Right("topic", ours.devices, (*_READ, *_WRITE)),
+            Right("topic", ours.profiles, (*_READ, *_WRITE)),
             group,
+            Right("transactionalId", profile_writer(settings.topic_prefix), _WRITE),
         ),
     }
 

@@ -85,7 +85,10 @@ def topic_specs(
         TopicSpec(topics.dead_letters, 3, (delete, kept_30_days, large)),
         TopicSpec(topics.sensors, telemetry_partitions, (delete, kept_3_days, by_broker)),
         TopicSpec(topics.flows, telemetry_partitions, (delete, kept_3_days, by_broker)),
+        TopicSpec(topics.devices, 1, (("cleanup.policy", "compact"),)),
         TopicSpec(topics.classified, telemetry_partitions, (delete, kept_3_days)),
+        # In force by Kafka's timestamps, so that those of one cluster have to agree: the brokers give them.
+        TopicSpec(topics.profiles, 1, (("cleanup.policy", "compact"), by_broker)),
         TopicSpec(topics.model_commands, 1, (delete, kept_30_days)),
         TopicSpec(topics.model_active, 1, (("cleanup.policy", "compact"),)),
         TopicSpec(topics.model_status, 1, (delete, kept_30_days)),

@@ -9,6 +9,7 @@ one window of the layout. The script (script.py) compares before it writes:
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
     anything else (missing, lost, another life, older)    the whole value
+    something is kept beside the rows                     the whole value: most of it has changed
 
 The one that ours grew from is told by its offset and by its ring: a window that was rebuilt, or begun anew
 after a loss, ends at the same offset, and its rows stand in other places.
@@ -22,9 +23,11 @@ comes with a write that changes nothing: a replica refuses it.
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -71,6 +74,12 @@ class RedisWindows:
         self._layout = layout
         self._prefix = prefix
         self._ttl_ms = int(ttl_s * 1000)
+
+    def of(self, layout: WindowLayout) -> RedisWindows:
+        """The same store for windows of another layout. It is this one that is closed."""
+        other = copy.copy(self)
+        other._layout = layout
+        return other
 
     @property
     def address(self) -> str:
@@ -177,9 +186,11 @@ class RedisWindows:
         return self._exchange([Call(key, ("PEXPIRE", key, 1)), *reads])[1:]
 
     def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
-        width = self._layout.width
+        width, whole = self._layout.width, self._layout.beside is not None
         added = [
-            np.where((save.based_on < 0) | (save.added >= width), width, save.added)  # width: all of it
+            np.where(
+                (save.based_on < 0) | (save.added >= width) | whole, width, save.added
+            )  # width: all of it
             for save in saves
         ]
         answers = self._write([replace(save, added=rows) for save, rows in zip(saves, added, strict=True)])
@@ -213,11 +224,15 @@ class RedisWindows:
     def incidents(self, source: Source) -> tuple[int, Iterator[tuple[str, bytes]]]:
         return read(incident_keys(self._prefix, source), source, self._read)
 
-    def reasons(self, source: Source, keys: Sequence[str]) -> list[bytes | None]:
-        _, kept = incident_keys(self._prefix, source)
-        parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
-        answers = self._read([Call(kept, ("HMGET", kept, *part)) for part in parts])
-        return [value for answer in answers for value in answer]
+    def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
+        """Where a partition's keys stand together, they are asked for together."""
+        reads: list[Call] = []
+        for source, group in groupby(wanted, lambda one: one[0]):
+            _, kept = incident_keys(self._prefix, source)
+            keys = [key for _, key in group]
+            parts = [keys[start : start + _LOAD_AT_ONCE] for start in range(0, len(keys), _LOAD_AT_ONCE)]
+            reads += [Call(kept, ("HMGET", kept, *part)) for part in parts]
+        return [value for answer in self._read(reads) for value in answer]
 
     def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""

@@ -139,6 +139,11 @@ class ModelStore:
             raise ModelRejected(f"{self.url}/{name}/{ALIASES}: has no alias {rest!r} (it has: {known})")
         return name, aliases[rest]
 
+    def holds(self, name: str) -> bool:
+        """Whether there is any model of that name."""
+        self._files.forget_listings()
+        return _plain(name) and self._files.exists(name)
+
     def aliases(self, name: str) -> dict[str, str]:
         """Alias to version of one model; none where there is no such file."""
         data = self._files.find(f"{name}/{ALIASES}", LARGEST_TEXT_BYTES)

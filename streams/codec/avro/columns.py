@@ -30,6 +30,9 @@ Columns = Mapping[str, pl.Series]
 GUARD_SIZE: Final = 8
 BLOCK: Final = 128  # of a batch that failed, pieces of so many records are tried before single ones
 _SYNC: Final = bytes(16)
+_TRUE: Final = b"\x01"
+"""The strict reader gives a boolean as its byte, and polars takes all others for false."""
+_STRINGS: Final = {"type": "array", "items": "string"}
 
 _PROMOTIONS: Final[Mapping[str, frozenset[str]]] = {
     "int": frozenset({"int"}),
@@ -37,15 +40,19 @@ _PROMOTIONS: Final[Mapping[str, frozenset[str]]] = {
     "float": frozenset({"int", "long", "float"}),
     "double": frozenset({"int", "long", "float", "double"}),
     "string": frozenset({"string"}),  # and bytes, see _as_text
+    "boolean": frozenset({"boolean"}),
+    "strings": frozenset({"strings"}),
 }
 """Reader's type to the writers' types that it takes: schema resolution of the Avro specification."""
 
-_DTYPES: Final[Mapping[str, type[pl.DataType]]] = {
+_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "int": pl.Int64,
     "long": pl.Int64,
     "float": pl.Float32,
     "double": pl.Float64,
     "string": pl.String,
+    "boolean": pl.Boolean,
+    "strings": pl.List(pl.String),
 }
 
 
@@ -55,7 +62,7 @@ class Column:
 
     name: str
     place: int  # among the writer's fields
-    dtype: type[pl.DataType]
+    dtype: pl.DataType | type[pl.DataType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,13 @@ def resolve(writer: Schema, reader: Schema) -> Plan:
 def _beside_null(wanted: Any) -> Any:
     """What a column that may be null has where it is not; every column read here may hold nulls."""
     if not isinstance(wanted, list):
-        return wanted
-    return next((branch for branch in wanted if branch != "null"), "null")
+        return _kind(wanted)
+    return next((_kind(branch) for branch in wanted if branch != "null"), "null")
+
+
+def _kind(written: Any) -> Any:
+    """A type by its name; an array of strings has none."""
+    return "strings" if written == _STRINGS else written
 
 
 def _as_text(written: Any, wanted: str | None) -> Any:
@@ -114,8 +126,8 @@ def _as_text(written: Any, wanted: str | None) -> Any:
     return "string" if written == "bytes" else written
 
 
-def _dtype(name: str, written: Any, wanted: str) -> type[pl.DataType]:
-    branches = written if isinstance(written, list) else [written]
+def _dtype(name: str, written: Any, wanted: str) -> pl.DataType | type[pl.DataType]:
+    branches = [_kind(one) for one in (written if isinstance(written, list) else [written])]
     taken = [branch for branch in branches if isinstance(branch, str) and branch in _PROMOTIONS[wanted]]
     if not taken:
         raise datum.Unreadable(
@@ -167,6 +179,8 @@ def _block_type(written: Any, place: int) -> Any:
         return "long"  # the same bytes; polars would wrap what does not fit 32 bits
     if written in ("long", "float", "double", "string", "boolean", "bytes"):
         return written
+    if written == _STRINGS:
+        return written
     if isinstance(written, dict) and written["type"] == "fixed" and written["size"] > 0:
         return {"type": "fixed", "name": f"f{place}", "size": written["size"]}
     return None
@@ -198,11 +212,14 @@ def read_batch(plan: Plan, datums: Sequence[bytes]) -> Columns | None:
 def from_values(plan: Plan, records: Sequence[Sequence[Any]]) -> Columns:
     """Columns of records read one by one with `plan.read`."""
     return {
-        column.name: pl.Series(
-            column.name, [values[column.place] for values in records], dtype=column.dtype, strict=False
-        )
+        column.name: pl.Series(column.name, _values(column, records), dtype=column.dtype, strict=False)
         for column in plan.columns
     }
+
+
+def _values(column: Column, records: Sequence[Sequence[Any]]) -> list[Any]:
+    values = [values[column.place] for values in records]
+    return [value == _TRUE for value in values] if column.dtype == pl.Boolean else values
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -100,15 +100,20 @@ def without_nulls(
 
 def check(batch: Batch) -> Rows:
     """Pack all N records, (N,) of the table's row, and note in `batch.wrong` those that must not be used."""
-    _check_devices(batch)
-    _check_keys(batch)
+    check_devices(batch)
     _check_times(batch)
     rows = _pack(batch)
     _check_numbers(batch, rows["numbers"])
     return rows
 
 
-def _check_devices(batch: Batch) -> None:
+def check_devices(batch: Batch) -> None:
+    """Note in `batch.wrong` the records whose device, or key, is none that can be used."""
+    _check_names(batch)
+    _check_keys(batch)
+
+
+def _check_names(batch: Batch) -> None:
     ids, limit = batch.device_ids, batch.limits.device_id_bytes
     if not all(ids) or max(map(len, ids), default=0) * _UTF8_MOST > limit:
         sizes = batch.columns["device_id"].str.len_bytes().to_numpy()

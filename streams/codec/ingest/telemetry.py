@@ -7,40 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
 
 import numpy as np
 
-from streams.codec.avro import columns, framing, schemas
-from streams.codec.avro.columns import Columns, Plan
+from streams.codec.avro import schemas
+from streams.codec.avro.columns import Columns
 from streams.codec.avro.datum import Unreadable
 from streams.codec.avro.schemas import Schema
-from streams.codec.ingest.checks import USUAL, Batch, Limits, check, rejected, shown, without_nulls
-from streams.codec.ingest.forms import value_form
+from streams.codec.ingest import datums
+from streams.codec.ingest.checks import USUAL, Batch, Limits, check, rejected, without_nulls
 from streams.codec.ingest.traces import traces_of
+from streams.codec.ingest.writers import SchemaRegistry, Writers
 from streams.core.clocks import kafka_time_us
-from streams.core.events import Decoded, Events, RawRecord, Reason, Rejected, Unopened
+from streams.core.events import Decoded, Events, RawRecord, Rejected
 from streams.core.tables import FeatureTable, Rows
-
-_MAX_PLANS: Final = 256
-
-
-class SchemaRegistry(Protocol):
-    def schema(self, schema_id: int) -> Schema | None:
-        """The writer's schema of an id, None for an unknown one.
-
-        Raises Unreadable where that id cannot be had, RegistryUnavailable where none can.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The records of one framing header."""
-
-    plan: Plan | Unreadable
-    header_size: int
-    positions: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +49,8 @@ class TelemetryDecoder:
     ) -> None:
         self._table = table
         self._reader = reader or schemas.load(schemas.CONNECTION_RECORD)
-        ours = (*schemas.history(self._reader.name), self._reader, schemas.load("Flow"))
-        self._writers = schemas.by_fingerprint((*writer_schemas, *ours))
-        self._registry = registry
+        self._writers = Writers(self._reader, (*writer_schemas, schemas.load("Flow")), registry)
         self._limits = limits
-        self._plans: dict[bytes, Plan | Unreadable] = {}
 
     def decode(self, records: Sequence[RawRecord]) -> Decoded:
         """Events in the records' order, and a Rejected for each record that is none.
@@ -82,94 +59,18 @@ class TelemetryDecoder:
         """
         wrong: list[Rejected] = []
         parts: list[_Part] = []
-        for group in self._group(records, wrong):
+        for group in self._writers.groups(records, wrong):
             if isinstance(group.plan, Unreadable):
                 wrong += [rejected(at, group.plan.reason, group.plan.detail) for at in group.positions]
             else:
-                parts.append(self._part(records, *_read(records, group, group.plan, wrong), wrong))
+                data = [(records[at].value or b"")[group.header_size :] for at in group.positions]
+                read = datums.read(group.plan, group.positions, data, wrong)
+                parts.append(self._part(records, *read, wrong))
         for part in parts:
             wrong += part.batch.wrong.values()
         return Decoded(
             _merge(self._table, records, parts), tuple(sorted(wrong, key=lambda one: one.position))
         )
-
-    def _group(self, records: Sequence[RawRecord], wrong: list[Rejected]) -> list[_Group]:
-        positions: dict[bytes, list[int]] = {}
-        single = framing.SINGLE_OBJECT_MAGIC[0]
-        for position, record in enumerate(records):
-            value = record.value
-            if not value:
-                what = "null" if value is None else "empty"
-                wrong.append(rejected(position, Reason.EMPTY_VALUE, f"the value is {what}"))
-                continue
-            if isinstance(value, Unopened):
-                wrong.append(rejected(position, value.reason, value.detail))
-                continue
-            size = framing.SINGLE_OBJECT_SIZE if value[0] == single else framing.CONFLUENT_SIZE
-            header = value[:size]
-            positions.setdefault(header, []).append(position)
-        # The registry is not asked for every id that somebody makes up: first for those of the most records,
-        # then for the least ids, since registries count up.
-        by_weight = sorted(positions.items(), key=lambda one: (-len(one[1]), one[0]))
-        return [_Group(self._plan(header), len(header), places) for header, places in by_weight]
-
-    def _plan(self, header: bytes) -> Plan | Unreadable:
-        try:
-            writer = self._writer(header)
-        except Unreadable as exc:
-            return exc
-        plan = self._plans.get(writer.fingerprint)
-        if plan is None:
-            try:
-                plan = columns.resolve(writer, self._reader)
-            except Unreadable as exc:
-                plan = exc
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            self._plans[writer.fingerprint] = plan
-        return plan
-
-    def _writer(self, header: bytes) -> Schema:
-        if len(header) == 1:
-            raise Unreadable(Reason.UNKNOWN_FRAMING, f"the value is the single byte 0x{header.hex()}")
-        if header[: len(framing.SINGLE_OBJECT_MAGIC)] == framing.SINGLE_OBJECT_MAGIC:
-            return self._by_fingerprint(header)
-        if header[0] == framing.CONFLUENT_MAGIC:
-            return self._by_id(header)
-        raise Unreadable(
-            Reason.UNKNOWN_FRAMING,
-            f"the value begins with {header[:5].hex(' ')}{value_form(header)}; "
-            "expected c3 01 (single object) or 00 (Confluent)",
-        )
-
-    def _by_fingerprint(self, header: bytes) -> Schema:
-        if len(header) < framing.SINGLE_OBJECT_SIZE:
-            raise _cut_header(header, framing.SINGLE_OBJECT_SIZE)
-        fingerprint = header[len(framing.SINGLE_OBJECT_MAGIC) :]
-        writer = self._writers.get(fingerprint)
-        if writer is None:
-            raise Unreadable(
-                Reason.UNKNOWN_SCHEMA,
-                f"no schema of fingerprint {fingerprint.hex()} is known; put the writer's .avsc into the "
-                "folder that AUTODEEP_WRITER_SCHEMAS names",
-            )
-        return writer
-
-    def _by_id(self, header: bytes) -> Schema:
-        if len(header) < framing.CONFLUENT_SIZE:
-            raise _cut_header(header, framing.CONFLUENT_SIZE)
-        schema_id = int.from_bytes(header[1:], "big")
-        if self._registry is None:
-            raise Unreadable(
-                Reason.UNKNOWN_SCHEMA,
-                f"schema id {schema_id}, and no registry to ask; set AUTODEEP_SCHEMA_REGISTRY_URL",
-            )
-        writer = self._registry.schema(schema_id)
-        if writer is None:
-            raise Unreadable(
-                Reason.UNKNOWN_SCHEMA, f"the schema registry has no record schema of id {schema_id}"
-            )
-        return writer
 
     def _part(
         self, records: Sequence[RawRecord], places: list[int], read: Columns, wrong: list[Rejected]
@@ -182,51 +83,6 @@ class TelemetryDecoder:
         kafka_us = kafka_time_us(timestamp_ms)
         batch = Batch(self._table, positions, keys, full, ids, kafka_us, self._limits)
         return _Part(batch, check(batch))
-
-
-def _cut_header(header: bytes, size: int) -> Unreadable:
-    return Unreadable(Reason.TRUNCATED, f"the value ends within its {size}-byte header: {shown(header)}")
-
-
-def _read(
-    records: Sequence[RawRecord], group: _Group, plan: Plan, wrong: list[Rejected]
-) -> tuple[list[int], Columns]:
-    """The places (N) of a group's readable records, and their columns."""
-    datums = [(records[at].value or b"")[group.header_size :] for at in group.positions]
-    read = columns.read_batch(plan, datums)
-    if read is not None:
-        return group.positions, read
-    places, parts = [], []
-    for start in range(0, len(datums), columns.BLOCK):
-        positions = group.positions[start : start + columns.BLOCK]
-        block = datums[start : start + columns.BLOCK]
-        read = columns.read_batch(plan, block) if len(datums) > columns.BLOCK else None
-        if read is None:
-            positions, read = _read_singly(plan, positions, block, wrong)
-        places += positions
-        parts.append(read)
-    return places, columns.joined(parts)
-
-
-def _read_singly(
-    plan: Plan, positions: Sequence[int], datums: Sequence[bytes], wrong: list[Rejected]
-) -> tuple[list[int], Columns]:
-    good, values = [], []
-    for position, data in zip(positions, datums, strict=True):
-        try:
-            value, end = plan.read(data, 0)
-            if end != len(data):
-                raise Unreadable(
-                    Reason.TRAILING_BYTES, f"the record ends at byte {end} of {len(data)} after its header"
-                )
-        except Unreadable as exc:
-            wrong.append(rejected(position, exc.reason, exc.detail))
-        except RecursionError:
-            wrong.append(rejected(position, Reason.UNDECODABLE, "nested too deeply"))
-        else:
-            good.append(position)
-            values.append(value)
-    return good, columns.from_values(plan, values)
 
 
 def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:

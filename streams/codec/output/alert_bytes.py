@@ -47,6 +47,8 @@ def encode_alerts(alerts: Sequence[Alert], header: bytes) -> list[bytes]:
                 _END if alert.explanation is None else _explanation(alert.explanation),
                 _END if alert.context is None else _context(alert.context),
                 _END if alert.incident_id is None else _PRESENT + sized(alert.incident_id.encode()),
+                _END if alert.profile_revision is None else _PRESENT + long(alert.profile_revision),
+                _blocks([sized(text.encode()) for text in alert.reasons]) if alert.reasons else _END,
             )
         )
         for alert in alerts

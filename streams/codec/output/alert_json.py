@@ -40,9 +40,10 @@ def encode_alerts(alerts: Sequence[Alert], severities: Sequence[Severity]) -> li
                 f"{place}{alert.offset}{model}",
                 "null" if alert.explanation is None else plain(explained(alert.explanation)),
                 ',"context":null' if alert.context is None else f',"context":{plain(dict(alert.context))}',
-                _NO_INCIDENT
-                if alert.incident_id is None
-                else f',"incident_id":{quoted(alert.incident_id)}}}',
+                _NO_INCIDENT if alert.incident_id is None else f',"incident_id":{quoted(alert.incident_id)}',
+                _NO_PROFILE
+                if alert.profile_revision is None and not alert.reasons
+                else _of_site(alert.profile_revision, alert.reasons),
             )
         ).encode()
         for alert, severity in zip(alerts, severities, strict=True)
@@ -55,7 +56,8 @@ _shared: Final = operator.attrgetter(
     *("model_name", "model_version", "model_digest", "model_role"),
 )
 """What alerts have in common, mostly."""
-_NO_INCIDENT: Final = ',"incident_id":null}'
+_NO_INCIDENT: Final = ',"incident_id":null'
+_NO_PROFILE: Final = ',"profile_revision":null,"reasons":[]}'
 
 
 plain: Final = json.JSONEncoder(
@@ -67,6 +69,10 @@ plain: Final = json.JSONEncoder(
 def explained(explanation: Explanation) -> dict[str, Any]:
     """As JSON has it."""
     return dataclasses.asdict(explanation)
+
+
+def _of_site(revision: int | None, reasons: Sequence[str]) -> str:
+    return f',"profile_revision":{plain(revision)},"reasons":{plain(list(reasons))}}}'
 
 
 _moment = functools.lru_cache(maxsize=16)(rfc3339)

@@ -132,4 +132,8 @@ def decode_alert(value: bytes | None, headers: Sequence[Header] | None = ()) -> 
     Raises AlertUnreadable.
     """
     fields = read_fields(_ALERT, value, headers)
-    return Alert(**{**fields, "explanation": explanation_of(fields.get("explanation"))})
+    said = {
+        "explanation": explanation_of(fields.get("explanation")),
+        "reasons": tuple(fields.get("reasons", ())),
+    }
+    return Alert(**{**fields, **said})

@@ -97,7 +97,7 @@ def of_alert(alert: Alert, severity: Severity) -> Finding:
         incident_id=alert.incident_id,
         alert_ids=(),
         model=Model(alert.model_name, alert.model_version, alert.model_digest),
-        message=f"{alert.verdict} at {alert.device_id}: {sure}",
+        message=f"{alert.verdict} at {alert.device_id}: {'; '.join((*alert.reasons[:1], sure))}",
         details={
             "closest": alert.closest,
             "scores": dict(alert.scores),
@@ -105,6 +105,7 @@ def of_alert(alert: Alert, severity: Severity) -> Finding:
             "window_fill": alert.window_fill,
             "window_width": alert.window_width,
             "model_role": alert.model_role,
+            **({} if alert.profile_revision is None else {"profile_revision": alert.profile_revision}),
             **_common(alert),
         },
         context=alert.context or {},
@@ -134,7 +135,7 @@ def of_incident(incident: Incident) -> Finding:
         ),
         model=Model(name, version),
         message=f"{incident.verdict} at {incident.device_id}: {incident.alerts} alert{plural}, "
-        f"{incident.activity}",
+        f"{incident.activity}{''.join(f'; {reason}' for reason in incident.reasons[:1])}",
         details={
             "revision": incident.revision,
             "worst_score": incident.worst_score,
@@ -157,6 +158,8 @@ def _common(told: Alert | Incident) -> Document:
     }
     if told.explanation is not None:
         found["explanation"] = explained(told.explanation)
+    if told.reasons:
+        found["reasons"] = list(told.reasons)
     if told.context is not None:
         found["context"] = dict(told.context)
     return found

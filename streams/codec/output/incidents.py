@@ -60,6 +60,7 @@ def decode_incident(value: bytes | None, headers: Sequence[Header] | None = ()) 
             "severity": _one_of("severity", _BY_WORD, fields["severity"]),
             "models": tuple(fields["models"]),
             "explanation": explanation_of(fields.get("explanation")),
+            "reasons": tuple(fields.get("reasons", ())),
         }
     )
 
@@ -84,6 +85,7 @@ def _plain_fields(incident: Incident) -> dict[str, Any]:
         "models": list(incident.models),
         "explanation": None if incident.explanation is None else explained(incident.explanation),
         "context": None if incident.context is None else dict(incident.context),
+        "reasons": list(incident.reasons),
     }
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from streams.codec.output.incidents import explanation_of
 from streams.core.alerts import Explanation
 
 
-def encode_reason(explanation: Explanation | None, context: Mapping[str, str] | None) -> bytes:
+def encode_reason(
+    explanation: Explanation | None, context: Mapping[str, str] | None, reasons: Sequence[str] = ()
+) -> bytes:
     said = None if explanation is None else dataclasses.asdict(explanation)
-    reason = {"explanation": said, "context": None if context is None else dict(context)}
+    reason: dict[str, Any] = {"explanation": said, "context": None if context is None else dict(context)}
+    if reasons:
+        reason["reasons"] = list(reasons)
     return json.dumps(reason, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def decode_reason(value: bytes) -> tuple[Explanation | None, Mapping[str, str] | None]:
+def decode_reason(value: bytes) -> tuple[Explanation | None, Mapping[str, str] | None, tuple[str, ...]]:
     """Of a value that `encode_reason` wrote."""
     said = json.loads(value)
-    return explanation_of(said["explanation"]), said["context"]
+    return explanation_of(said["explanation"]), said["context"], tuple(said.get("reasons", ()))

@@ -147,6 +147,8 @@ DTYPES: Final[dict[str, type[np.generic]]] = {
     "half": np.bool_,
 }
 """Of the columns that are not int64."""
+PACKED: Final = np.dtype([(name, DTYPES.get(name, np.int64)) for name in COLUMNS if name != "device"])
+"""A flow in one piece, by whomever it is."""
 COUNTERS: Final = (
     "packets_out",
     "packets_in",
@@ -160,6 +162,12 @@ COUNTERS: Final = (
 def columns_of(**columns: Sequence[object] | npt.NDArray[np.generic]) -> DeviceFlows:
     """From whatever holds the values, each column by its name."""
     return DeviceFlows(**{name: np.asarray(columns[name], DTYPES.get(name, np.int64)) for name in COLUMNS})
+
+
+def unpacked(flows: npt.NDArray[np.void], device: Index) -> DeviceFlows:
+    """Flows (N,) of PACKED, with the number of each's device (N,)."""
+    columns = {name: np.ascontiguousarray(flows[name]) for name in PACKED.names or ()}
+    return DeviceFlows(device=device, **columns)
 
 
 MOST_COUNTED: Final = 1 << 48

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streams.core.clocks import latest_of
+from streams.core.clocks import Latest, latest_of
 from streams.core.flow.columns import DeviceFlows, Index, Mask, Protocol, bounded, unsure_of_direction
 from streams.core.flow.comparison import Comparison, Window, compared
 from streams.core.flow.facts import NEW_PEER, UNANSWERED, UNANSWERED_KNOWN, Facts, facts_of
@@ -47,6 +47,8 @@ class Advance:
     """(M,) those that count."""
     rows: Rows
     """(M,) of FLOW."""
+    age_ms: Index
+    """(M,) how long the device has been known by then: from its first flow to its latest, in event time."""
     new: Mask
     """(N,) False: a repeat."""
     states: States
@@ -59,26 +61,26 @@ def advance(states: States, records: DeviceFlows) -> Advance:
     sorted_ = bounded(records.at(order))
     new, seen = new_records(states, sorted_)
     settled = settle(states, sorted_ if new.all() else sorted_.at(new))
-    rows, after = _described(states, settled.flows)
+    rows, age_ms, after = _described(states, settled.flows)
     after["seen"] = seen
     bytes_of(after, "held")[:] = settled.held.view(np.uint8).reshape(len(after), -1)
     is_new = np.empty(len(order), np.bool_)
     is_new[order] = new
     record = order[new][settled.cause]
     arrival = np.argsort(record, kind="stable")
-    return Advance(record[arrival], settled.flows.at(arrival), rows[arrival], is_new, after)
+    return Advance(record[arrival], settled.flows.at(arrival), rows[arrival], age_ms[arrival], is_new, after)
 
 
 def advance_released(states: States, flows: DeviceFlows) -> Advance:
     """Flows (M,) in device order that `settling.release` let go: they count as they are."""
-    rows, after = _described(states, flows)
+    rows, age_ms, after = _described(states, flows)
     for part in ("seen", "held"):
         bytes_of(after, part)[:] = bytes_of(states, part)
-    return Advance(np.arange(len(flows)), flows, rows, np.ones(len(flows), np.bool_), after)
+    return Advance(np.arange(len(flows)), flows, rows, age_ms, np.ones(len(flows), np.bool_), after)
 
 
-def _described(states: States, flows: DeviceFlows) -> tuple[Rows, States]:
-    """The rows of flows (M,) in device order, and the states but for what waits and was seen."""
+def _described(states: States, flows: DeviceFlows) -> tuple[Rows, Index, States]:
+    """Rows of flows (M,) in device order, ages of their devices, states but for what waits and was seen."""
     facts = facts_of(flows)
     familiar, cells = met_before(states, flows, facts)
     regular, table = regularity(states, flows, facts)
@@ -92,17 +94,26 @@ def _described(states: States, flows: DeviceFlows) -> tuple[Rows, States]:
     table_row.regular(regular)
     after = np.empty(len(states), STATE)
     bytes_of(after, "head")[:] = bytes_of(states, "head")
-    _count(after["head"], flows.device, clock.after)
+    _count(after["head"], flows.device, clock)
     keep(tape, after["connections"])
     bytes_of(after, "regular")[:] = table.view(np.uint8)
     bytes_of(after, "familiar")[:] = cells
-    return table_row.packed(), after
+    first_ms = after["head"]["first_s"].astype(np.int64)[flows.device] * 1000
+    return table_row.packed(), np.maximum(clock.after - first_ms, 0), after
 
 
-def _count(head: npt.NDArray[np.void], device: Index, latest_ms: Index) -> None:
-    last = np.flatnonzero(np.append(device[1:] != device[:-1], True)[: len(device)])
-    head["latest_ms"][device[last]] = latest_ms[last]
-    head["count"] += np.bincount(device, minlength=len(head)).astype(np.uint64)
+_MOST: Final = 2**32 - 1
+
+
+def _count(head: npt.NDArray[np.void], device: Index, clock: Latest) -> None:
+    changes = device[1:] != device[:-1]
+    last = np.flatnonzero(np.append(changes, True)[: len(device)])
+    head["latest_ms"][device[last]] = clock.after[last]
+    first = np.flatnonzero(np.append(True, changes)[: len(device)])
+    first = first[head["count"][device[first]] == 0]
+    head["first_s"][device[first]] = np.minimum(clock.times[first] // 1000, _MOST)
+    count = head["count"] + np.bincount(device, minlength=len(head))
+    head["count"] = np.minimum(count, _MOST)
 
 
 _NUMBER: Final = {name: place for place, name in enumerate(FLOW.numeric_names)}

@@ -72,11 +72,15 @@ def settle(states: States, flows: DeviceFlows) -> Settled:
     return Settled(joined([flows.at(plain), flows_of(made)]).at(order), cause[order], held)
 
 
-def release(states: States, watermark_us: int, patience: Patience) -> tuple[DeviceFlows, States]:
-    """What has waited long enough at this watermark, as flows in device order; and the states without it."""
+def release(states: States, watermark_us: int | Index, patience: Patience) -> tuple[DeviceFlows, States]:
+    """What has waited long enough at this watermark, or at those of the devices (D,).
+
+    As flows in device order; and the states without it.
+    """
     kind = states["held"]["state"] >> 4
     limit = np.where(kind == Kind.HALF, patience.half_us, patience.open_us)
-    due = (kind > 0) & (states["held"]["end_us"] + limit <= watermark_us)
+    reached_us = np.asarray(watermark_us).reshape(-1, 1)  # (1 or D, 1)
+    due = (kind > 0) & (states["held"]["end_us"] + limit <= reached_us)
     after = states.copy()
     made: list[Record] = []
     for device in np.flatnonzero(due.any(axis=1)).tolist():

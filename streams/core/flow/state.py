@@ -2,7 +2,7 @@
 
 | part | bytes | what |
 | --- | --- | --- |
-| head | 48 | layout, the topic's life, offset, latest time, how many flows |
+| head | 48 | layout, the topic's life, offset, times of first and latest flow, count |
 | connections | 2,400 | 24 of each of the last 100: time 6, peer 4, key and facts 4, source port 2, bytes 4, |
 | | | and how far back its peer, key, pair and failing pair were before 4 |
 | regular | 1,664 | 26 of each of 64 keys: peer and port 4, time 6, intervals 7, sizes 7, failures, attempts |
@@ -39,7 +39,8 @@ HEAD: Final = np.dtype(
         ("topic_id", "u1", (16,)),
         ("offset", "<i8"),  # of the last record applied; the fence is the caller's
         ("latest_ms", "<i8"),  # the latest end of a flow; 0: none yet
-        ("count", "<u8"),  # flows that counted
+        ("count", "<u4"),  # flows that counted, as many as there is room for
+        ("first_s", "<u4"),  # when the first of them ended, in seconds since 1970
     ]
 )
 CONNECTIONS: Final = np.dtype(

@@ -57,6 +57,7 @@ class Device:
     keys: dict[Any, Key] = field(default_factory=dict)  # the least recently used first
     cells: dict[int, int] = field(default_factory=dict)
     latest_ms: int = 0
+    passed_us: int = 0
 
     def take(self, record: Record) -> list[tuple[Record, Values]] | None:
         """The flows that count with this record, each with its row; None for a repeat."""
@@ -74,6 +75,16 @@ class Device:
         self.waiting = [one for one in self.waiting if one not in due]
         flows = [self._let_go(kind, record, timely=True) for kind, record in due]
         return [(flow, self.count(flow)) for flow in flows]
+
+    def pass_record(
+        self, record: Record, time_us: int, half_us: int, open_us: int
+    ) -> list[tuple[Record, Values]] | None:
+        """Time passes, then the record comes: all that counts with it; None for a repeat."""
+        if self._is_repeat(record):
+            return None
+        self.passed_us = max(self.passed_us, time_us)
+        let_go = self.release(self.passed_us, half_us, open_us)
+        return let_go + [(flow, self.count(flow)) for flow in self._settled(record)]
 
     def _is_repeat(self, record: Record) -> bool:
         content = (

@@ -232,3 +232,22 @@ def test_a_turn_may_be_empty(count: int) -> None:
     step = advance(states, flows_of([]))
     assert len(step.rows) == len(step.record) == 0
     assert step.states.tobytes() == states.tobytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.lists(st.integers(1, 60), min_size=1, max_size=5))
+def test_a_device_is_as_old_as_from_its_first_flow_to_its_latest(seed: int, sizes: list[int]) -> None:
+    first: dict[int, int] = {}
+    latest: dict[int, int] = {}
+    for step in in_turns(drawn(seed, 120), sizes)[0]:
+        for device, end_us, age_ms in zip(step.flows.device, step.flows.end_us, step.age_ms, strict=True):
+            time_ms = int(end_us) // 1000
+            latest[device] = max(latest.get(device, 0), time_ms)
+            assert age_ms == max(0, latest[device] - first.setdefault(device, time_ms // 1000 * 1000))
+
+
+def test_counting_ends_where_there_is_no_more_room() -> None:
+    states = blank(1)
+    states["head"]["count"] = 2**32 - 2
+    after = advance(states, flows_of([record(identity=n, packets_out=n + 1) for n in range(5)])).states
+    assert after["head"]["count"][0] == 2**32 - 1

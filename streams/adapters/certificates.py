@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
-from streams.doctor.facts import Certificate
 from streams.errors import SettingsError, Unavailable
+from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    whose: str
+    ends_s: float
+    """Seconds since 1970."""
 
 
 def shown_by(address: str, timeout_s: float) -> Certificate:
@@ -38,6 +47,29 @@ def in_file(path: str) -> list[Certificate]:
     except (OSError, ValueError) as exc:
         raise SettingsError(f"{path}: {getattr(exc, 'strerror', None) or exc}") from exc
     return [_certificate(path, one) for one in found]
+
+
+def files_of(settings: Settings) -> list[str]:
+    """The files with certificates that the settings name: authorities', and our own."""
+    files = (
+        settings.kafka_ca_file,
+        settings.kafka_certificate_file,
+        settings.kafka_oauth_ca_file,
+        settings.redis_ca_file,
+        settings.schema_registry_ca_file,
+    )
+    return list(dict.fromkeys(filter(None, files)))
+
+
+def first_ends_s(files: Iterable[str]) -> dict[str, float]:
+    """By file when the first of its certificates ends; without the files that cannot be read just now."""
+    ends = {}
+    for path in files:
+        try:
+            ends[path] = min(one.ends_s for one in in_file(path))
+        except SettingsError:
+            continue  # it is being renewed; the clients say what it means for them
+    return ends
 
 
 def _certificate(whose: str, found: x509.Certificate) -> Certificate:

@@ -1,0 +1,91 @@
+"""Leases on real Kafka: imported, listed, and followed by whoever keys flows."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner
+
+from streams.adapters.kafka.device_topic import DeviceFollower, read_devices
+from streams.adapters.kafka.topics import create_topics, topic_specs
+from streams.cli.commands import app
+from streams.core.leases import SETTLED_US
+from streams.core.topics import Topics
+from streams.embedded.kafka import Broker
+from streams.errors import BrokerUnavailable
+from streams.settings import Settings
+
+DEADLINE_S = 30.0
+CAMERA = "02:00:00:00:00:0a"
+
+
+@pytest.fixture
+def settings(kafka: Broker, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """With a topic of devices of its own."""
+    prefix = f"d{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("AUTODEEP_KAFKA_SERVERS", kafka.bootstrap_servers)
+    monkeypatch.setenv("AUTODEEP_TOPIC_PREFIX", prefix)
+    found = Settings(kafka_servers=kafka.bootstrap_servers, topic_prefix=prefix)
+    topic = Topics(prefix).devices
+    create_topics(found, [spec for spec in topic_specs(Topics(prefix)) if spec.name == topic])
+    return found
+
+
+@pytest.mark.kafka
+def test_leases_are_imported_listed_and_followed(settings: Settings, tmp_path: Path) -> None:
+    run, file = CliRunner(), tmp_path / "leases"
+    end_s = int(time.time()) + 3_600
+    file.write_text(f"{end_s} {CAMERA} 192.168.1.20 camera *\n{end_s} {CAMERA} 203.0.113.9 camera *\n")
+    follower = DeviceFollower(settings)
+    with pytest.raises(BrokerUnavailable, match="is not read to its end yet"):
+        follower.check_fresh()
+    thread = threading.Thread(target=follower.follow)
+    thread.start()
+    try:
+        producer = Producer({"bootstrap.servers": settings.kafka_servers})
+        producer.produce(Topics(settings.topic_prefix).devices, b"no lease", b"nobody")
+        assert producer.flush(DEADLINE_S) == 0
+        assert "would be told anew" in run.invoke(app, ["devices", "import", str(file), "--dry-run"]).stdout
+        told = run.invoke(app, ["devices", "import", str(file), "--site", "house"])
+        assert told.exit_code == 5
+        assert "1 leases of 1 addresses in 2 rows; 1 addresses told anew" in told.stdout
+        assert (
+            "refused: 1, the first in line 2, which has an address outside the home networks" in told.stdout
+        )
+        again = run.invoke(app, ["devices", "import", str(file), "--site", "house"])
+        assert "0 addresses told anew" in again.stdout
+        shown = [
+            json.loads(line) for line in run.invoke(app, ["devices", "list", "--json"]).stdout.splitlines()
+        ]
+        assert [(one["site"], one["address"], one["name"]) for one in shown] == [
+            ("house", "192.168.1.20", CAMERA)
+        ]
+        assert "192.168.1.20" in run.invoke(app, ["devices", "list"]).stdout
+        known = read_devices(settings).of("house", "192.168.1.20")
+        deadline_s = time.monotonic() + DEADLINE_S
+        while follower.devices.of("house", "192.168.1.20") != known:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        follower.check_fresh()
+        naming = follower.naming(time.time_ns() // 1_000 + SETTLED_US)
+        assert naming is not None
+        assert naming("house", "192.168.1.20", "", time.time_ns() // 1_000) == CAMERA
+    finally:
+        follower.stop()
+        thread.join(DEADLINE_S)
+
+
+@pytest.mark.kafka
+def test_what_is_not_there_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTODEEP_TOPIC_PREFIX", "absent")
+    found = CliRunner().invoke(app, ["devices", "list"])
+    assert "no topic absent.devices; `autodeep topics create` makes it" in str(found.exception)
+    assert "--names ip: expected mac or hostname" in str(
+        CliRunner().invoke(app, ["devices", "import", "/dev/null", "--names", "ip"]).exception
+    )
