@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import zipfile
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from streams.core.flow.columns import COLUMNS
+from streams.core.flow.columns import COLUMNS, DeviceFlows, joined
 from streams.core.flow.table import FLOW
 from streams.errors import SettingsError
 from streams.evaluation.flows.views import seen_as
-from streams.training.flow_captures import Capture
+from streams.training.flow_captures import Capture, describe
 from streams.training.flow_protocol.labelled import LabelledFlows, labelled
 
 
@@ -30,6 +31,17 @@ def features_of(
         found = labelled((seen_as(one, view) for one in captures), setting_up)
         _write(path, found)
     return found
+
+
+def told_of(captures: Sequence[Capture]) -> DeviceFlows:
+    """The flows that the features of all fields belong to, in their order, devices numbered alike."""
+    parts, devices = [], 0
+    for one in captures:
+        if len(one.flows):
+            flows = describe(one).flows
+            parts.append(dataclasses.replace(flows, device=flows.device + devices))
+            devices += len(one.devices)
+    return joined(parts)
 
 
 def _digest(captures: Sequence[Capture], view: str, setting_up: Collection[str]) -> str:

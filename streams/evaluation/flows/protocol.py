@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.evaluation.flows import reading
 from streams.evaluation.flows.aims import aims
-from streams.evaluation.flows.features import features_of
+from streams.evaluation.flows.features import features_of, told_of
 from streams.evaluation.flows.methods import Method, Tell
 from streams.evaluation.flows.rules import RULES
 from streams.evaluation.flows.scoring import LEARNT, Scoring, Seen
@@ -53,6 +53,7 @@ def evaluate(order: Order, model: Method | None, tell: Tell) -> Json:
         ablated=None if order.quick else boosted,
         ablations=() if order.quick else [boosting(name, without) for name, without in ABLATIONS.items()],
         leaking=None if order.quick else boosted,
+        told=None if order.quick else told_of(captures),
         tell=tell,
     )
     scores = order.folder / "scores" if order.folder else None

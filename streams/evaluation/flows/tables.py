@@ -157,6 +157,18 @@ def _variants(found: Json, title: str, of: Json) -> Table:
     return Table(title, _head(found), rows)
 
 
+def warm_up(found: Json) -> Iterator[Table]:
+    """False incidents in steady state and in setup stand apart: there are aims for each."""
+    for name, ways in found["warm_up"].items():
+        columns = _columns(found)
+        head = ("", *(COLUMN_NAMES[it] for it in columns), "false, steady state", "false, first setup")
+        rows = [
+            [way, *_recalls(of, columns), false_incidents(of, "steady"), false_incidents(of, "setup")]
+            for way, of in ways.items()
+        ]
+        yield Table(f"{name}, on the flows after a fifth of each capture", head, rows)
+
+
 def leak(found: Json) -> Iterator[Table]:
     if not found.get("leak"):
         return

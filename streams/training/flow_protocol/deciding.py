@@ -31,24 +31,23 @@ def thresholds(scores: Scores, clean: Mask, share: float) -> Scores:
     return np.asarray(of_clean[allowed])
 
 
-def verdicts(scores: Scores, limits: Scores, classes: int) -> Index:
+def verdicts(margin: Scores, classes: int = len(CLASSES) - 1) -> Index:
     """(N,) place of the class + 1, the one furthest above its threshold; QUIET: none is above.
 
     Columns beyond the classes, that is `novel`, decide where no class does.
     """
-    margin = scores - limits  # (N, C)
     known, all_ = margin[:, :classes], margin.argmax(axis=1)
     best = np.where(known.max(axis=1) > 0, known.argmax(axis=1), all_)
     return np.where((margin > 0).any(axis=1), best + 1, QUIET)
 
 
-def decided(scores: Scores, clean: Mask, folds: Sequence[Fold], share: float) -> Index:
-    """(N,) verdicts on every fold by thresholds of the others: none of its own flows has a say in them."""
-    found = np.full(len(scores), QUIET, np.int64)
+def margins(scores: Scores, clean: Mask, folds: Sequence[Fold], share: float) -> Scores:
+    """(N, C) above the thresholds of the other folds: none of a fold's own flows has a say in them."""
+    found = np.empty_like(scores, np.float64)
     classes = len(CLASSES) - 1
     for fold in folds:
         others = clean & ~fold.held
         limits = thresholds(scores[:, :classes], others, share)
         novel = thresholds(scores[:, classes:], others, share * NOVEL_PART)
-        found[fold.held] = verdicts(scores[fold.held], np.concatenate((limits, novel)), classes)
+        found[fold.held] = scores[fold.held] - np.concatenate((limits, novel))
     return found

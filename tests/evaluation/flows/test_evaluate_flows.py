@@ -16,6 +16,7 @@ from streams.errors import DataError, SettingsError
 from streams.evaluation.flows import trees
 from streams.evaluation.flows.methods import Task
 from streams.evaluation.flows.views import FULL, VIEWS
+from streams.evaluation.flows.warming import WAYS
 from tests.evaluation.flows.captures import attacks, benign, networks, written
 
 
@@ -82,6 +83,8 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
     assert set(found["views"]["boosting"]) == set(VIEWS)
     assert found["views"]["boosting"][FULL]["columns"] == found["methods"]["boosting"]["figures"]["columns"]
     assert "without windows" in found["ablation"]
+    assert list(found["warm_up"]) == ["boosting", "random forest"]
+    assert list(found["warm_up"]["boosting"]) == list(WAYS)
     asis, shuffled = found["leak"]["labels as they are"], found["leak"]["labels shuffled"]
     assert asis["area"]["probe"] > 0.95
     assert shuffled["area"]["probe"] < 0.8

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import DataError
-from streams.training.flow_protocol.deciding import decided, thresholds, verdicts
+from streams.training.flow_protocol.deciding import margins, thresholds, verdicts
 from streams.training.flow_protocol.folds import Fold, LeaveOut, folds
 from tests.labelled_flows import flows_of
 
@@ -34,7 +34,7 @@ def test_no_more_than_the_share_of_clean_flows_is_above_and_no_lower_threshold_w
 def test_the_verdict_is_the_class_furthest_above_its_threshold_and_novel_only_where_none_is() -> None:
     scores = np.array([[0.9, 0.3, 9.0], [0.2, 0.3, 9.0], [0.9, 0.95, 0.0], [0.5, 0.2, 9.0], [0.0, 0.0, 0.0]])
     limits = np.array([0.5, 0.2, 5.0])
-    assert verdicts(scores, limits, classes=2).tolist() == [1, 2, 2, 3, 0]
+    assert verdicts(scores - limits, classes=2).tolist() == [1, 2, 2, 3, 0]
 
 
 def test_a_fold_has_no_say_in_its_own_thresholds() -> None:
@@ -42,7 +42,7 @@ def test_a_fold_has_no_say_in_its_own_thresholds() -> None:
     scores = np.repeat([[0.1], [0.2], [0.3], [0.7], [0.8], [0.9]], 4, axis=1)
     scores[:, 1:] = 0
     halves = [Fold("low", np.arange(6) < 3), Fold("high", np.arange(6) >= 3)]
-    assert decided(scores, clean, halves, 0.0).tolist() == [0, 0, 0, 1, 1, 1]
+    assert verdicts(margins(scores, clean, halves, 0.0)).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_novel_may_flag_a_smaller_part_of_clean_flows() -> None:
@@ -51,7 +51,7 @@ def test_novel_may_flag_a_smaller_part_of_clean_flows() -> None:
     scores[3000:, [0, 4]] = [[2955, 0], [0, 2955], [0, 2997], [0, 0]]
     held = np.arange(3004) >= 3000
     clean = ~held | (np.arange(3004) == 3003)
-    found = decided(scores, clean, [Fold("others", ~held), Fold("held", held)], 0.015)
+    found = verdicts(margins(scores, clean, [Fold("others", ~held), Fold("held", held)], 0.015))
     assert found[held].tolist() == [1, 0, 5, 0]
 
 
