@@ -45,6 +45,11 @@ class Scope:
 def study(scoring: Scoring, scope: Scope) -> Json:
     """Every figure. Raises DataError where no threshold can be chosen, SettingsError for the folder."""
     views = tuple(scoring.views)
+    scores = {
+        method.name: [scoring.scores(method, seed, views) for seed in _seeds(method, scope)]
+        for method in scope.methods
+    }
+    ablation, leak = _ablation(scoring, scope), _leak(scoring, scope)  # all that takes hours comes first
     found: Json = {
         "captures": _captures(scoring.views[FULL]),
         "seeds": len(scope.seeds),
@@ -54,25 +59,21 @@ def study(scoring: Scoring, scope: Scope) -> Json:
         "warm_up": {},
     }
     for method in scope.methods:
-        scores = [scoring.scores(method, seed, views) for seed in _seeds(method, scope)]
         scope.tell(f"{method.name}: figures")
-        found["methods"][method.name] = _of_method(method, scoring.views[FULL], [it[FULL] for it in scores])
+        mine = scores[method.name]
+        full = [it[FULL] for it in mine]
+        found["methods"][method.name] = _of_method(method, scoring.views[FULL], full)
         found["views"][method.name] = {
-            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in scores])
+            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in mine])
             for view in views
         }
         if scope.told is not None and method.is_seeded:
-            found["warm_up"][method.name] = _warm_up(
-                scoring.views[FULL], scope.told, [it[FULL] for it in scores]
-            )
-    found["ablation"] = _ablation(scoring, scope)
-    if scope.leaking:
-        found["leak"] = _leak(scoring, scope.leaking, scope.seeds[0])
-    found["at_equal_false_incidents"] = {
+            found["warm_up"][method.name] = _warm_up(scoring.views[FULL], scope.told, full)
+    equal = {
         str(budget): {name: within(it["curve"], budget) for name, it in found["methods"].items()}
         for budget in BUDGETS
     }
-    return found
+    return {**found, "ablation": ablation, "leak": leak, "at_equal_false_incidents": equal}
 
 
 def _seeds(method: Method, scope: Scope) -> Sequence[int]:
@@ -145,8 +146,11 @@ def _ablation(scoring: Scoring, scope: Scope) -> Json:
     return found
 
 
-def _leak(scoring: Scoring, method: Method, seed: int) -> Json:
+def _leak(scoring: Scoring, scope: Scope) -> Json:
     """Of the method as it is, and fitted to labels that say nothing."""
+    method, seed = scope.leaking, scope.seeds[0]
+    if method is None:
+        return {}
     seen = scoring.views[FULL]
     found = {}
     for name, one in (("labels as they are", method), ("labels shuffled", shuffled(method))):
