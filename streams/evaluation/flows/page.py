@@ -55,8 +55,8 @@ def html(found: Json, images: Mapping[str, bytes]) -> str:
             "A network that was watched before",
             "",
             warm_up(found),
-            "Nobody says a word: a profile is learnt from answered flows to private peers alone. Poisoned: a "
-            "fifth of each attack is in what was watched.",
+            "Nobody says a word, but where a person is named: a profile is learnt from answered flows to "
+            "private peers alone. Poisoned: a fifth of each attack is in what was watched.",
         ),
         ("What windows and features are worth", "ablation", ablation(found), _of_ablation(found)),
         ("Whether labels leak", "", leak(found), "An area of .5 is chance."),

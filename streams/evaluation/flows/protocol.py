@@ -10,13 +10,15 @@ from typing import Any
 from streams.evaluation.flows import reading
 from streams.evaluation.flows.aims import aims
 from streams.evaluation.flows.features import features_of, told_of
-from streams.evaluation.flows.methods import Method, Tell
+from streams.evaluation.flows.methods import Tell
+from streams.evaluation.flows.model import trained
 from streams.evaluation.flows.rules import RULES
 from streams.evaluation.flows.scoring import LEARNT, Scoring, Seen
 from streams.evaluation.flows.study import SHARE, Scope, study
 from streams.evaluation.flows.trees import ABLATIONS, FOREST, boosting
 from streams.evaluation.flows.views import VIEWS
 from streams.training.flow_protocol.folds import LeaveOut
+from streams.training.flows.plan import FlowPlan
 
 Json = dict[str, Any]
 
@@ -34,10 +36,12 @@ class Order:
     seeds: Sequence[int]
     quick: bool
     """Only the methods, on all fields: no other sensors, no ablation, no leak test."""
+    plan: FlowPlan | None
+    """How our model is trained for each fold; None: simple methods alone."""
     folder: Path | None
 
 
-def evaluate(order: Order, model: Method | None, tell: Tell) -> Json:
+def evaluate(order: Order, tell: Tell) -> Json:
     """Raises DataError where the flows cannot be used, SettingsError where the folder cannot."""
     tell(f"reading {order.path}")
     captures = reading.read(order.path, order.at_home, order.alone)
@@ -49,7 +53,7 @@ def evaluate(order: Order, model: Method | None, tell: Tell) -> Json:
     boosted = boosting()
     scope = Scope(
         seeds=order.seeds,
-        methods=(*([model] if model else []), boosted, FOREST, *RULES[::-1]),
+        methods=(*([trained(order.plan)] if order.plan else []), boosted, FOREST, *RULES[::-1]),
         ablated=None if order.quick else boosted,
         ablations=() if order.quick else [boosting(name, without) for name, without in ABLATIONS.items()],
         leaking=None if order.quick else boosted,

@@ -2,7 +2,8 @@
 
 A network is a capture. It is watched over a fifth of its normal flows; poisoned, over a fifth of each of its
 attacks besides, whenever these began. What is left is judged, the same flows each time. A profile is learnt
-as the product learns one when nobody says a word: thresholds and keys from safe flows alone.
+as the product learns one when nobody says a word: thresholds and keys from safe flows alone; and as it is
+once a person has accepted all that recurred.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.flow.columns import DeviceFlows, Index, Mask
+from streams.core.profile.decisions import ALL, decide
 from streams.core.profile.learning import learnt
 from streams.core.profile.rules import LEARNING_MS, InForce, Scores, Seen, applied
 from streams.core.profile.values import Word, blank
@@ -29,7 +31,8 @@ NONE: Final = "nothing learnt"
 STATUS: Final = "nothing learnt, first half hour of a device as its status"
 CLEAN: Final = "clean warm-up"
 POISONED: Final = "poisoned warm-up"
-WAYS: Final = (NONE, STATUS, CLEAN, POISONED)
+ACCEPTED: Final = "clean warm-up, a person accepts what is proposed"
+WAYS: Final = (NONE, STATUS, CLEAN, POISONED, ACCEPTED)
 _SITE: Final = "network"
 _DIGEST: Final = "0" * 64
 _MODEL: Final = ("flows/0", _DIGEST)
@@ -59,6 +62,9 @@ def warmed(judged: Judged) -> tuple[Mask, dict[str, Index]]:
             warm_up = WarmUp(_SITE)
             warm_up.add(seen.at(at), scores.at(at), {})
             profiles[way] = learnt(blank(_SITE), warm_up, _MODEL, 0, Word("", "", 0))
+        profiles[ACCEPTED] = profiles[CLEAN]
+        if profiles[CLEAN].proposals:
+            profiles[ACCEPTED] = decide(profiles[CLEAN], "accept", [ALL], Word("a person", "clean", 0))
         for way, profile in profiles.items():
             found[way][here] = applied(InForce(profile), seen, scores, LEARNING_MS).verdict
     return rest, found

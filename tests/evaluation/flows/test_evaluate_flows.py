@@ -41,7 +41,7 @@ def few_trees() -> Iterator[None]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("flows")
     path = written(folder, networks())
-    return folder, evaluated("--data", path, "--seeds", "2", "--out", folder / "out", "--json")
+    return folder, evaluated("--data", path, "--seeds", "2", "--steps", 3, "--out", folder / "out", "--json")
 
 
 def test_every_method_is_judged_on_the_networks_that_it_never_saw(
@@ -49,9 +49,17 @@ def test_every_method_is_judged_on_the_networks_that_it_never_saw(
 ) -> None:
     _, found = report
     assert found["split"]["folds"] == ["one", "two", "sentinel"]
-    names = ["boosting", "random forest", "better rules", "simple rules", "persistence", "majority"]
+    names = [
+        "this model",
+        "boosting",
+        "random forest",
+        "better rules",
+        "simple rules",
+        "persistence",
+        "majority",
+    ]
     assert list(found["methods"]) == names
-    assert [found["methods"][name]["seeds"] for name in names] == [2, 2, 1, 1, 1, 1]
+    assert [found["methods"][name]["seeds"] for name in names] == [2, 2, 2, 1, 1, 1, 1]
     nothing = found["methods"]["majority"]["figures"]
     assert {it["flagged"] for it in nothing["columns"].values()} == {0.0}
     assert nothing["false_incidents"]["all"]["incidents"] == 0
@@ -83,7 +91,7 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
     assert set(found["views"]["boosting"]) == set(VIEWS)
     assert found["views"]["boosting"][FULL]["columns"] == found["methods"]["boosting"]["figures"]["columns"]
     assert "without windows" in found["ablation"]
-    assert list(found["warm_up"]) == ["boosting", "random forest"]
+    assert list(found["warm_up"]) == ["this model", "boosting", "random forest"]
     assert list(found["warm_up"]["boosting"]) == list(WAYS)
     asis, shuffled = found["leak"]["labels as they are"], found["leak"]["labels shuffled"]
     assert asis["area"]["probe"] > 0.95
@@ -93,7 +101,7 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
 
 def test_a_broken_command_goes_on_from_the_scores_that_are_there(tmp_path: Path) -> None:
     path = written(tmp_path, networks())
-    asked = ("--data", path, "--seeds", "1", "--quick", "--out", tmp_path / "out", "--json")
+    asked = ("--data", path, "--seeds", "1", "--quick", "--no-model", "--out", tmp_path / "out", "--json")
     before = evaluated(*asked)
     kept = sorted((tmp_path / "out" / "scores").glob("*.npy"))
     kept[0].write_bytes(b"cut off")
@@ -117,7 +125,7 @@ def test_a_broken_command_goes_on_from_the_scores_that_are_there(tmp_path: Path)
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, networks())
-    evaluated("--data", path, "--seeds", "1", "--quick", "--json", "--leave-out", "capture")
+    evaluated("--data", path, "--seeds", "1", "--quick", "--no-model", "--json", "--leave-out", "capture")
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
