@@ -79,10 +79,8 @@ def test_what_no_flow_can_be_is_rejected(change: dict[str, int], reason: Reason)
 
 def test_words_without_a_meaning_are_rejected_by_their_column() -> None:
     (value,) = device_flows.encode([replace(GOOD, quality=Quality.CUT)])
-    for word, other, column in (
-        (b"\x10answered", b"\x10answeree", "state"),
-        (b"\x06cut", b"\x06cud", "quality"),
-    ):
+    state, quality = (b"\x10answered", b"\x10answeree"), (b"\x06cut", b"\x06cud")
+    for (word, other), column in ((state, "state"), (quality, "quality")):
         (why,) = decoded([Stored(0, b"10.0.0.1", value.replace(word, other), 0)]).rejected
         assert (why.reason, column in why.detail) == (Reason.UNDECODABLE, True)
 
