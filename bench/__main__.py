@@ -216,7 +216,7 @@ def sensors(  # noqa: PLR0917  # options are arguments
 @app.command()
 def flows(
     data: Path = typer.Option(FLOWS, help="Labelled captures of flows, played as Zeek's records."),
-    records: int = typer.Option(100_000, min=2_000, help="Records sent flat out."),
+    records: int = typer.Option(100_000, min=10_000, help="Records sent flat out."),
     copies: int = typer.Option(200, min=1, help="Parts of the captures played at once; each has devices."),
     latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced records for the latencies."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
