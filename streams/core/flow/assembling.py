@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,11 +24,12 @@ from streams.core.flow.columns import (
     columns_of,
     joined,
 )
-from streams.core.flow.halves import ACK, FIN, RST, SYN
+from streams.core.flow.halves import ACK, FIN, RST, SYN, sent_by_devices
 from streams.core.flow.matching import Matched
 from streams.core.flow.records import AS_IT_IS, Kind
 from streams.core.flow.state import HELD, HELD_RECORD, States
 from streams.core.flows import Direction, Quality, Role, State
+from streams.core.home import CALLED_BY
 
 _TELLING: Final = FIN | SYN | RST | ACK
 _ORIGINATOR: Final = ROLES.index(Role.ORIGINATOR)
@@ -90,7 +92,7 @@ def _last_said(column: npt.NDArray[Any], starts: Index) -> npt.NDArray[Any]:
 
 def _of_both(one: DeviceFlows, other: DeviceFlows) -> DeviceFlows:
     """The flows that pairs of halves are, as `halves.of_both` has each."""
-    first_is_mine = one.role == _ORIGINATOR
+    first_is_mine = sent_by_devices(one)
     n = np.arange(len(one))
     both = joined([one, other])
     mine = both.at(np.where(first_is_mine, n, n + len(one)))
@@ -114,17 +116,33 @@ def _of_both(one: DeviceFlows, other: DeviceFlows) -> DeviceFlows:
 
 
 def _device_begins(mine: DeviceFlows, theirs: DeviceFlows) -> Mask:
-    """The first of these that tells: a half's flags, home, who started earlier, ports."""
-    told = []
-    for half, answer in ((mine, True), (theirs, False)):
-        telling = np.where(half.tcp_flags > 0, half.tcp_flags & _TELLING, 0)
-        told += [(telling == SYN, answer), (telling == RST | ACK, not answer)]
+    """The first of these that tells: a half's flags, what both say, home, who started earlier, ports."""
     apart = mine.start_us != theirs.start_us
     earlier, higher = mine.start_us < theirs.start_us, mine.device_port >= mine.peer_port
     begins = np.where(mine.direction != _INTERNAL, True, np.where(apart, earlier, higher))
-    for tells, answer in reversed(told):
-        begins = np.where(tells, answer, begins)
+    begins = np.where(mine.role == theirs.role, mine.role == _ORIGINATOR, begins)
+    for half, sent in ((theirs, False), (mine, True)):
+        asks, refuses = _told_by_flags(half)
+        begins = np.where(asks | refuses, asks == sent, begins)
     return np.asarray(begins)
+
+
+def _told_by_flags(halves: DeviceFlows) -> tuple[Mask, Mask]:
+    """(N,) whose sender began by them, and whose sender refused."""
+    telling = np.where(halves.tcp_flags > 0, halves.tcp_flags & _TELLING, 0)
+    asks = ((telling & SYN) != 0) & ((telling & ACK) == 0)
+    return np.asarray(asks), np.asarray(telling == RST | ACK)
+
+
+def _are_ports_told(halves: DeviceFlows) -> Mask:
+    """(N,) whose ports say which was called, as `home.called_port` has it."""
+    kinds = _ports_of_kinds()
+    return np.asarray((kinds[:, halves.device_port] != kinds[:, halves.peer_port]).any(axis=0))
+
+
+@cache
+def _ports_of_kinds() -> npt.NDArray[np.bool_]:
+    return np.array([[serves(port) for port in range(1 << 16)] for serves in CALLED_BY])
 
 
 def _state(tcp: Mask, first: Index, reply: Index) -> npt.NDArray[np.uint8]:
@@ -167,20 +185,22 @@ def let_go(flows: DeviceFlows, kinds: Index, *, timely: bool) -> DeviceFlows:
 
 def _alone(halves: DeviceFlows, timely: bool) -> DeviceFlows:
     """Halves as the flows that they are alone, as `halves.alone` has each."""
-    sent = halves.role == _ORIGINATOR
-    telling = np.where(halves.tcp_flags > 0, halves.tcp_flags & _TELLING, SYN)
-    begins = sent != (telling == RST | ACK)
+    sent = sent_by_devices(halves)
+    asks, refuses = _told_by_flags(halves)
+    asks |= (halves.protocol == Protocol.UDP) & ~refuses & ~_are_ports_told(halves)
+    begins = np.where(asks | refuses, sent == asks, halves.role == _ORIGINATOR)
     nothing = 0 if timely else UNKNOWN
     counters = {
         name: np.where(silent, nothing, getattr(halves, name))
         for names, silent in ((_IN, sent), (_OUT, ~sent))
         for name in names
     }
-    unanswered = (halves.protocol != Protocol.TCP) | (telling == SYN)
+    tcp, flags = halves.protocol == Protocol.TCP, halves.tcp_flags
+    is_syn = tcp & (flags > 0) & ((flags & _TELLING) == SYN)
     state = (
-        np.where(unanswered, State.NO_ANSWER, State.PARTIAL)
+        np.where(~tcp | (flags <= 0) | is_syn, State.NO_ANSWER, State.PARTIAL)
         if timely
-        else np.full(len(halves), State.UNKNOWN)
+        else np.where(is_syn, State.HALF_OPEN, State.UNKNOWN)
     )
     return replace(
         halves,

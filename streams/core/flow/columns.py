@@ -197,15 +197,14 @@ def from_values(flows: Sequence[DeviceFlow]) -> tuple[DeviceFlows, list[str]]:
 def _row(flow: DeviceFlow, number: int) -> tuple[int | bool, ...]:
     """In the order of COLUMNS."""
     counters = (getattr(flow, name) for name in COUNTERS)
-    role, direction = _of_sender(flow) if flow.half else (flow.role, flow.direction)
     return (
         number,
         flow.start_us,
         flow.end_us,
         hash_of(flow.peer),
         PeerKind.of(flow.peer),
-        DIRECTIONS.index(direction),
-        ROLES.index(role),
+        DIRECTIONS.index(flow.direction),
+        ROLES.index(flow.role),
         Protocol.of(flow.protocol),
         flow.device_port,
         flow.peer_port,
@@ -218,16 +217,6 @@ def _row(flow: DeviceFlow, number: int) -> tuple[int | bool, ...]:
         flow.half,
         UNKNOWN if flow.tcp_flags is None else flow.tcp_flags,
     )
-
-
-def _of_sender(half: DeviceFlow) -> tuple[Role, Direction]:
-    """Who sent it is what tells two halves apart; who began is known once both are there."""
-    sent = half.packets_out is not None or half.ip_bytes_out is not None
-    if not sent and half.packets_in is None and half.ip_bytes_in is None:
-        return half.role, half.direction
-    is_internal = half.direction is Direction.INTERNAL
-    direction = Direction.INTERNAL if is_internal else Direction.OUT if sent else Direction.IN
-    return (Role.ORIGINATOR if sent else Role.TARGET), direction
 
 
 def unsure_of_direction(flows: DeviceFlows) -> Mask:

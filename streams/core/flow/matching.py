@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.flow.columns import ROLES, DeviceFlows, Index
-from streams.core.flow.halves import APART_US
+from streams.core.flow.columns import DeviceFlows, Index
+from streams.core.flow.halves import APART_US, sent_by_devices
 from streams.core.flow.records import Kind
 from streams.core.flow.state import HELD
-from streams.core.flows import Quality, Role
+from streams.core.flows import Quality
 
 PIECES_APART_US: Final = 60_000_000
 """How long after the end of a piece the next one may start."""
@@ -26,7 +26,6 @@ _CHAIN: Final = 1 << 40
 _SUM: Final = 1 << 41
 """Where numbers of chains and sums begin until it is known how many pairs there are."""
 _HALF, _OPEN, _PIECE = int(Kind.HALF), int(Kind.OPEN), int(Kind.PIECE)
-_ORIGINATOR: Final = ROLES.index(Role.ORIGINATOR)
 
 
 @dataclass(slots=True)
@@ -66,13 +65,14 @@ class Matched:
 class _Flow:
     """What is known of a flow while its records are matched."""
 
-    __slots__ = ("cut", "end", "ends", "final", "identity", "kind", "number", "role", "start")
+    __slots__ = ("cut", "end", "ends", "final", "identity", "kind", "number", "sent", "start")
 
-    def __init__(self, number: int, ends: int, span: tuple[int, int], role: int) -> None:
+    def __init__(self, number: int, ends: int, span: tuple[int, int], *, sent: bool) -> None:
         self.number = number
         self.ends = ends
         self.start, self.end = span
-        self.role = role
+        self.sent = sent
+        """Of a half: by the device."""
         self.kind = 0
         self.identity = 0
         self.final, self.cut = True, False
@@ -109,16 +109,16 @@ def _flows(pool: DeviceFlows) -> Iterator[_Flow]:
     columns = (pool.protocol, pool.peer, pool.device_port, pool.peer_port)
     ends = zip(*(column.tolist() for column in columns), strict=True)
     spans = zip(pool.start_us.tolist(), pool.end_us.tolist(), strict=True)
-    rows = zip(ends, spans, pool.role.tolist(), strict=True)
+    rows = zip(ends, spans, sent_by_devices(pool).tolist(), strict=True)
     is_plain = bool(pool.final.all()) and not (pool.quality & int(Quality.CUT)).any()
     if is_plain:  # nothing but halves: whose identity it is does not count
-        for number, (end, span, role) in enumerate(rows):
-            yield _Flow(number, numbers.setdefault(end, len(numbers)), span, role)
+        for number, (end, span, sent) in enumerate(rows):
+            yield _Flow(number, numbers.setdefault(end, len(numbers)), span, sent=sent)
         return
     identity, final = pool.identity.tolist(), pool.final.tolist()
     cut = ((pool.quality & int(Quality.CUT)) != 0).tolist()
-    for number, (end, span, role) in enumerate(rows):
-        one = _Flow(number, numbers.setdefault(end, len(numbers)), span, role)
+    for number, (end, span, sent) in enumerate(rows):
+        one = _Flow(number, numbers.setdefault(end, len(numbers)), span, sent=sent)
         one.identity, one.final, one.cut = identity[number], final[number], cut[number]
         yield one
 
@@ -174,9 +174,9 @@ class _Matching:
     def _pair(self, one: _Flow, other: _Flow) -> _Flow:
         pairs = self._found.pairs
         span = min(one.start, other.start), max(one.end, other.end)
-        found = _Flow(self._found.records + len(pairs), one.ends, span, _ORIGINATOR)
+        found = _Flow(self._found.records + len(pairs), one.ends, span, sent=True)
         pairs.append((one.number, other.number))
-        found.identity = one.identity if one.role == _ORIGINATOR else other.identity
+        found.identity = one.identity if one.sent else other.identity
         found.final = one.final and other.final
         found.cut = one.cut or other.cut
         return found
@@ -194,12 +194,12 @@ class _Matching:
 
 
 def _other_half(waiting: list[_Flow], one: _Flow) -> int:
-    ends, role, start, end = one.ends, one.role, one.start, one.end
+    ends, sent, start, end = one.ends, one.sent, one.start, one.end
     for at, other in enumerate(waiting):
         if (
             other.ends == ends
             and other.kind == _HALF
-            and other.role != role
+            and other.sent != sent
             and other.start <= end + APART_US
             and start <= other.end + APART_US
         ):
