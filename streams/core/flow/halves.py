@@ -3,7 +3,8 @@
 A half counts what one end sent: the device's has `out`, the peer's `in`. A half with a SYN and no ACK, or
 that is the refusal of one, says who began. Where neither does, what both say that began (`core/home.py`: by a
 service's port). Where they do not agree, a device at home that talks to a peer outside began; inside, the
-half that started earlier, and where both say the same time, as real exporters do, the end with the higher port.
+half that started earlier, and where both say the same time, as real exporters do, the end with the higher
+port.
 """
 
 from __future__ import annotations
