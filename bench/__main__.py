@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,30 @@ def parity(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     devices: int = typer.Option(50, min=1, help="Devices: one contiguous segment of the file each."),
     workers: int = typer.Option(2, min=1, help="Worker processes."),
-    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all."),
+    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all. Of flows: so many, or 20,000."),
+    flows: bool = typer.Option(False, help="Flows of sensors instead, from their topic to verdicts."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Every row through Kafka and Redis, verdict for verdict against offline evaluation."""
-    from bench.parity import measure
+    """Every row through Kafka and Redis, verdict for verdict against offline evaluation.
 
-    result = measure(data, devices, workers, limit)
+    With --flows: Zeek's records of the given captures, some twice and some late, against the same in memory.
+    """
+    if flows:
+        result = _parity_of_flows(FLOWS if data == DATA else data, workers, limit or 20_000)
+    else:
+        from bench.parity import measure
+
+        result = measure(data, devices, workers, limit)
     _print(result, as_json)
-    if result["mismatches"] or result["missing"] or result["extra"]:
+    if any(result.get(law) for law in ("mismatches", "missing", "extra", "flows_missing", "flows_extra")):
         raise typer.Exit(1)
+
+
+def _parity_of_flows(data: Path, workers: int, records: int) -> dict[str, Any]:
+    from bench.flows_parity import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        return measure(data, records, workers, Path(folder))
 
 
 @app.command()
