@@ -6,19 +6,29 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from streams.errors import AutodeepError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DATA = Path("../shared/data/kdd99/corrected.gz")
 
 TRAINING_DATA = Path("../shared/data/kdd99/kddcup.data_10_percent.gz")
 
 FLOWS = Path("../shared/data/flows/given.parquet")
+
+LAB = Path("../shared/data/lab")
+
+ZEEK_TRACES = Path("../shared/data/zeek-btest")
+
+CONN_LOG = Path("../shared/data/flows/zeek/sme-windows7ad.conn.log.labeled.gz")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -166,6 +176,44 @@ def flows_state(
 
 
 @app.command()
+def sensors(  # noqa: PLR0917  # options are arguments
+    data: Path = typer.Option(LAB, help="The laboratory's packets, and what sensors wrote of them."),
+    zeek_traces: Path = typer.Option(ZEEK_TRACES, help="Packets of Zeek's tests, and its logs of them."),
+    goflow2: str = typer.Option("goflow2", help="The program, by name or path."),
+    nfstream_python: str = typer.Option(sys.executable, help="A Python that has NFStream."),
+    order: bool = typer.Option(False, "--order", help="Instead: one capture in order, late, repeated."),
+    conn_log: Path = typer.Option(CONN_LOG, help="Zeek's log for --order, JSON or TSV."),
+    limit: int = typer.Option(2_000, min=100, help="Records of it."),
+    seed: int = typer.Option(1, help="What lateness and repeats are drawn from."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """The same packets by several sensors: the same devices, directions, counters and windows?
+
+    Suricata, softflowd with goflow2 and nfacctd, and NFStream read the packets where they are installed; else
+    what they wrote elsewhere is taken. Our own meter is what they are compared with. Exit code 1 where a
+    device is missing, or the order of arrival changes what it may not.
+    """
+    from bench.sensors.printed import order_table, tables
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if order:
+        from bench.sensors.order import is_broken, measure
+
+        result = measure(conn_log, limit, seed)
+        _show(result, as_json, [order_table(result)])
+    else:
+        from bench.sensors.measure import Programs, is_broken
+        from bench.sensors.measure import measure as compare
+
+        result = compare(data, Programs(goflow2, nfstream_python, zeek_traces), say)
+        _show(result, as_json, tables(result))
+    if is_broken(result):
+        raise typer.Exit(1)
+
+
+@app.command()
 def reload(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     times: int = typer.Option(200, min=2, help="Promotes, to and fro between two versions."),
@@ -299,6 +347,15 @@ def soak(
     _print(result, as_json)
     if result["lost"]:
         raise typer.Exit(1)
+
+
+def _show(result: dict[str, Any], as_json: bool, tables: Sequence[Table]) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    from rich.console import Console
+
+    Console(width=max(Console().width, 120)).print(*tables)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -38,7 +38,7 @@ def judge_file(source: FlowSource, home: Home, model: tuple[str, str], profile: 
         if as_json:
             print(json.dumps(object_of(one)))
         if one.incident is not None:
-            told[one.incident] = told.get(one.incident, NOTHING_TOLD).with_one(one)
+            told[one.incident] = told.get(one.incident, NOTHING_TOLD).with_one(one.end_us)
     if as_json:
         print(json.dumps({"summary": summary(source, judge, counted, verdicts.total(), held)}))
     else:

@@ -41,8 +41,8 @@ class Told:
     first_us: int
     last_us: int
 
-    def with_one(self, verdict: FlowVerdict) -> Told:
-        end_us = verdict.end_us
+    def with_one(self, end_us: int) -> Told:
+        """And an alert of a flow that ended then."""
         return Told(self.alerts + 1, min(self.first_us, end_us), max(self.last_us, end_us))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.flows_offline import Lying, said_of
+from bench.parity import Said
+from streams.codec import device_flows
+from streams.core.alerts import event_ids
+from streams.core.events import ORDINAL_SHIFT, Source
 from streams.core.flows import DeviceFlow, Direction, Quality, Role, State
 from streams.pipeline.flow_judging import Arrived, FlowJudge, FlowVerdict, JudgingRules
 from tests.flow_model import flow_detector
@@ -156,3 +162,25 @@ def test_incidents_count_the_alerts_that_name_them() -> None:
         if one.incident is not None:
             incident = judge.incidents[one.incident]
             assert (incident.device_id, incident.verdict) == (one.device, one.verdict)
+
+
+@settings(max_examples=12)
+@given(st.lists(FLOWS, max_size=40))
+def test_verdicts_are_those_of_the_streams_own_steps(flows: list[DeviceFlow]) -> None:
+    """As `ids.flows` has the same records: their bytes, one partition, offsets from 0."""
+    source = Source("ids.flows", uuid.UUID(int=7), 0)
+    records = arrived(flows)
+    lying = [
+        Lying(number, one.timestamp_ms, message.key, message.value)
+        for number, (one, message) in enumerate(
+            zip(records, device_flows.messages(flows, "ids.flows"), strict=True)
+        )
+    ]
+    judge = FlowJudge(DETECTOR, RULES)
+    places = [(one.caused_by - 1 + (one.ordinal << ORDINAL_SHIFT), one) for one in judge.turn(records)]
+    ids = event_ids(source, [place for place, _ in places])
+    said = {
+        at: Said(one.verdict, one.closest, tuple(one.scores.values()), one.novelty, one.fill)
+        for at, (_, one) in zip(ids, places, strict=True)
+    }
+    assert said == said_of(source, lying, lambda offset: DETECTOR)
