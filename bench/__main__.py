@@ -214,6 +214,22 @@ def sensors(  # noqa: PLR0917  # options are arguments
 
 
 @app.command()
+def flows(
+    data: Path = typer.Option(FLOWS, help="Labelled captures of flows, played as Zeek's records."),
+    records: int = typer.Option(100_000, min=2_000, help="Records sent flat out."),
+    copies: int = typer.Option(200, min=1, help="Parts of the captures played at once; each has devices."),
+    latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced records for the latencies."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Zeek's records on an unkeyed topic to verdicts, by one worker, beside the bare model."""
+    from bench.flow_feed import FlowLoad
+    from bench.flows import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        _print(measure(data, FlowLoad(records, copies), latency_s, Path(folder)), as_json)
+
+
+@app.command()
 def reload(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     times: int = typer.Option(200, min=2, help="Promotes, to and fro between two versions."),

@@ -9,7 +9,7 @@ verdicts that stand on ids.classified, and every verdict that is not normal stan
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +28,10 @@ from streams.codec.output.alerts import decode_alert
 from streams.core.events import Chunk, Message, Source
 from streams.core.flow.table import FLOW
 from streams.core.kdd99 import KDD99
-from streams.core.topics import NORMAL
+from streams.core.topics import NORMAL, Topics
 from streams.model.detector import Detector
 from streams.pipeline.rekeying import FlowTopics, Rekeying
+from streams.settings import Settings
 
 SENSORS: Final = "bench.sensors"
 SENSOR_PARTITIONS: Final = 6
@@ -90,33 +91,36 @@ def measure(data: Path, records: int, workers: int, folder: Path) -> dict[str, A
     }
 
 
-def _rekeyed(parts: Parts, sent: int) -> tuple[dict[int, list[Lying]], dict[str, int]]:
-    """What lies on ids.flows, and how it differs from what the sensors' records are in memory."""
-    settings, topics = parts.settings, parts.topics
-    reader = DeviceFlowReader(FlowDecoder(dialect_of(settings)), home_of(settings))
-    told: list[Message] = []
+def rekeyed_in_memory(
+    settings: Settings, sensors: str, records: Mapping[int, Sequence[Lying]]
+) -> list[Message]:
+    """What the hop makes of the records of each partition of a topic of sensors."""
+    topics = Topics(settings.topic_prefix)
     hop = Rekeying(
-        FlowTopics(SENSORS, topics.flows, topics.dead_letters),
-        reader,
+        FlowTopics(sensors, topics.flows, topics.dead_letters),
+        DeviceFlowReader(FlowDecoder(dialect_of(settings)), home_of(settings)),
         Nobody(),
         lambda attempt: attempt(),
         lambda report: None,
     )
-    life = topic_id(settings, SENSORS)
-    lying = by_partition(to_the_end(parts, [SENSORS]))
-    assert sum(map(len, lying.values())) == sent
-    for number, records in lying.items():
-        computed = hop.begin([Chunk(Source(SENSORS, life, number), records, len(records))]).computed
+    life, told = topic_id(settings, sensors), list[Message]()
+    for number, those in records.items():
+        computed = hop.begin([Chunk(Source(sensors, life, number), those, len(those))]).computed
         assert computed is not None
         told += computed.flows
-    wanted = {(one.key, one.value) for one in told}
-    found: dict[tuple[bytes | None, bytes | None], None] = {}
-    messages = []
-    for message in until_stalled(parts, [topics.flows], lambda: len(found.keys() & wanted) >= len(wanted)):
-        found[message.key(), message.value()] = None
-        messages.append(message)
-    lacks = {"flows_missing": len(wanted - found.keys()), "flows_extra": len(found.keys() - wanted)}
-    return by_partition(to_the_end(parts, [topics.flows])), lacks
+    return told
+
+
+def _rekeyed(parts: Parts, sent: int) -> tuple[dict[int, list[Lying]], dict[str, int]]:
+    """What lies on ids.flows, and how it differs from what the sensors' records are in memory."""
+    lying = by_partition(to_the_end(parts, [SENSORS]))
+    assert sum(map(len, lying.values())) == sent
+    wanted = {(one.key, one.value) for one in rekeyed_in_memory(parts.settings, SENSORS, lying)}
+    found: set[tuple[bytes | None, bytes | None]] = set()
+    for message in until_stalled(parts, [parts.topics.flows], lambda: wanted <= found):
+        found.add((message.key(), message.value()))
+    lacks = {"flows_missing": len(wanted - found), "flows_extra": len(found - wanted)}
+    return by_partition(to_the_end(parts, [parts.topics.flows])), lacks
 
 
 class Nobody:

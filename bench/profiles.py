@@ -81,7 +81,7 @@ def _scores(flows: LabelledFlows, seed: int, tell: Callable[[str], None]) -> tup
     verdict = np.zeros(len(flows), np.int64)
     for fold in each:
         limits = thresholds(scores, flows.clean & ~fold.held, SHARE)
-        verdict[fold.held] = verdicts(scores[fold.held], limits)
+        verdict[fold.held] = verdicts(scores[fold.held] - limits)
     return verdict, scores
 
 
