@@ -14,10 +14,13 @@ from streams.codec.ingest.device_flows import DeviceFlowDecoder
 from streams.core.alerts import event_ids
 from streams.core.events import Events, Header, Source
 from streams.core.flow.keeping import WINDOWS
+from streams.core.profile.agreed import Agreed
 from streams.core.windows import numbered
-from streams.model.detector import Detector
+from streams.model.classified import Classified
+from streams.model.detector import Detector, Verdicts
 from streams.model.inference import infer_from_rows
-from streams.pipeline.describing import advance, as_flows
+from streams.pipeline.describing import Step, advance, as_flows
+from streams.pipeline.sites import Sites, applied_to, seen_of
 
 _AT_ONCE: Final = 1500
 _IDLE_US: Final = 3_600_000_000
@@ -44,8 +47,16 @@ def by_partition(messages: Iterable[Message]) -> dict[int, list[Lying]]:
     return {number: sorted(records, key=lambda one: one.offset) for number, records in found.items()}
 
 
-def said_of(source: Source, records: Sequence[Lying], judge: Callable[[int], Detector]) -> Mapping[str, Said]:
-    """By alert's id; `judge` is the model at an offset, which stays the same between switches."""
+def said_of(
+    source: Source,
+    records: Sequence[Lying],
+    judge: Callable[[int], Detector],
+    sites: Sites = Sites(Agreed),
+) -> Mapping[str, Said]:
+    """By alert's id; `judge` is the model at an offset, which stays the same between switches.
+
+    `sites`: what is agreed on about sites; by itself nothing, and devices are learnt about as by default.
+    """
     events = DeviceFlowDecoder().decode(records).events
     names, device = numbered(events.device_id)
     windows = WINDOWS.blank(len(names), source)
@@ -59,6 +70,7 @@ def said_of(source: Source, records: Sequence[Lying], judge: Callable[[int], Det
         detector, rows = judge(int(events.offset[first])), step.described.events.rows
         verdicts = infer_from_rows(detector, before, step.advance, rows)
         windows[owners] = step.advance.windows
+        verdicts = _known_to_sites(source, step, detector, verdicts, sites)
         ids = event_ids(source, step.described.events.place[step.advance.applied].tolist())
         columns = zip(
             ids,
@@ -73,6 +85,18 @@ def said_of(source: Source, records: Sequence[Lying], judge: Callable[[int], Det
             names_of = detector.verdicts[verdict], detector.classes[closest]
             found[at] = Said(*names_of, tuple(scores), novelty, fill)
     return found
+
+
+def _known_to_sites(
+    source: Source, step: Step, detector: Detector, verdicts: Verdicts, sites: Sites
+) -> Verdicts:
+    described = step.described
+    if described.flows is None or described.age_ms is None:
+        return verdicts
+    origin = np.zeros(len(described.events), np.int64)
+    classified = Classified([source], origin, described.events, step.advance, detector, verdicts)
+    seen, scores = seen_of(classified, described.flows, described.age_ms)
+    return applied_to(classified, seen, scores, sites)[0].verdicts
 
 
 def _turns(events: Events, judge: Callable[[int], Detector]) -> Iterable[tuple[int, int]]:

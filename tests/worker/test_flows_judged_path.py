@@ -15,14 +15,18 @@ from confluent_kafka import Message, Producer
 from bench.flows_offline import by_partition, said_of
 from bench.output import to_the_end
 from bench.parity import Said
+from streams.adapters.kafka.profile_topic import change_profile, read_profiles
 from streams.adapters.kafka.topics import topic_id
 from streams.adapters.store.models import open_store
 from streams.codec.models import ModelCommand, encode_command
 from streams.codec.output.alerts import decode_alert
+from streams.core.alerts import Alert
 from streams.core.events import Source
 from streams.core.kdd99 import KDD99
+from streams.core.profile.values import CLASSES, UNNAMED, Key, Known, Profile, Word
 from streams.embedded.kafka import Broker
 from streams.model.detector import Detector
+from streams.pipeline.sites import Sites
 from tests.conftest import MakeTopic
 from tests.flow_model import save_flow_model
 from tests.path import DEADLINE_S, TestedPath, path
@@ -30,6 +34,8 @@ from tests.rollout.test_model_reload_path import decision, publish
 from tests.worker.test_flows_path import zeek
 
 CONNECTIONS = 800
+LEARNING_S = 5
+WORD = Word("ann", "ours", 1)
 FLOWS = CONNECTIONS + CONNECTIONS // 10
 """Each tenth connection is of two devices of ours."""
 
@@ -70,6 +76,7 @@ def test_flows_are_judged_as_in_memory_through_a_kill_and_a_switch_at_exact_offs
         "model_store": str(store),
         "model": "kdd99/1",
         "chunk_max_records": "64",
+        "flow_learning_s": str(LEARNING_S),
         "model_latency_ratio": "1000",
     }
     with path(kafka.bootstrap_servers, redis_url, tmp_path, **settings) as tested:
@@ -82,6 +89,7 @@ def test_flows_are_judged_as_in_memory_through_a_kill_and_a_switch_at_exact_offs
                     producer.produce(sensors, zeek(number), partition=number % 3)
             assert producer.flush(DEADLINE_S) == 0
 
+        accept(tested, 1)
         doomed, survivor = tested.worker(), tested.worker()
         doomed.wait_ready()
         survivor.wait_ready()
@@ -90,11 +98,32 @@ def test_flows_are_judged_as_in_memory_through_a_kill_and_a_switch_at_exact_offs
         tested.read(classified, lambda found: len(by_id(found)) >= 60)
         doomed.signal(signal.SIGKILL)
         tested.read(classified, lambda found: len(by_id(found)) >= FLOWS // 2)
+        accept(tested, 2)
         starts = promote(tested, "2")
         send(CONNECTIONS // 2, CONNECTIONS)
         found = by_id(tested.read(classified, lambda found: len(by_id(found)) >= FLOWS))
         assert survivor.figures()["models"][tested.topics.flows]["version"] == "2"
         assert found == in_memory(tested, store, starts)
+
+        revisions = {one.profile_revision for one in alerts(tested)}
+        assert revisions & {1, 2}
+        assert survivor.figures()["held_back"]["accepted"] > 0
+
+
+def accept(tested: TestedPath, revision: int) -> None:
+    """That what devices call at home is their own; of the second revision also what they call outside."""
+    keys = [
+        Key(f"192.168.7.{device}", peer, "originator", "tcp", 443)
+        for device in range(256)
+        for peer in ("private", "public")[:revision]
+    ]
+    known = tuple(Known(key, CLASSES, "accepted", WORD) for key in keys)
+    change_profile(tested.settings, UNNAMED, lambda now: Profile(UNNAMED, revision, known=known))
+
+
+def alerts(tested: TestedPath) -> list[Alert]:
+    found = to_the_end(tested, [tested.topics.classified])
+    return [decode_alert(one.value(), one.headers()) for one in found]
 
 
 def in_memory(tested: TestedPath, store: Path, starts: dict[str, int]) -> dict[str, Said]:
@@ -104,9 +133,11 @@ def in_memory(tested: TestedPath, store: Path, starts: dict[str, int]) -> dict[s
     lying = by_partition(to_the_end(tested, [topic]))
     life = topic_id(tested.settings, topic)
     said: dict[str, Said] = {}
+    agreed = read_profiles(tested.settings)
+    sites = Sites(lambda: agreed, learning_ms=LEARNING_S * 1000)
     for number, records in lying.items():
         judge = partial(_judge, first, second, starts[str(number)])
-        said |= said_of(Source(topic, life, number), records, judge)
+        said |= said_of(Source(topic, life, number), records, judge, sites)
     return said
 
 

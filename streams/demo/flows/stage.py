@@ -73,6 +73,8 @@ def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) 
         environment[f"{PREFIX}FLOW_TOPICS"] = Topics(prefix).sensors
         if asked.home:
             environment[f"{PREFIX}HOME_NETWORKS"] = asked.home
+        # It lasts minutes: no device would ever be past its first half hour.
+        environment.setdefault(f"{PREFIX}FLOW_LEARNING_S", "0")
         environment[f"{PREFIX}PUBLISH_CLASSIFIED"] = str(asked.told).lower()
         settings = Settings.from_environment(environment)
         make_topics(settings, embedded=not asked.kafka_servers)
