@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from streams.errors import AutodeepError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DATA = Path("../shared/data/kdd99/corrected.gz")
 
 TRAINING_DATA = Path("../shared/data/kdd99/kddcup.data_10_percent.gz")
 
 FLOWS = Path("../shared/data/flows/given.parquet")
+
+LAB = Path("../shared/data/lab")
+
+ZEEK_TRACES = Path("../shared/data/zeek-btest")
+
+CONN_LOG = Path("../shared/data/flows/zeek/sme-windows7ad.conn.log.labeled.gz")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,16 +38,42 @@ def parity(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     devices: int = typer.Option(50, min=1, help="Devices: one contiguous segment of the file each."),
     workers: int = typer.Option(2, min=1, help="Worker processes."),
-    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all."),
+    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all. Of flows: so many, or 20,000."),
+    flows: bool = typer.Option(False, help="Flows of sensors instead, from their topic to verdicts."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Every row through Kafka and Redis, verdict for verdict against offline evaluation."""
-    from bench.parity import measure
+    """Every row through Kafka and Redis, verdict for verdict against offline evaluation.
 
-    result = measure(data, devices, workers, limit)
+    With --flows: Zeek's records of the given captures, some twice and some late, against the same in memory.
+    """
+    if flows:
+        result = _parity_of_flows(FLOWS if data == DATA else data, workers, limit or 20_000)
+    else:
+        from bench.parity import measure
+
+        result = measure(data, devices, workers, limit)
     _print(result, as_json)
-    if result["mismatches"] or result["missing"] or result["extra"]:
+    if any(result.get(law) for law in ("mismatches", "missing", "extra", "flows_missing", "flows_extra")):
         raise typer.Exit(1)
+
+
+def _parity_of_flows(data: Path, workers: int, records: int) -> dict[str, Any]:
+    from bench.flows_parity import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        return measure(data, records, workers, Path(folder))
+
+
+@app.command()
+def profiles(
+    data: Path = typer.Option(FLOWS, help="A table of labelled flows."),
+    seed: int = typer.Option(1, help="Of the boosting whose scores are taken."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """What profiles of sites cost in recall and save in false alarms, after warm-ups clean and poisoned."""
+    from bench.profiles import measure
+
+    _print(measure(data, seed, lambda text: print(text, file=sys.stderr)), as_json)
 
 
 @app.command()
@@ -136,6 +173,60 @@ def flows_state(
     from bench.flows_state import measure
 
     _print(measure(data), as_json)
+
+
+@app.command()
+def sensors(  # noqa: PLR0917  # options are arguments
+    data: Path = typer.Option(LAB, help="The laboratory's packets, and what sensors wrote of them."),
+    zeek_traces: Path = typer.Option(ZEEK_TRACES, help="Packets of Zeek's tests, and its logs of them."),
+    goflow2: str = typer.Option("goflow2", help="The program, by name or path."),
+    nfstream_python: str = typer.Option(sys.executable, help="A Python that has NFStream."),
+    order: bool = typer.Option(False, "--order", help="Instead: one capture in order, late, repeated."),
+    conn_log: Path = typer.Option(CONN_LOG, help="Zeek's log for --order, JSON or TSV."),
+    limit: int = typer.Option(2_000, min=100, help="Records of it."),
+    seed: int = typer.Option(1, help="What lateness and repeats are drawn from."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """The same packets by several sensors: the same devices, directions, counters and windows?
+
+    Suricata, softflowd with goflow2 and nfacctd, and NFStream read the packets where they are installed; else
+    what they wrote elsewhere is taken. Our own meter is what they are compared with. Exit code 1 where a
+    device is missing, or the order of arrival changes what it may not.
+    """
+    from bench.sensors.printed import order_table, tables
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if order:
+        from bench.sensors.order import is_broken, measure
+
+        result = measure(conn_log, limit, seed)
+        _show(result, as_json, [order_table(result)])
+    else:
+        from bench.sensors.measure import Programs, is_broken
+        from bench.sensors.measure import measure as compare
+
+        result = compare(data, Programs(goflow2, nfstream_python, zeek_traces), say)
+        _show(result, as_json, tables(result))
+    if is_broken(result):
+        raise typer.Exit(1)
+
+
+@app.command()
+def flows(
+    data: Path = typer.Option(FLOWS, help="Labelled captures of flows, played as Zeek's records."),
+    records: int = typer.Option(100_000, min=2_000, help="Records sent flat out."),
+    copies: int = typer.Option(200, min=1, help="Parts of the captures played at once; each has devices."),
+    latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced records for the latencies."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Zeek's records on an unkeyed topic to verdicts, by one worker, beside the bare model."""
+    from bench.flow_feed import FlowLoad
+    from bench.flows import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        _print(measure(data, FlowLoad(records, copies), latency_s, Path(folder)), as_json)
 
 
 @app.command()
@@ -272,6 +363,15 @@ def soak(
     _print(result, as_json)
     if result["lost"]:
         raise typer.Exit(1)
+
+
+def _show(result: dict[str, Any], as_json: bool, tables: Sequence[Table]) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    from rich.console import Console
+
+    Console(width=max(Console().width, 120)).print(*tables)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -129,7 +129,8 @@ class DeviceFlow:
     quality: Quality
     final: bool = True
     half: bool = False
-    """One direction of an exporter that tells each apart; role and direction are those of its sender."""
+    """One direction of an exporter that tells each apart: what one end sent is counted. Role and direction
+    are those of who began, as far as the half tells."""
     tcp_flags: int | None = None
     """Of a half, as in `Flow`."""
     community_id: str = ""

@@ -33,6 +33,8 @@ _SYN, _RST, _ACK = 2, 4, 16
 _NOTED: Final = 65_536
 _ROUTER_TYPE: Final = 134
 """ICMPv6: router advertisement."""
+ICMP_QUESTIONS: Final = frozenset({8, 13, 15, 17, 128, 135})
+"""Types that are answered. Half of an answer has its question's type for the port of who asked."""
 _EPHEMERAL: Final = 32_768
 """Where most systems begin to number the ports of those who call."""
 _SERVERS: Final = frozenset(
@@ -204,24 +206,43 @@ def initiator(flow: Flow, kinds: tuple[Kind, Kind]) -> int:
 
     A group's address begins nothing: what stands there for the originator and sent nothing was turned round.
     One direction alone says who sent it. Then a SYN without any ACK is the beginning, RST+ACK alone is its
-    refusal; else the end whose port is a service's was called; else the end at home began.
+    refusal; of ICMP a question is a beginning, and its answer is not (`ICMP_QUESTIONS`); else the end whose
+    port is a service's was called; else the end at home began.
     """
     if not flow.half:
         is_group = kinds[0] in (Kind.NOBODY, Kind.BROADCAST_LIKE) and kinds[1] is not Kind.NOBODY
         return 1 if is_group and not flow.originator_packets and flow.responder_packets else 0
-    flags = flow.tcp_flags
-    if flags:
-        if flags & _SYN and not flags & _ACK:
-            return 0
-        if flags & (_RST | _ACK) == _RST | _ACK and not flags & 0b1011:
-            return 1
-    for serves in (_is_service, _is_below_ephemeral):
-        ports = serves(flow.originator_port), serves(flow.responder_port)
-        if ports[0] != ports[1]:
-            return 1 if ports[0] else 0
+    for told in (_told_by_flags(flow), _told_by_ports(flow)):
+        if told is not None:
+            return told
     if Kind.NOBODY in kinds:
         return 1 if kinds[0] is Kind.NOBODY else 0
     return 1 if kinds[0] is Kind.OUTSIDE and kinds[1] is not Kind.OUTSIDE else 0
+
+
+def _told_by_flags(half: Flow) -> int | None:
+    flags = half.tcp_flags
+    if not flags:
+        return None
+    if flags & _SYN and not flags & _ACK:
+        return 0
+    return 1 if flags & (_RST | _ACK) == _RST | _ACK and not flags & 0b1011 else None
+
+
+def _told_by_ports(half: Flow) -> int | None:
+    if half.protocol == "icmp":
+        return 1 if half.originator_port == 0 and half.responder_port in ICMP_QUESTIONS else 0
+    called = called_port(half.originator_port, half.responder_port)
+    return None if called is None else 1 - called
+
+
+def called_port(one: int, other: int) -> int | None:
+    """Which of a flow's two ports was called, 0 or 1, where that can be told by them."""
+    for serves in CALLED_BY:
+        ports = serves(one), serves(other)
+        if ports[0] != ports[1]:
+            return 0 if ports[0] else 1
+    return None
 
 
 def _is_service(port: int) -> bool:
@@ -230,6 +251,10 @@ def _is_service(port: int) -> bool:
 
 def _is_below_ephemeral(port: int) -> bool:
     return 0 < port < _EPHEMERAL
+
+
+CALLED_BY: Final = (_is_service, _is_below_ephemeral)
+"""By which kind of port, the first of them that only one of two ports is of."""
 
 
 def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, bool]) -> DeviceFlow:

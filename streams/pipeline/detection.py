@@ -158,7 +158,7 @@ class Detection:
             else Incidents(rules.incidents, ports.store, ports.patience, rules.severities, self._asking)
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
-        self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
+        self._fenced: deque[tuple[Partition, list[str] | None]] = deque()  # from the thread that delivers
 
     @property
     def topic(self) -> str:
@@ -348,6 +348,8 @@ class Detection:
         fenced = 0
         for save, answer in zip(wanted, answers, strict=True):
             if self._incidents is not None and save.incidents is not None:
+                if answer[-1] == Saved.NEWER_STORED:
+                    self._fenced.append((save.source.place, None))
                 self._incidents.answered(save.source, int(answer[-1]))
             newer = np.flatnonzero(answer[: len(save.devices)] == Saved.NEWER_STORED).tolist()
             if newer:
@@ -358,9 +360,19 @@ class Detection:
         return fenced
 
     def _forget_fenced(self) -> None:
-        """Load these devices' windows anew at their next event: another worker changed them."""
+        """Load these devices' windows anew at their next event: another worker changed them.
+
+        Where it changed the partition's incidents, no window of the partition counts any more: one that is
+        older than the incidents would have its events judged again, which these have left behind.
+        """
         while self._fenced:
-            self._cache.drop(*self._fenced.popleft())
+            place, devices = self._fenced.popleft()
+            if devices is not None:
+                self._cache.drop(place, devices)
+                continue
+            self._cache.drop_partition(place)
+            if self._incidents is not None:
+                self._incidents.forget(place)
 
 
 def _alerted_us(judged: Sequence[Judged]) -> Times:

@@ -89,10 +89,12 @@ class FlowTotals:
     flows: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    cpu_ns: int = 0
 
     def add(self, report: FlowReport) -> None:
         self.records += report.records
         self.foreign += report.foreign
+        self.cpu_ns += report.cpu_ns
         self.flows.update(report.flows)
         self.skipped.update(report.skipped)
         self.dead_letters.update(report.dead_letters)
@@ -104,6 +106,7 @@ class FlowTotals:
             "foreign": self.foreign,
             "skipped": dict(self.skipped),
             "dead_letters": dict(self.dead_letters),
+            "cpu_ns": self.cpu_ns,
         }
 
     @property

@@ -1,17 +1,23 @@
 """One flow from two halves: who began it, and how it ended.
 
-The device's half is what it sent, the peer's what came back. A half that is a lone SYN, or the refusal of
-one, says who began. Where neither does, a device at home that talks to a peer outside began; inside, the half
-that started earlier, and where both say the same time, as real exporters do, the end with the higher port.
+A half counts what one end sent: the device's has `out`, the peer's `in`. A half with a SYN and no ACK, or
+that is the refusal of one, says who began. Where neither does, what both say that began (`core/home.py`: by a
+service's port). Where they do not agree, a device at home that talks to a peer outside began; inside, the
+half that started earlier, and where both say one time, as real exporters do, the end with the higher port.
+
+This is one pair by itself; `assembling.py` has many at once, and is tested against it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from streams.core.flow.columns import DIRECTIONS, ROLES, UNKNOWN, Protocol
+import numpy as np
+
+from streams.core.flow.columns import DIRECTIONS, ROLES, UNKNOWN, DeviceFlows, Mask, Protocol
 from streams.core.flow.records import Record
 from streams.core.flows import Direction, Quality, Role, State
+from streams.core.home import called_port
 
 APART_US: Final = 2_000_000
 """How far apart the times of two halves may be: an answer takes its time, and exporters round."""
@@ -20,10 +26,17 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 _TELLING: Final = FIN | SYN | RST | ACK
 
 
+def sent_by_devices(halves: DeviceFlows) -> Mask:
+    """(N,) by the counters that each has; by its role where both are unknown."""
+    out = (halves.packets_out >= 0) | (halves.ip_bytes_out >= 0)
+    into = (halves.packets_in >= 0) | (halves.ip_bytes_in >= 0)
+    return np.asarray(out | (~into & (halves.role == _ORIGINATOR)))
+
+
 def belong_together(one: Record, other: Record) -> bool:
     """Whether two halves of a device are those of one flow."""
     return (
-        one.role != other.role
+        _sent_by_device(one) != _sent_by_device(other)
         and one.ends == other.ends
         and one.start_us <= other.end_us + APART_US
         and other.start_us <= one.end_us + APART_US
@@ -32,7 +45,7 @@ def belong_together(one: Record, other: Record) -> bool:
 
 def of_both(one: Record, other: Record) -> Record:
     """The flow that two halves are."""
-    mine, theirs = (one, other) if one.role == _ORIGINATOR else (other, one)
+    mine, theirs = (one, other) if _sent_by_device(one) else (other, one)
     begins = _device_begins(mine, theirs)
     first, reply = (mine, theirs) if begins else (theirs, mine)
     return mine._replace(
@@ -53,16 +66,21 @@ def alone(half: Record, timely: bool) -> Record:
     """A half as the flow that it is alone.
 
     `timely`: it waited as long as it should, so nothing came the other way. Else it had to go before, and
-    nothing is known of the other way.
+    nothing is known of the other way; but who sent a SYN and nothing after it completed no handshake.
     """
-    sent_by_device = half.role == _ORIGINATOR
-    refusal = half.tcp_flags & _TELLING == RST | ACK if half.tcp_flags > 0 else False
-    begins = sent_by_device != refusal
+    sent_by_device = _sent_by_device(half)
+    sender_begins = _sender_begins(half)
+    if sender_begins is None and half.protocol == Protocol.UDP and not _is_port_told(half):
+        sender_begins = True  # nobody else is known to have said anything
+    begins = half.role == _ORIGINATOR if sender_begins is None else sent_by_device == sender_begins
     silent = _IN if sent_by_device else _OUT
     counters: dict[str, Any] = dict.fromkeys(silent, 0 if timely else UNKNOWN)
-    lone_syn = half.tcp_flags <= 0 or half.tcp_flags & _TELLING == SYN
-    unanswered = half.protocol != Protocol.TCP or lone_syn
-    state = State.UNKNOWN if not timely else State.NO_ANSWER if unanswered else State.PARTIAL
+    is_syn = half.protocol == Protocol.TCP and half.tcp_flags > 0 and half.tcp_flags & _TELLING == SYN
+    unanswered = half.protocol != Protocol.TCP or half.tcp_flags <= 0 or is_syn
+    if timely:
+        state = State.NO_ANSWER if unanswered else State.PARTIAL
+    else:
+        state = State.HALF_OPEN if is_syn else State.UNKNOWN
     quality = half.quality if timely else half.quality | Quality.ONE_SIDED
     return half._replace(state=int(state), quality=int(quality), **counters, **_turned(half, begins))
 
@@ -82,13 +100,34 @@ def _turned(half: Record, device_begins: bool) -> dict[str, Any]:
     return {"role": role, "direction": direction, "half": False, "tcp_flags": UNKNOWN}
 
 
+def _sent_by_device(half: Record) -> bool:
+    """By the counters that it has; by its role where both are unknown."""
+    if half.packets_out >= 0 or half.ip_bytes_out >= 0:
+        return True
+    if half.packets_in >= 0 or half.ip_bytes_in >= 0:
+        return False
+    return half.role == _ORIGINATOR
+
+
+def _sender_begins(half: Record) -> bool | None:
+    """By its flags; None where they do not tell."""
+    telling = half.tcp_flags & _TELLING if half.tcp_flags > 0 else 0
+    if telling & SYN and not telling & ACK:
+        return True
+    return False if telling == RST | ACK else None
+
+
+def _is_port_told(half: Record) -> bool:
+    return called_port(half.device_port, half.peer_port) is not None
+
+
 def _device_begins(mine: Record, theirs: Record) -> bool:
     for half, answer in ((mine, True), (theirs, False)):
-        telling = half.tcp_flags & _TELLING if half.tcp_flags > 0 else 0
-        if telling == SYN:
-            return answer
-        if telling == RST | ACK:
-            return not answer
+        sender_begins = _sender_begins(half)
+        if sender_begins is not None:
+            return sender_begins == answer
+    if mine.role == theirs.role:
+        return mine.role == _ORIGINATOR
     if mine.direction != _INTERNAL:
         return True
     if mine.start_us != theirs.start_us:

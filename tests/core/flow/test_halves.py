@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from streams.core.flow.columns import DIRECTIONS, ROLES
+from streams.core.flow.columns import DIRECTIONS, ROLES, from_values
 from streams.core.flow.features import advance, advance_released
 from streams.core.flow.halves import ACK, FIN, RST, SYN, alone, belong_together, of_both
 from streams.core.flow.records import Record, flows_of, records_of
@@ -14,6 +15,7 @@ from streams.core.flow.settling import NEVER, Patience, next_release_us, release
 from streams.core.flow.state import HELD, blank
 from streams.core.flows import Direction, Quality, Role, State
 from tests.core.flow.drawn import START_US, record
+from tests.flow_samples import events, goflow2
 
 WHOLE = FIN | SYN | ACK
 INTERNAL = DIRECTIONS.index(Direction.INTERNAL)
@@ -102,10 +104,32 @@ def test_a_half_alone_is_what_it_is(half: Record, expected: tuple[str, str, str]
     assert getattr(alone(half, timely=True), silent) == 0
 
 
-def test_a_half_that_had_to_go_early_does_not_say_that_nothing_came() -> None:
-    gone = alone(mine(SYN), timely=False)
-    assert (gone.packets_in, gone.state) == (-1, State.UNKNOWN)
+@pytest.mark.parametrize(
+    ("flags", "state"), [(WHOLE, State.UNKNOWN), (-1, State.UNKNOWN), (SYN, State.HALF_OPEN)]
+)
+def test_a_half_that_had_to_go_early_does_not_say_that_nothing_came(flags: int, state: State) -> None:
+    """A SYN and nothing after it completed no handshake, whatever came back."""
+    gone = alone(mine(flags), timely=False)
+    assert (gone.packets_in, gone.state) == (-1, state)
     assert gone.quality & Quality.ONE_SIDED
+
+
+@pytest.mark.parametrize("role", Role)
+def test_both_halves_say_who_began_and_meet(role: Role) -> None:
+    """As the home's rules have it: by a service's port the role is the same, whichever end sent."""
+    begins = {"role": ROLES.index(role), "direction": int(role is Role.TARGET)}
+    there, back = mine(WHOLE, **begins), theirs(WHOLE, **begins)
+    assert belong_together(there, back)
+    joined = of_both(back, there)
+    assert named(joined) == (*(OUT if role is Role.ORIGINATOR else IN), "ANSWERED")
+    assert (joined.packets_out, joined.packets_in) == (10, 12)
+
+
+def test_a_datagram_that_stayed_alone_was_begun_by_its_sender_unless_a_port_tells() -> None:
+    unanswered = theirs(protocol=2, device_port=50_000, peer_port=60_000, role=0, direction=0)
+    assert named(alone(unanswered, timely=True)) == (*IN, "NO_ANSWER")
+    answer = theirs(protocol=2, device_port=50_000, peer_port=53, role=0, direction=0)
+    assert named(alone(answer, timely=True))[:2] == OUT
 
 
 def test_halves_meet_by_ends_way_and_time() -> None:
@@ -157,3 +181,33 @@ def test_open_flows_and_halves_are_the_same_after_they_were_stored() -> None:
     kept = replace(flows, quality=flows.quality & ~int(Quality.CUT))
     expected = [*(alone(one, timely=True) for one in waiting[:2]), waiting[2]._replace(final=True)]
     assert records_of(kept) == expected
+
+
+def swapped(one: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """What came back."""
+    ends = {"src_addr": one["dst_addr"], "dst_addr": one["src_addr"]}
+    return {**one, **ends, "src_port": one["dst_port"], "dst_port": one["src_port"], **changed}
+
+
+OUTSIDE = {"src_addr": "198.51.100.66", "dst_addr": "192.168.1.20"}
+PING = {"proto": "ICMP", "src_port": 0, "dst_port": 2048, "tcp_flags": 0, "icmp_type": 8}
+PING6 = {"proto": "IPv6-ICMP", "src_port": 0, "dst_port": 0, "tcp_flags": 0, "icmp_type": 128}
+PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
+    "guesses over ssh from outside": (goflow2(**OUTSIDE, dst_port=22), {}, IN),
+    "a connection to a server": (goflow2(), {}, OUT),
+    "a refused SYN from outside": (goflow2(**OUTSIDE, tcp_flags=2, dst_port=60_001), {"tcp_flags": 20}, IN),
+    "a question for a name": (goflow2(proto="UDP", dst_port=53, tcp_flags=0), {}, OUT),
+    "a ping from outside": (goflow2(**OUTSIDE, **PING), {"dst_port": 0, "icmp_type": 0}, IN),
+    "a ping of IPv6": (goflow2(src_addr="fd00::1", dst_addr="2001:db8::1", **PING6), {"icmp_type": 129}, OUT),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_halves_as_an_exporter_writes_them_become_one_flow(name: str) -> None:
+    there, answers, expected = PAIRS[name]
+    back = swapped(there, **({"src_port": 0} | answers if "icmp_type" in answers else answers))
+    for pair in ((there, back), (back, there)):
+        flows, devices = from_values([event for half in pair for event in events(half)])
+        (joined,) = records_of(advance(blank(len(devices)), flows).flows)
+        assert named(joined)[:2] == expected
+        assert min(joined.packets_out, joined.packets_in) > 0

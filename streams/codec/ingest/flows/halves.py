@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from streams.codec.ingest.flows import states
 from streams.core.flows import Flow, Quality, State
@@ -49,8 +50,18 @@ class Half:
         )
 
 
+_ANSWERS: Final = {0: 8, 14: 13, 16: 15, 18: 17, 129: 128, 136: 135}
+"""Types of ICMP and ICMPv6 that answer, and the questions."""
+
+
 def icmp_ports(protocol: str, ports: tuple[int, int], said: tuple[int, int]) -> tuple[int, int]:
-    """Type and code of ICMP; exporters also put them into the target's port, as type * 256 + code."""
+    """Type and code of ICMP; exporters also put them into the target's port, as type * 256 + code.
+
+    An answer has its question's, the other way round, so that both halves have the same ends.
+    """
     if protocol != "icmp":
         return ports
-    return said if any(said) or not ports[1] else divmod(ports[1], 256)
+    if not any(said) and ports[1]:
+        said = ports[1] // 256, ports[1] % 256
+    question = _ANSWERS.get(said[0])
+    return said if question is None else (said[1], question)

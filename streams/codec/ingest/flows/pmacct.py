@@ -37,11 +37,14 @@ def read(record: Record) -> Seen:
     arrival_us = values.time_us(record.get("timestamp_arrival"), "timestamp_arrival")
     start_us = values.time_us(_unless_zero(record.get("timestamp_start")), "timestamp_start")
     end_us = values.time_us(_unless_zero(record.get("timestamp_end")), "timestamp_end")
-    icmp = tuple(values.port(record.get(name), name) or 0 for name in ("icmp_type", "icmp_code"))
+    ports = values.ports(record, ("port_src", "port_dst"), protocol)
+    if "icmp_type" in record or ports[1]:  # a type that is not told is not that of an answer to an echo
+        icmp = tuple(values.port(record.get(name), name) or 0 for name in ("icmp_type", "icmp_code"))
+        ports = icmp_ports(protocol, ports, (icmp[0], icmp[1]))
     half = Half(
         values.address(record.get("ip_src"), "ip_src"),
         values.address(record.get("ip_dst"), "ip_dst"),
-        icmp_ports(protocol, values.ports(record, ("port_src", "port_dst"), protocol), (icmp[0], icmp[1])),
+        ports,
         protocol,
         values.ordered(arrival_us if start_us is None and end_us is None else start_us, end_us),
         (values.count(record.get("packets"), "packets"), values.count(record.get("bytes"), "bytes")),

@@ -1,0 +1,1 @@
+"""The same packets as several sensors tell them: are devices, directions and features the same?"""
