@@ -71,6 +71,12 @@ class Sightings:
     def in_order(self, order: Index) -> Sightings:
         return self._of(lambda column: column[order], lambda names: [names[i] for i in order.tolist()])
 
+    def of_chunk(self, first: int, end: int, moments: Moments) -> Sightings:
+        """Those of a turn's from one place to before another, by the stream's time of their chunk."""
+        columns: dict[str, Any] = {name: getattr(self, name)[first:end] for name in (*_COLUMNS, *_NAMES)}
+        columns["stream_us"] = moments.stream_us[columns["place"]]
+        return Sightings(**columns, rounds=self.rounds)
+
     def joined(self, other: Sightings) -> Sightings:
         """With those of another model, behind."""
         theirs = (getattr(other, name) for name in (*_COLUMNS, *_NAMES))
