@@ -29,8 +29,9 @@ from streams.model.network import (
     Network,
     alike,
     features,
-    min_max,
+    scaled_in_place,
     smoothed,
+    span_of,
 )
 
 NOVEL = "novel"
@@ -136,7 +137,7 @@ class Detector:
         self.latent_size = parameters.shape.event_size
         self.operating_point = operating_point or parameters.default_point
         self._low = torch.tensor(parameters.low)
-        self._high = torch.tensor(parameters.high)
+        self._span = span_of(self._low, torch.tensor(parameters.high))
         self._known = np.stack(known_codes(parameters.seen_codes))  # (symbols, 256)
         self._repetition = network.repetition.numpy() if parameters.shape.repetition else None
         self._encoder = Encoder.of(network, parameters.score_floor, parameters.score_threshold)
@@ -165,7 +166,7 @@ class Detector:
         codes = np.zeros((size, len(self._known)), np.int64)
         numbers[: len(rows)] = rows["numbers"]
         codes[: len(rows)] = self._known[np.arange(len(self._known)), rows["codes"]]
-        scaled = min_max(torch.from_numpy(numbers), self._low, self._high)
+        scaled = scaled_in_place(torch.from_numpy(numbers), self._low, self._span)
         return features(scaled, torch.from_numpy(codes), self.network.edges, self.parameters.shape)
 
     @torch.inference_mode()
