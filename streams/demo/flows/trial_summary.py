@@ -39,8 +39,8 @@ def notes(account: Account) -> list[str]:
     ]
     if standing.held:
         lines.append(
-            f"Held back: {_counts(Counter(standing.held))}. A device is learnt about for its first half hour:"
-            " only what is beyond doubt alerts then; AUTODEEP_FLOW_LEARNING_S=0 has all of it told."
+            f"Held back: {_counts(Counter(standing.held))}. In a device's first half hour only what is "
+            "beyond doubt alerts (learning); AUTODEEP_FLOW_LEARNING_S=0 has all of it told."
         )
     lines += _unused(account)
     if account.lost:
