@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -37,16 +38,42 @@ def parity(
     data: Path = typer.Option(DATA, help="A KDD'99 or NSL-KDD file, plain or gzip."),
     devices: int = typer.Option(50, min=1, help="Devices: one contiguous segment of the file each."),
     workers: int = typer.Option(2, min=1, help="Worker processes."),
-    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all."),
+    limit: int = typer.Option(0, min=0, help="Only the first rows; 0 is all. Of flows: so many, or 20,000."),
+    flows: bool = typer.Option(False, help="Flows of sensors instead, from their topic to verdicts."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Every row through Kafka and Redis, verdict for verdict against offline evaluation."""
-    from bench.parity import measure
+    """Every row through Kafka and Redis, verdict for verdict against offline evaluation.
 
-    result = measure(data, devices, workers, limit)
+    With --flows: Zeek's records of the given captures, some twice and some late, against the same in memory.
+    """
+    if flows:
+        result = _parity_of_flows(FLOWS if data == DATA else data, workers, limit or 20_000)
+    else:
+        from bench.parity import measure
+
+        result = measure(data, devices, workers, limit)
     _print(result, as_json)
-    if result["mismatches"] or result["missing"] or result["extra"]:
+    if any(result.get(law) for law in ("mismatches", "missing", "extra", "flows_missing", "flows_extra")):
         raise typer.Exit(1)
+
+
+def _parity_of_flows(data: Path, workers: int, records: int) -> dict[str, Any]:
+    from bench.flows_parity import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        return measure(data, records, workers, Path(folder))
+
+
+@app.command()
+def profiles(
+    data: Path = typer.Option(FLOWS, help="A table of labelled flows."),
+    seed: int = typer.Option(1, help="Of the boosting whose scores are taken."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """What profiles of sites cost in recall and save in false alarms, after warm-ups clean and poisoned."""
+    from bench.profiles import measure
+
+    _print(measure(data, seed, lambda text: print(text, file=sys.stderr)), as_json)
 
 
 @app.command()
@@ -184,6 +211,22 @@ def sensors(  # noqa: PLR0917  # options are arguments
         _show(result, as_json, tables(result))
     if is_broken(result):
         raise typer.Exit(1)
+
+
+@app.command()
+def flows(
+    data: Path = typer.Option(FLOWS, help="Labelled captures of flows, played as Zeek's records."),
+    records: int = typer.Option(100_000, min=10_000, help="Records sent flat out."),
+    copies: int = typer.Option(200, min=1, help="Parts of the captures played at once; each has devices."),
+    latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced records for the latencies."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Zeek's records on an unkeyed topic to verdicts, by one worker, beside the bare model."""
+    from bench.flow_feed import FlowLoad
+    from bench.flows import measure
+
+    with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
+        _print(measure(data, FlowLoad(records, copies), latency_s, Path(folder)), as_json)
 
 
 @app.command()

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.flow.columns import ROLES, UNKNOWN, DeviceFlows, columns_of
+from streams.core.flow.columns import ROLES, UNKNOWN, DeviceFlows, columns_of, joined
 from streams.core.flow.features import advance
 from streams.core.flow.state import STATE, States, blank
 from streams.core.flow.table import FLOW
-from streams.core.flows import Role, State
+from streams.core.flows import Quality, Role, State
 
 START_US: Final = 1_700_000_000_000_000
 ROUNDS: Final = 30
@@ -39,6 +39,11 @@ def measure(data: Path) -> dict[str, Any]:
         "500 devices, 4,000 records, each flow three times": (500, _thrice),
         "500 devices, 4,000 halves": (500, _halves(500)),
         "40 devices, 4,000 halves": (40, _halves(40)),
+        "one device, 4,000 halves": (1, _halves(1)),
+        "40 devices, 4,000 halves, the other ones missing": (40, _lone(40)),
+        "500 devices, 4,000 interim records, four a flow": (500, _interim(500)),
+        "40 devices, 4,000 interim records, four a flow": (40, _interim(40)),
+        "40 devices, 4,000 pieces, four a flow": (40, _pieces(40)),
         "one flow": (1, _plain(1, 1)),
     }
     figures: dict[str, Any] = {
@@ -131,6 +136,44 @@ def _halves(devices: int) -> Turn:
         return replace(
             pairs, **sides, role=role, state=np.zeros(4_000, np.uint8), half=np.ones(4_000, np.bool_)
         )
+
+    return turn
+
+
+def _lone(devices: int) -> Turn:
+    """Halves as of a router that exports one direction."""
+    pairs = _halves(devices)
+
+    def turn(rng: np.random.Generator, now_us: int) -> DeviceFlows:
+        both = [pairs(rng, now_us), pairs(rng, now_us + 50_000_000)]
+        return joined([one.at(slice(0, None, 2)) for one in both])
+
+    return turn
+
+
+def _told(rng: np.random.Generator, now_us: int, devices: int) -> DeviceFlows:
+    """Each flow in four records, one behind the other."""
+    flows = _flows(rng, np.arange(1_000) % devices, now_us)
+    told = flows.at(np.repeat(np.arange(1_000), 4))
+    count = np.tile(np.arange(1, 5), 1_000)
+    counters = {
+        f"{what}_{way}": getattr(told, f"{what}_{way}") * count
+        for what in ("packets", "ip_bytes")
+        for way in ("out", "in")
+    }
+    return replace(told, start_us=told.start_us + count, end_us=told.end_us + count, **counters)
+
+
+def _interim(devices: int) -> Turn:
+    def turn(rng: np.random.Generator, now_us: int) -> DeviceFlows:
+        return replace(_told(rng, now_us, devices), final=np.tile([False, False, False, True], 1_000))
+
+    return turn
+
+
+def _pieces(devices: int) -> Turn:
+    def turn(rng: np.random.Generator, now_us: int) -> DeviceFlows:
+        return replace(_told(rng, now_us, devices), quality=np.tile([int(Quality.CUT)] * 3 + [0], 1_000))
 
     return turn
 

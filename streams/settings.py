@@ -136,6 +136,12 @@ class Settings:
     model: str = _setting(
         "kdd99@champion", "Model to start with, of the family served: name@alias or name/version"
     )
+    flow_learning_s: float = _setting(
+        1800.0,
+        "Seconds of event time from a device's first flow on in which it is learnt about: only what "
+        "is beyond doubt alerts; 0: none",
+        at_least(0, float),
+    )
     flow_model: str = _setting(
         "flows@champion",
         "Model of flows to start with: name@alias or name/version; where the store has none of that name, "

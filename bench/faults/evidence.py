@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import redis
@@ -18,6 +18,7 @@ from bench.output import appended_us, to_the_end
 from streams.adapters.store.models import open_store
 from streams.codec.output.alerts import decode_alert
 from streams.codec.output.incidents import decode_incident
+from streams.core.incidents import Incident
 from streams.core.kdd99 import KDD99
 from streams.core.windows import WIDTH, WindowLayout
 from streams.errors import DataError
@@ -34,7 +35,7 @@ def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
     found = read_input(servers, flow, diary)
     detector = open_store(servers.settings.model_store).load(f"kdd99/{VERSIONS[0]}")
     topics, lives = servers.topics, [str(one) for one in diary.topic_ids]
-    classified = [_heard(message) for message in to_the_end(servers, [topics.classified])]
+    classified = _of_telemetry(servers, [topics.classified])
     letters = [_letter(message, lives) for message in to_the_end(servers, [topics.dead_letters])]
     gone = unread(found, diary.deletions, lives, classified, letters)
     found = {place: one for place, one in found.items() if place not in gone}
@@ -53,7 +54,7 @@ def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
         losses=diary.losses,
         models=models,
         classified=classified,
-        alerts=[_heard(message) for message in to_the_end(servers, topics.all_alerts())],
+        alerts=_of_telemetry(servers, topics.all_alerts()),
         letters=letters,
         stored=_stored(servers, events, len(lives) - 1),
         alert_topic=topics.alerts,
@@ -61,9 +62,7 @@ def gather(servers: Servers, flow: Flow, diary: FaultLog) -> Case:
         deletions=diary.deletions,
         said_lost=diary.said_lost,
         counted_lost=diary.counted_lost,
-        incidents=[
-            decode_incident(one.value(), one.headers()) for one in to_the_end(servers, [topics.incidents])
-        ],
+        incidents=[one for one in _incidents(servers) if one.topic == topics.telemetry],
         incident_rules=incident_rules(servers.settings),
         rebuilds=servers.settings.rebuild_windows_records > 0,
     )
@@ -118,6 +117,17 @@ def _check_complete(found: Found, flow: Flow, present: int) -> None:
     if missing or missing_serials:
         count = len(missing) + len(missing_serials)
         raise DataError(f"Kafka acknowledged {count} records that it does not have: {missing[:5]}")
+
+
+def _of_telemetry(servers: Servers, topics: Sequence[str]) -> list[Polled]:
+    """`sensors.py` judges what is said of flows."""
+    heard = (_heard(message) for message in to_the_end(servers, topics))
+    return [one for one in heard if one.alert.topic == servers.topics.telemetry]
+
+
+def _incidents(servers: Servers) -> Iterator[Incident]:
+    for message in to_the_end(servers, [servers.topics.incidents]):
+        yield decode_incident(message.value(), message.headers())
 
 
 def _heard(message: Message) -> Polled:

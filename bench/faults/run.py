@@ -26,6 +26,7 @@ from bench.faults.fleet import Fleet
 from bench.faults.flow import Flow, flowing
 from bench.faults.judge import judge
 from bench.faults.schedules import Kind, Schedule
+from bench.faults.sensors import Sensors, judge_sensors
 from bench.faults.servers import PARTITIONS, Servers, serving
 from bench.faults.stage import FaultLog, Stage, Struck
 from streams.adapters.kafka.topics import topic_id
@@ -54,30 +55,38 @@ def run(schedule: Schedule, data: Path | None, *, rebuild: bool = False) -> Outc
     """One schedule, from its servers' start to its judgement."""
     events = feed(data, int(schedule.flow_s * EVENTS_PER_S), schedule.seed * 1000 + schedule.number)
     with (
-        serving(schedule.setup, rebuild=rebuild) as servers,
+        serving(schedule.setup, rebuild=rebuild, sensors=True) as servers,
         Fleet(servers.environment, servers.logs) as fleet,
     ):
-        fleet.start(schedule.workers, PARTITIONS)
+        fleet.start(schedule.workers, len(_judged_topics(servers)) * PARTITIONS)
+        sensors = Sensors(servers.settings, servers.topics.sensors, schedule.flow_s, schedule.seed)
         flow = Flow(servers.settings, events, EVENTS_PER_S)
         stage = Stage(servers, fleet, flow, FaultLog())
         stage.diary.topic_ids.append(topic_id(servers.settings, servers.topics.telemetry))
         with Strikes(stage) as strikes:
-            with flowing(flow):
+            with flowing(flow), sensors.sending():
                 strikes.begin(schedule.faults)
             strikes.wait()
         flow.finish()  # poison that came after the last event
         wait_done(servers)
         fleet.stop()
-        return _judged(schedule, stage, flow)
+        return _judged(schedule, stage, flow, sensors)
+
+
+def _judged_topics(servers: Servers) -> tuple[str, ...]:
+    """What goes through the hop comes after it."""
+    topics = servers.topics
+    return topics.telemetry, topics.sensors, topics.flows
 
 
 def wait_done(servers: Servers) -> None:
-    """Return once the group has committed all of the topic, or has not moved for STANDSTILL_S."""
-    last, last_s = dict[int, int](), time.monotonic()
+    """Return once the group has committed all of the topics, or has not moved for STANDSTILL_S."""
+    topics = _judged_topics(servers)
+    last, last_s = list[dict[int, int]](), time.monotonic()
     while time.monotonic() - last_s < STANDSTILL_S:
         try:
-            done = committed(servers.settings, servers.topics.telemetry)
-            if done == ends(servers.settings, servers.topics.telemetry):
+            done = [committed(servers.settings, topic) for topic in topics]
+            if done == [ends(servers.settings, topic) for topic in topics]:
                 return
         except BrokerUnavailable:
             done = last
@@ -86,10 +95,13 @@ def wait_done(servers: Servers) -> None:
         time.sleep(_ASK_S)
 
 
-def _judged(schedule: Schedule, stage: Stage, flow: Flow) -> Outcome:
+def _judged(schedule: Schedule, stage: Stage, flow: Flow, sensors: Sensors) -> Outcome:
     diary, fleet = stage.diary, stage.fleet
     case = gather(stage.servers, flow, diary)
     judgement = judge(case)
+    begins_anew = bool(diary.losses) and not case.rebuilds
+    of_sensors = judge_sensors(stage.servers, sensors.sent, may_begin_anew=begins_anew)
+    judgement = replace(judgement, broken=[*judgement.broken, *of_sensors])
     by_partition = times(case, judgement)
     pairs = [pair for of_one in by_partition.values() for pair in of_one]
     for broken in judgement.broken:

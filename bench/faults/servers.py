@@ -16,20 +16,25 @@ from bench.faults.schedules import Cut
 from bench.faults.setups import RedisForm, SetUp
 from bench.model_orders import alike
 from streams.adapters.kafka.topics import create_topics, topic_specs
+from streams.adapters.store.models import open_store
+from streams.core.flow.table import FLOW
 from streams.core.topics import Topics
 from streams.embedded.kafka import ApacheKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.redis_cluster import RedisCluster
 from streams.embedded.redis_sentinel import RedisSentinel
+from streams.model.detector import Detector
 from streams.settings import PREFIX, Settings
 
 PARTITIONS: Final = 4
 HEAP_MIB: Final = 256
 VERSIONS: Final = ("1", "2")
+FLOW_MODEL: Final = "flows/1"
 _BROKER: Final = {
     "log.message.timestamp.type": "LogAppendTime",  # stalls and recoveries are read off these
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
 }
+_SENSORS: Final = {"flow_topics": Topics().sensors, "flow_model": FLOW_MODEL}
 _APPEND_ONLY: Final = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
 
@@ -76,7 +81,8 @@ class Servers:
 
 
 @contextmanager
-def serving(setup: SetUp, *, rebuild: bool = False) -> Iterator[Servers]:
+def serving(setup: SetUp, *, rebuild: bool = False, sensors: bool = False) -> Iterator[Servers]:
+    """`sensors`: workers read the topic of sensors and judge flows, too."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autodeep-bench-")))
         digests = dict(zip(VERSIONS, alike(str(folder / "store"), len(VERSIONS)), strict=True))
@@ -97,11 +103,15 @@ def serving(setup: SetUp, *, rebuild: bool = False) -> Iterator[Servers]:
         redis = _redis(setup.redis)
         stack.enter_context(redis)
         before_redis = stack.enter_context(Proxy(redis.port)) if isinstance(redis, RedisServer) else None
-        direct = Settings.from_environment(_environment(_common(folder / "store", rebuild)))
+        if sensors:
+            name, version = FLOW_MODEL.split("/")
+            open_store(str(folder / "store")).save(Detector.random(FLOW, seed=1), name, version, {}, "random")
+        common = {**_common(folder / "store", rebuild), **(_SENSORS if sensors else {})}
+        direct = Settings.from_environment(_environment(common))
         direct = replace(direct, kafka_servers=kafka.bootstrap_servers, redis_url=redis.url)
         environment = _environment(
             {
-                **_common(folder / "store", rebuild),
+                **common,
                 "kafka_servers": ",".join(f"localhost:{door.port}" for door in doors),
                 "redis_url": f"redis://127.0.0.1:{before_redis.port}/0" if before_redis else redis.url,
                 **(access.settings() if access else {}),

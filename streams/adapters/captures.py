@@ -47,7 +47,11 @@ class _Interface:
 def is_capture(path: Path) -> bool:
     """By its first bytes. Raises OSError."""
     with _opened(path) as file:
-        start = file.read(4)
+        return is_capture_by(file.read(4))
+
+
+def is_capture_by(start: bytes) -> bool:
+    """By the first four bytes of what is in the file, unpacked."""
     return start in _PCAP or start == _PCAPNG
 
 
@@ -58,13 +62,14 @@ def frames(path: Path) -> Iterator[Frame]:
     """
     try:
         with _opened(path) as file:
-            yield from _frames(file, path)
+            yield from frames_in(file, path)
     except (OSError, EOFError, zlib.error) as exc:
         why = getattr(exc, "strerror", None) or exc
         raise DataError(f"{path}: cannot be read: {why}") from exc
 
 
-def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
+def frames_in(file: BinaryIO, path: Path) -> Iterator[Frame]:
+    """Of a file that is open, from its beginning. Raises DataError as `frames`, and what reading raises."""
     start = file.read(4)
     if start in _PCAP:
         yield from _of_pcap(file, path, *_PCAP[start])

@@ -8,6 +8,7 @@ import typer
 
 from streams import __version__
 from streams.cli.alerts import app as alerts
+from streams.cli.attempt import attempt
 from streams.cli.check import check
 from streams.cli.data import app as data
 from streams.cli.demo import demo
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (demo, worker, doctor, status, check, replay, sensor, explain):
     app.command()(command)
+app.command("try")(attempt)
 for name, group in {
     "alerts": alerts,
     "data": data,

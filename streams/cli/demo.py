@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streams.demo.play import Played
-    from streams.demo.simulator import Simulation
-    from streams.demo.stage import Stage
-    from streams.demo.summary import Summary
+    from streams.demo.summary import Run, Summary
     from streams.demo.view import View
 
 _A_LINE_EVERY_S = 3.0
+_ON_FLOWS = False
+_NO_MEASURE = (
+    "Devices and attacks imitate the data that the model learnt from: this shows the path at work and is "
+    "no measure of the model (`autodeep evaluate kdd99` is)."
+)
 
 
 def demo(
@@ -34,6 +38,9 @@ def demo(
     ),
     redis: str = typer.Option(
         "", "--redis", metavar="URL", help="A Redis of yours instead of one started here."
+    ),
+    flows: bool = typer.Option(
+        _ON_FLOWS, "--flows/--kdd99", help="Connections as Zeek writes them, or events of KDD'99's features."
     ),
 ) -> None:
     """Simulate 40 devices and attacks on them, and watch one worker find them. Ends by itself.
@@ -54,64 +61,81 @@ def demo(
 
     from rich.console import Console
 
-    from streams.demo.simulator import simulate
-    from streams.demo.stage import quiet, staged
-    from streams.demo.summary import Run, summarise
+    from streams.demo.stage import quiet, stopped_in_order
+    from streams.demo.summary import summarise
 
     live = sys.stdout.isatty() and not as_json
-    console = Console(stderr=as_json)
+    screen = _Screen(Console(stderr=as_json), live, as_json)
     quiet()
-    _stop_in_order_on_signals()
-    simulation = simulate(seconds, seed, 0)
-    _say(console, live, "starting the parts: Kafka, Redis, a worker")
+    stopped_in_order()
+    play = _flows if flows else _kdd99
     try:
-        with staged(kafka, redis) as stage:
-            _say(
-                console,
-                live,
-                f"running: model {stage.settings.model}, topics {stage.settings.topic_prefix}.*",
-            )
-            played = _watch(stage, simulation, seconds, console if live else None, as_json)
+        played, run = play(seconds, seed, (kafka, redis), screen)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    run = Run(seconds, seed, played.view.sent, played.view.dead_letters, played.view.model)
     summary = summarise(run, played.ledger)
-    _show(summary, console, live=live, as_json=as_json)
+    _show(summary, screen.console, live=live, as_json=as_json)
     if played.interrupted:
         raise typer.Exit(130)
     if summary.lost or summary.alerts_differing or summary.incidents_differing:
         raise typer.Exit(1)
 
 
-def _stop_in_order_on_signals() -> None:
-    """Let SIGTERM and a closed terminal, too, stop Redis and the worker: they would run on without us."""
-    import signal
-    from types import FrameType
+@dataclass(frozen=True, slots=True)
+class _Screen:
+    """Where it is shown, and how."""
 
-    def leave(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise SystemExit(128 + number)
-
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, leave)
+    console: Console
+    live: bool
+    to_stderr: bool
 
 
-def _say(console: Console, live: bool, what: str) -> None:
-    console.print(f"[dim]{what}[/dim]" if live else f"demo: {what}", highlight=False)
+def _kdd99(seconds: float, seed: int, given: tuple[str, str], screen: _Screen) -> tuple[Played, Run]:
+    from streams.demo.play import play
+    from streams.demo.simulator import simulate
+    from streams.demo.stage import staged
+    from streams.demo.summary import Run
+
+    simulation = simulate(seconds, seed, 0)
+    _say(screen, "starting the parts: Kafka, Redis, a worker")
+    with staged(simulation, *given) as stage:
+        _say(screen, f"running: model {stage.settings.model}, topics {stage.settings.topic_prefix}.*")
+        played = _watch(screen, lambda show: play(stage, simulation, seconds, show))
+    view = played.view
+    return played, Run(seconds, seed, view.sent, view.dead_letters, view.model, (_NO_MEASURE,))
 
 
-def _watch(
-    stage: Stage, simulation: Simulation, seconds: float, terminal: Console | None, to_stderr: bool
-) -> Played:
+def _flows(seconds: float, seed: int, given: tuple[str, str], screen: _Screen) -> tuple[Played, Run]:
+    from streams.demo.flows.habits import NETWORK
+    from streams.demo.flows.path import played, prepare, run_of
+    from streams.demo.flows.simulator import simulate
+    from streams.demo.flows.stage import Asked, staged_flows
+
+    simulation = simulate(seconds, seed)
+    _say(screen, "starting the parts: Kafka, Redis, a worker")
+    with staged_flows(Asked(*given, NETWORK), simulation.names) as stage:
+        _say(screen, f"running: model {stage.model}, topics {stage.settings.topic_prefix}.*")
+        _say(screen, "making the devices known: ordinary connections of the time before")
+        history = prepare(stage, simulation, lambda judged, of: None)
+        _say(screen, f"{history.judged:,} events judged; now it begins")
+        what = _watch(screen, lambda show: played(stage, simulation, seconds, show, history))
+    return what, run_of(seconds, seed, what, simulation, history)
+
+
+def _say(screen: _Screen, what: str) -> None:
+    screen.console.print(f"[dim]{what}[/dim]" if screen.live else f"demo: {what}", highlight=False)
+
+
+def _watch(screen: _Screen, play: Callable[[Callable[[View], None]], Played]) -> Played:
     from rich.live import Live
 
-    from streams.demo.play import play
     from streams.demo.view import render
 
-    if terminal is None:
-        return play(stage, simulation, seconds, _lines(to_stderr))
-    with Live(console=terminal, refresh_per_second=8, transient=True) as screen:
-        return play(stage, simulation, seconds, lambda view: screen.update(render(view, terminal.height)))
+    if not screen.live:
+        return play(_lines(screen.to_stderr))
+    terminal = screen.console
+    with Live(console=terminal, refresh_per_second=8, transient=True) as shown:
+        return play(lambda view: shown.update(render(view, terminal.height)))
 
 
 def _lines(to_stderr: bool) -> Callable[[View], None]:

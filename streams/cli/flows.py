@@ -55,6 +55,38 @@ def read(
 
 
 @app.command()
+def kdd(
+    file: str = typer.Argument(help="A file of any dialect, also as gzip; - is standard input."),
+    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
+    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
+    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+) -> None:
+    """Print a file's flows as rows of KDD'99's 41 columns: CSV with a header.
+
+    A flow tells 26 of them; those of contents, wrong_fragment and urgent are empty, as is what a sensor does
+    not say. A row for each device of a flow, once it counts: halves joined, interim records as one, repeats
+    left out. Example:
+
+        autodeep flows kdd conn.log.gz > kdd.csv
+
+    Exit codes: 2 the file or an option cannot be used.
+    """
+    import csv
+    import sys
+
+    from streams.client.flow_files import opened, records
+    from streams.client.flow_kdd import COLUMNS, kdd_rows
+    from streams.codec.ingest.flows.decoder import FlowDecoder
+
+    ours, options = settings_of(home, site, dialect, kafka_jsonl)
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    with opened(file) as stream:
+        out.writerow(COLUMNS)
+        out.writerows(kdd_rows(records(stream, file, options), FlowDecoder(options.dialect), ours))
+
+
+@app.command()
 def doctor(
     sources: list[str] = typer.Argument(
         metavar="FILE|TOPIC...",
@@ -106,6 +138,46 @@ def doctor(
         whole = json_of(every, __version__)
         print(json.dumps({"version": __version__, "worst": whole["worst"], "files": reports}))
     sys.exit(exit_code(every))
+
+
+@app.command()
+def judge(
+    file: str = typer.Argument(
+        help="A file of any dialect, or a capture (pcap, pcapng), also as gzip; - is standard input."
+    ),
+    *,
+    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    model: str = typer.Option("flows@champion", help="name@alias or name/version."),
+    profile: str = typer.Option(
+        "", metavar="FILE", help="A site's profile, as `autodeep profile export` writes it."
+    ),
+    store: str = typer.Option(
+        "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL of the models; empty: the shipped ones."
+    ),
+    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
+    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
+    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a flow, then the summary."),
+) -> None:
+    """Judge a file's flows in memory, as workers would: no Kafka, no Redis.
+
+    With --json a line for each flow of a device, in the file's order: its record's number, whose it is, the
+    verdict with scores and novelty, whether the device is being learnt about (its first half hour, in which
+    it alerts beyond doubt alone), and the incident that counts it. What a profile holds back is normal. The
+    last line is {"summary": {...}}.
+    Example:
+
+        autodeep flows judge home.pcapng --home 192.168.0.0/16 --json | jq -c 'select(.incident)'
+
+    Exit codes: 2 the file, its rest or an option cannot be used, 3 the model cannot.
+    """
+    import sys
+
+    from streams.cli.flows_judge import judge_file
+    from streams.client.flow_sources import FlowSource
+
+    ours, options = settings_of(home, site, dialect, kafka_jsonl)
+    sys.exit(judge_file(FlowSource(file, options), ours, (model, store), profile, as_json=as_json))
 
 
 def _of_file(file: str, home: Home, options: Options) -> tuple[list[Finding], dict[str, Any]]:

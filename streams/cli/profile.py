@@ -47,6 +47,39 @@ def show(
 
 
 @app.command()
+def learn(
+    site: str = _SITE,
+    files: list[str] = typer.Argument(
+        None, help="Files of sensors' records or captures; none: the topic of flows."
+    ),
+    *,
+    since: str = typer.Option("1d", help="From when on the topic is read, such as 2h or 1d; or a time."),
+    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    dialect: str = typer.Option("", help="Of the files; empty: AUTODEEP_FLOW_DIALECT."),
+    model: str = typer.Option("", help="name@alias or name/version; empty: AUTODEEP_FLOW_MODEL."),
+    who: str = typer.Option("", "--who", help="Who begins it."),
+    why: str = typer.Option("", "--why", help="Why, for whoever asks later."),
+    file: Path | None = _FILE,
+) -> None:
+    """Learn a site from its flows: what recurs is known or proposed, and which scores are its own. Examples:
+
+        autodeep profile learn house7 --since 1d
+
+        autodeep profile learn house7 conn.log.gz --home 192.168.0.0/16 --file house7.json
+
+    What was accepted or rejected before stays. Silently only answered flows with private peers are learnt.
+    Exit codes: 2 a file cannot be used, or holds no flow of the site; 3 the model cannot; 69 Kafka did not
+    answer.
+    """
+    from streams.cli.profile_learn import Asked, learn_site
+
+    _checked(site)
+    word = _word(who, why)
+    profile = learn_site(Asked(site, tuple(files or ()), since, home, dialect, model), word, _place(file))
+    _say_changed(profile, file)
+
+
+@app.command()
 def accept(
     site: str = _SITE, ids: list[str] = _IDS, who: str = _WHO, why: str = _WHY, file: Path | None = _FILE
 ) -> None:

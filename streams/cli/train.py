@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from streams.cli.train_flows import flows
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from streams.training.record import Origin
 
 app = typer.Typer(no_args_is_help=True, help="Train a model.")
+app.command()(flows)
 
 
 @app.callback()

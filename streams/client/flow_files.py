@@ -31,9 +31,9 @@ _SMALL_BYTES: Final = 1 << 16
 _NO_FLOWS: Final = {
     b"Obj\x01": "an Avro container file; flows are read as single objects, as they stand on a topic",
     b"PAR1": "a Parquet file; no sensor writes that",
-    b"\xd4\xc3\xb2\xa1": "a capture of packets; let Zeek or Suricata read it first",
-    b"\xa1\xb2\xc3\xd4": "a capture of packets; let Zeek or Suricata read it first",
-    b"\x0a\x0d\x0d\x0a": "a capture of packets; let Zeek or Suricata read it first",
+    b"\xd4\xc3\xb2\xa1": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
+    b"\xa1\xb2\xc3\xd4": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
+    b"\x0a\x0d\x0d\x0a": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
     b"\x28\xb5\x2f\xfd": "compressed by zstd; decompress it first",
     b"PK\x03\x04": "a zip file; unpack it first",
 }

@@ -12,9 +12,9 @@ from typing import Final, Protocol
 
 from streams.adapters.kafka.profile_topic import change_profile, read_profiles
 from streams.codec.profiles import ProfileRefused, decode_profile, encode_profile
-from streams.core.profile.agreed import Agreed
+from streams.core.home import Home
 from streams.core.profile.learning import next_revision
-from streams.core.profile.values import Decision, Profile, Word, blank
+from streams.core.profile.values import UNNAMED, Decision, Profile, Word, blank
 from streams.errors import DataError
 from streams.settings import Settings
 
@@ -73,9 +73,17 @@ def read_file(path: Path, site: str | None = None) -> Profile:
         raise ProfileRefused(f"{path}: {exc}") from exc
 
 
-def in_force_from_file(path: Path, site: str | None = None) -> Agreed:
-    """The profile in a file, in force for every record of its site. Raises DataError as `read_file` does."""
-    return Agreed.always(read_file(path, site))
+def read_file_for(path: Path, home: Home) -> Profile:
+    """Of a site that flows may be of. Raises DataError as `read_file` does, and for any other site's."""
+    profile = read_file(path)
+    sites = {home.site or UNNAMED, *home.of_sensor.values(), *home.of_site}
+    if profile.site not in sites:
+        theirs = ", ".join(sorted(sites))
+        raise ProfileRefused(
+            f"{path}: this is the profile of site {profile.site}, and the flows are of {theirs}; "
+            "--site names theirs"
+        )
+    return profile
 
 
 def write_file(path: Path, profile: Profile) -> None:

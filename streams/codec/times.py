@@ -25,6 +25,15 @@ def rfc3339(time_us: int) -> str:
         return rfc3339(_FIRST_US if time_us < 0 else _LAST_US)
 
 
+def to_the_second(time_us: int) -> str:
+    """For people.
+
+    >>> to_the_second(1_769_860_800_250_000)
+    '2026-01-31 12:00:00'
+    """
+    return rfc3339(time_us)[:19].replace("T", " ")
+
+
 @functools.lru_cache(maxsize=4096)
 def _to_the_second(second: int) -> str:
     """Events of one moment share it, and a flood is of few moments."""

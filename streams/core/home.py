@@ -238,7 +238,7 @@ def _told_by_ports(half: Flow) -> int | None:
 
 def called_port(one: int, other: int) -> int | None:
     """Which of a flow's two ports was called, 0 or 1, where that can be told by them."""
-    for serves in (_is_service, _is_below_ephemeral):
+    for serves in CALLED_BY:
         ports = serves(one), serves(other)
         if ports[0] != ports[1]:
             return 0 if ports[0] else 1
@@ -251,6 +251,10 @@ def _is_service(port: int) -> bool:
 
 def _is_below_ephemeral(port: int) -> bool:
     return 0 < port < _EPHEMERAL
+
+
+CALLED_BY: Final = (_is_service, _is_below_ephemeral)
+"""By which kind of port, the first of them that only one of two ports is of."""
 
 
 def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, bool]) -> DeviceFlow:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 from streams.core.alerts import Alert
 from streams.core.incidents import Incident
-from streams.demo.simulator import Simulation
+from streams.demo.script import Script
 
 NO_VERDICT = ""
 NO_INCIDENT = ""
 
 
 class Ledger:
-    """Verdicts by event. Event times in alerts are those of the simulation plus `start_us`."""
+    """Verdicts by event. Event times in alerts are those of the simulation plus `start_us`.
 
-    def __init__(self, simulation: Simulation, start_us: int) -> None:
+    What came before `start_us` is passed over; `earlier` are the incidents of then.
+    """
+
+    def __init__(self, simulation: Script, start_us: int, earlier: Iterable[Incident] = ()) -> None:
         times_us = simulation.event_time_us.tolist()
         keys = zip(simulation.device_id, times_us, strict=True)
         self._place = {key: place for place, key in enumerate(keys)}
@@ -29,7 +34,7 @@ class Ledger:
         """The class of the alert topic that tells of the event."""
         self.incident = [NO_INCIDENT] * len(self._place)
         """Id of the incident that counts the event's alert."""
-        self.incidents: dict[str, Incident] = {}
+        self.incidents = {one.incident_id: one for one in earlier}
         """The last revision that was read, by id."""
         self.incident_records = 0
         """Revisions, repeats left out."""
@@ -74,12 +79,12 @@ class Ledger:
             self.incident_records += 1
 
     def delays_ms(self) -> npt.NDArray[np.float64]:
-        """Milliseconds from each event until its verdict was read, of those that have one."""
+        """Milliseconds from when each event left until its verdict was read, of those that have one."""
         has_one = np.array([verdict != NO_VERDICT for verdict in self.verdict], bool)
-        taken_us: npt.NDArray[np.int64] = (self.read_us - self.simulation.event_time_us)[has_one]
+        taken_us: npt.NDArray[np.int64] = (self.read_us - self.simulation.sent_us)[has_one]
         return np.divide(taken_us, 1000)
 
     def _find(self, alert: Alert) -> int | None:
         place = self._place.get((alert.device_id, alert.event_time_us - self.start_us))
-        self.strangers += place is None
+        self.strangers += place is None and alert.event_time_us >= self.start_us
         return place

@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from streams.core.alerts import Alert
 from streams.core.incidents import Incident
-from streams.core.tables import Rows
 from streams.demo.ledger import Ledger
-from streams.demo.simulator import Simulation
+from streams.demo.script import Script
 from streams.demo.view import View, alerted, buried, served, ticked
 
 _POLL_S: Final = 0.05
@@ -35,8 +31,14 @@ class Polled:
 
 
 class Sender(Protocol):
-    def send(self, devices: Sequence[str], event_times_us: npt.ArrayLike, rows: Rows) -> None: ...
-    def finish(self) -> None: ...
+    def send_due(self, now_us: int, start_us: int) -> int:
+        """Send what leaves until then, as times from the beginning; how many events have left.
+
+        `start_us`: when that was.
+        """
+
+    def finish(self) -> None:
+        """Wait until all of it is on the broker."""
 
 
 class Reader(Protocol):
@@ -76,10 +78,11 @@ class Played:
 
 def play(
     path: Path,
-    simulation: Simulation,
+    simulation: Script,
     span_s: float,
     show: Callable[[View], None],
     clock_s: Callable[[], float] = time.monotonic,
+    earlier: Sequence[Incident] = (),
 ) -> Played:
     """Send all events at their times, and return when each has its verdict, or none comes any more.
 
@@ -87,8 +90,9 @@ def play(
     a second. Ctrl-C ends it early. Raises BrokerUnavailable, and Unavailable if the worker ends.
     """
     start_us = time.time_ns() // 1000
-    ledger = Ledger(simulation, start_us)
-    view = View(span_s, len(set(simulation.device_id)), simulation.episodes, start_us)
+    ledger = Ledger(simulation, start_us, earlier)
+    devices = len(set(simulation.device_id))
+    view = View(span_s, devices, simulation.episodes, start_us, classes=simulation.classes)
     player = _Player(path, ledger, view, clock_s)
     try:
         player.run(show)
@@ -121,16 +125,12 @@ class _Player:
         self._path.sender.finish()
 
     def _send(self, sent: int) -> int:
-        """Send what is due; how many are sent now."""
-        simulation = self._ledger.simulation
+        """Send what is due; how many have been sent."""
         now_us = int((self._clock_s() - self._began_s) * 1e6)
-        due = int(np.searchsorted(simulation.event_time_us, now_us, side="right"))
-        if due > sent:
-            block = slice(sent, due)
-            times_us = simulation.event_time_us[block] + self._ledger.start_us
-            self._path.sender.send(simulation.device_id[block], times_us, simulation.rows[block])
+        left = self._path.sender.send_due(now_us, self._ledger.start_us)
+        if left > sent:
             self._news_s = self._clock_s()
-        return max(due, sent)
+        return left
 
     def _listen(self) -> None:
         heard = self._path.reader.poll(_POLL_S)

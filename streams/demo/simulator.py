@@ -62,6 +62,19 @@ class Simulation:
     table: FeatureTable = KDD99
     """What the rows are of: the fleet is one of KDD'99's sensors."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    @property
+    def sent_us(self) -> npt.NDArray[np.int64]:
+        return self.event_time_us
+
+    def service(self, place: int) -> str:
+        """In KDD'99's words."""
+        names = ("unknown", *self.table.symbolic[self.table.key_places.service].symbols)
+        return names[int(self.rows["codes"][place, self.table.key_places.service])]
+
 
 @dataclass(frozen=True, slots=True)
 class _Event:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType, MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from streams.adapters.kafka.client import LOG, client_config, where
 from streams.adapters.kafka.telemetry import TelemetrySender
 from streams.adapters.kafka.topics import create_topics, topic_specs, touch_topics
 from streams.codec.output.alerts import decode_alert
 from streams.codec.output.incidents import decode_incident
+from streams.core.alerts import Alert
 from streams.core.kdd99 import KDD99
 from streams.core.topics import Topics
 from streams.demo.change import Promotion, versions
 from streams.demo.play import Polled
+from streams.demo.rows import RowSender
+from streams.demo.simulator import Simulation
 from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer
 from streams.embedded.workers import WorkerProcess
@@ -38,7 +43,7 @@ _NO_ERROR_S: Final = 30.0
 class Stage:
     settings: Settings
     worker: WorkerProcess
-    sender: TelemetrySender
+    sender: RowSender
     reader: Reader
     promotion: Promotion
 
@@ -53,9 +58,10 @@ class Stage:
 
 
 class Reader:
-    """Reads all output topics from their beginning."""
+    """Reads all output topics from their beginning. `names` are those of devices, by their ids."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, names: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._names = names
         self._topics = Topics(settings.topic_prefix)
         self._settings = settings
         config = {
@@ -95,12 +101,17 @@ class Reader:
             elif message.topic() == self._topics.incidents:
                 incidents.append(decode_incident(message.value(), message.headers()))
             elif message.topic() == self._topics.classified:
-                verdicts.append(decode_alert(message.value(), message.headers()))
+                verdicts.append(self._alert(message))
             else:
-                alerts.append(decode_alert(message.value(), message.headers()))
+                alerts.append(self._alert(message))
         if verdicts or alerts:
             self._trouble_since_s = None
         return Polled(tuple(verdicts), tuple(alerts), dead_letters, tuple(incidents))
+
+    def _alert(self, message: Message) -> Alert:
+        alert = decode_alert(message.value(), message.headers())
+        name = self._names.get(alert.device_id)
+        return alert if name is None else replace(alert, device_id=name)
 
     def close(self) -> None:
         self._consumer.close()
@@ -114,7 +125,7 @@ class Reader:
 
 
 @contextmanager
-def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
+def staged(simulation: Simulation, kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
     """Everything up and the worker classifying. What is not given is started here, and stopped at the end.
 
     Topics on a given Kafka begin with a prefix of their own and stay. Raises Unavailable and SettingsError.
@@ -124,13 +135,13 @@ def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
         redis = redis_url or parts.enter_context(RedisServer()).url
         servers = kafka_servers or parts.enter_context(MockKafka()).bootstrap_servers
         prefix = f"ids-demo-{uuid4().hex[:8]}" if kafka_servers or redis_url else "ids"
-        environment = _environment(servers, redis, prefix, embedded=not kafka_servers)
+        environment = environment_of(servers, redis, prefix, embedded=not kafka_servers)
         which = versions(Settings.from_environment(environment))
         environment[f"{PREFIX}MODEL"] = which.first
         settings = Settings.from_environment(environment)
-        _make_topics(settings, embedded=not kafka_servers)
+        make_topics(settings, embedded=not kafka_servers)
         worker = parts.enter_context(WorkerProcess(environment, folder / "worker.log"))
-        sender = TelemetrySender(settings, KDD99)
+        sender = RowSender(TelemetrySender(settings, KDD99), simulation)
         reader = Reader(settings)
         parts.callback(reader.close)
         reader.begin()
@@ -138,7 +149,7 @@ def staged(kafka_servers: str = "", redis_url: str = "") -> Iterator[Stage]:
         yield Stage(settings, worker, sender, reader, Promotion(settings, which))
 
 
-def _environment(servers: str, redis: str, prefix: str, *, embedded: bool) -> dict[str, str]:
+def environment_of(servers: str, redis: str, prefix: str, *, embedded: bool) -> dict[str, str]:
     """The user's own settings, with those that the demonstration needs to be its own."""
     ours = {
         "KAFKA_SERVERS": servers,
@@ -167,7 +178,7 @@ def _inherited(environment: Mapping[str, str], replaced: tuple[str, ...]) -> dic
     }
 
 
-def _make_topics(settings: Settings, *, embedded: bool) -> None:
+def make_topics(settings: Settings, *, embedded: bool) -> None:
     specs = topic_specs(Topics(settings.topic_prefix), outputs=settings.output_names)
     if embedded:
         touch_topics(settings, [spec.name for spec in specs])
@@ -178,3 +189,14 @@ def _make_topics(settings: Settings, *, embedded: bool) -> None:
 def quiet() -> None:
     """Nothing of librdkafka's on a terminal with a live view in it."""
     LOG.setLevel(logging.CRITICAL)
+
+
+def stopped_in_order() -> None:
+    """Let SIGTERM and a closed terminal, too, stop Redis and the worker: they would run on without us."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + number)
+
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, leave)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from streams.core.topics import NORMAL
 from streams.demo.ledger import NO_INCIDENT, NO_VERDICT, Ledger
-from streams.demo.simulator import CLASSES, Episode
+from streams.demo.script import Episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,10 @@ class Summary:
     models: tuple[ModelLine, ...]
     promotion: str
     """What came of the promotion half-way."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be said, for people."""
+    shipped: Mapping[str, int] = field(default_factory=dict)
+    """Of flows: records that left, late and second ones among them; and what came before the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,14 @@ class Run:
     sent: int
     dead_letters: int
     promotion: str = ""
+    remarks: tuple[str, ...] = ()
+    shipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(run: Run, ledger: Ledger) -> Summary:
     """Compare the verdicts of the first `run.sent` events with what they really are."""
     truth, verdict = ledger.simulation.truth[: run.sent], ledger.verdict[: run.sent]
-    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *CLASSES))
+    classes = tuple(_class_line(name, truth, verdict) for name in (NORMAL, *ledger.simulation.classes))
     false_alarms = [
         place
         for place, (what, found) in enumerate(zip(truth, verdict, strict=True))
@@ -151,6 +157,8 @@ def summarise(run: Run, ledger: Ledger) -> Summary:
         episodes=_episode_lines(run, ledger),
         models=_model_lines(ledger),
         promotion=run.promotion,
+        remarks=run.remarks,
+        shipped=run.shipped,
     )
 
 
@@ -208,7 +216,10 @@ def _incident_lines(places: Sequence[int], ledger: Ledger) -> tuple[IncidentLine
 def _incidents_differing(ledger: Ledger) -> int:
     named = Counter(incident_id for incident_id in ledger.incident if incident_id != NO_INCIDENT)
     told = {incident_id: one.alerts for incident_id, one in ledger.incidents.items()}
-    return sum(not 0 < told.get(incident_id, 0) <= named[incident_id] for incident_id in {*named, *told})
+    earlier = {one for one, incident in ledger.incidents.items() if incident.first_event_us < ledger.start_us}
+    return sum(
+        not 0 < told.get(incident_id, 0) <= named[incident_id] for incident_id in {*named, *told} - earlier
+    )
 
 
 def _false_incidents(ledger: Ledger) -> int:
@@ -250,11 +261,7 @@ def _differing(ledger: Ledger) -> int:
 
 
 def _by_service(ledger: Ledger, places: Sequence[int]) -> dict[str, int]:
-    table = ledger.simulation.table
-    service = table.key_places.service
-    names = ("unknown", *table.symbolic[service].symbols)
-    codes = ledger.simulation.rows["codes"][places, service].tolist() if places else []
-    return dict(Counter(names[code] for code in codes).most_common())
+    return dict(Counter(ledger.simulation.service(place) for place in places).most_common())
 
 
 def _under_attack(ledger: Ledger, place: int) -> bool:

@@ -58,11 +58,7 @@ def notes(summary: Summary) -> list[str]:
         lines.append(
             f"{summary.alerts_differing:,} alerts do not agree with their verdicts: this is a fault."
         )
-    lines.append(
-        "Devices and attacks imitate the data that the model learnt from: this shows the path at work and is "
-        "no measure of the model (`autodeep evaluate kdd99` is)."
-    )
-    return lines
+    return [*lines, *summary.remarks]
 
 
 def _about_incidents(summary: Summary) -> str:
@@ -102,7 +98,8 @@ def _class_table(summary: Summary, *, wide: bool) -> RenderableType:
 def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
     """On a narrow terminal without the columns that the simulator, not the detector, decides."""
     table = _table("Attacks, one by one", wide=wide)
-    for name in ("attack", *(("like KDD'99's",) if wide else ()), "class", "device"):
+    imitates = wide and any(line.attack for line in summary.episodes)
+    for name in ("attack", *(("like KDD'99's",) if imitates else ()), "class", "device"):
         table.add_column(name, no_wrap=True)
     for name in (*(("began at",) if wide else ()), "events", "flagged", "exact class", "first alert after"):
         table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
@@ -113,7 +110,7 @@ def _episode_table(summary: Summary, *, wide: bool) -> RenderableType:
             continue
         table.add_row(
             line.name,
-            *((line.attack,) if wide else ()),
+            *((line.attack,) if imitates else ()),
             line.truth,
             line.device_id,
             *((f"{line.start_s:.1f} s",) if wide else ()),

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from streams.core.alerts import Alert
 from streams.core.topics import NOVEL
-from streams.demo.simulator import CLASSES, Episode
+from streams.demo.script import Episode
+from streams.demo.simulator import CLASSES
 
 LATEST: Final = 10
 """Lines of alerts kept, and shown where the terminal is high enough."""
@@ -49,7 +50,7 @@ class View:
 
     span_s: float
     devices: int
-    episodes: tuple[Episode, ...]
+    episodes: Sequence[Episode]
     start_us: int = 0
     at_s: float = 0.0
     sent: int = 0
@@ -58,6 +59,7 @@ class View:
     model: str = ""
     """Which model serves, and how far its successor is."""
     alerts: Mapping[str, int] = field(default_factory=dict)
+    classes: Sequence[str] = CLASSES
     alerted: frozenset[str] = frozenset()
     """Devices with an alert."""
     latest: tuple[Streak, ...] = ()
@@ -153,7 +155,7 @@ def render(view: View, height_rows: int = ROWS_BESIDE_LATEST + LATEST) -> Render
 
 
 def _names(view: View) -> tuple[str, ...]:
-    known = (*CLASSES, NOVEL)
+    known = (*view.classes, NOVEL)
     return (*known, *sorted(view.alerts.keys() - set(known)))
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Final
 
 from streams.core.flows import Quality
 from streams.doctor.findings import Finding, Level
-from streams.doctor.flow_survey import LATE_S, MANY_ADDRESSES, Spread, Survey
+from streams.doctor.flow_survey import LATE_S, MANY_ADDRESSES, OTHERS, Spread, Survey
+from streams.legible import counted
 
 GOOD, NOTE, WARNING, BROKEN = Level.GOOD, Level.NOTE, Level.WARNING, Level.BROKEN
 
 _FEW: Final = 0.01
 _MANY: Final = 0.1
 _NEARLY_ALL: Final = 0.9
+_SOME: Final = 19
+"""Flows, of which nearly all say something."""
 _SLOW_S: Final = 30.0
 _AHEAD_S: Final = 2.0
 _HOUR_S: Final = 3_600.0
@@ -82,13 +86,13 @@ def _readable(survey: Survey) -> Iterator[Finding]:
     skipped, rejected = survey.skipped.total(), survey.rejected.total()
     dialects = ", ".join(f"{name} {count:,}" for name, count in survey.dialects.most_common())
     if survey.flows:
-        text = f"{survey.flows:,} flows in {survey.records:,} records: {dialects}"
+        text = f"{counted(survey.flows, 'flow')} in {counted(survey.records, 'record')}: {dialects}"
         yield Finding("records", GOOD, text)
     else:
         yield Finding(
             "records",
             BROKEN,
-            f"none of {survey.records:,} records is a flow that can be read",
+            f"none of {counted(survey.records, 'record')} is a flow that can be read",
             "send the sensor's flow log: Zeek's conn, Suricata's flow events; docs/sensors.md",
         )
     for reason, count in survey.rejected.most_common():
@@ -126,8 +130,8 @@ def _homes(survey: Survey) -> Iterator[Finding]:
     judged = survey.flows - survey.nobodys
     share = survey.elsewhere_flows / judged if judged else 0.0
     text = (
-        f"{_share(survey.at_home, survey.flows)} have a device, {survey.devices:,} devices, "
-        f"{survey.internal:,} flows between two of them"
+        f"{_share(survey.at_home, survey.flows)} have a device, {counted(survey.devices, 'device')}, "
+        f"{counted(survey.internal, 'flow')} between two of them"
     )
     level = BROKEN if share > _NEARLY_ALL else WARNING if share > _MANY else GOOD
     advice = ""
@@ -135,6 +139,12 @@ def _homes(survey: Survey) -> Iterator[Finding]:
         networks = ", ".join(f"{name} {count:,}" for name, count in survey.elsewhere.most_common(_NAMED))
         text += f"; of the others {survey.elsewhere_flows:,} lie in {networks}"
         advice = "AUTODEEP_HOME_NETWORKS or --home: the networks of your devices, public ones too"
+        few = max(_NEARLY_ALL * survey.elsewhere_flows, _SOME)
+        shared = [one for one in survey.elsewhere_ends.most_common(2) if one[1] > few]
+        if len(shared) == 1 and shared[0][0] != OTHERS:
+            ((address, count),) = shared
+            text += f", {count:,} of them with {address}"
+            advice += f"; where the sensor watches one host, {ipaddress.ip_network(address)}"
     yield Finding("home", level, text, advice)
 
 

@@ -21,6 +21,8 @@ MANY_ADDRESSES: Final = 8
 """So many addresses of one MAC at home are those behind a router."""
 LATE_S: Final = 2
 """A flow is late from here on."""
+OTHERS: Final = "others"
+"""Names beyond those that are counted each."""
 _MOST_KEPT: Final = 200_000
 _MOST_NAMED: Final = 2_000
 _BOUNDS_S: Final = (0, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 86_400, 864_000, 10**9)
@@ -92,6 +94,8 @@ class Survey:
     """Between groups and the unspecified, as DHCP's first message: no end could be a device."""
     elsewhere: Counter[str] = field(default_factory=Counter)
     """Networks of flows without an end at home."""
+    elsewhere_ends: Counter[str] = field(default_factory=Counter)
+    """Addresses of such flows: one that most of them share is a device of its own."""
     elsewhere_flows: int = 0
     internal: int = 0
     unanswered: int = 0
@@ -189,7 +193,8 @@ class Survey:
                 self.nobodys += 1
                 return
             self.elsewhere_flows += 1
-            _count(self.elsewhere, {network_of(one) for one in outside})
+            _count(self.elsewhere, sorted({network_of(one) for one in outside}))
+            _count(self.elsewhere_ends, sorted({*outside}))
             return
         self.at_home += 1
         self.internal += len(events) == 2
@@ -225,7 +230,7 @@ def network_of(address: str) -> str:
 def _count(counts: Counter[str], names: Iterable[str]) -> None:
     """Count each, and what is beyond so many names under one of its own."""
     for name in names:
-        counts[name if name in counts or len(counts) < _MOST_NAMED else "others"] += 1
+        counts[name if name in counts or len(counts) < _MOST_NAMED else OTHERS] += 1
 
 
 def figures(survey: Survey) -> dict[str, object]:

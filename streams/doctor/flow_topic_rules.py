@@ -7,6 +7,7 @@ from typing import Final
 
 from streams.client.flow_topics import MOST_KEYS, TopicFacts
 from streams.doctor.findings import Finding, Level
+from streams.legible import counted
 
 _SILENT_S: Final = 600.0
 _UNEVEN: Final = 0.8
@@ -35,7 +36,7 @@ def figures(facts: TopicFacts) -> dict[str, object]:
 
 
 def _read(topic: str, facts: TopicFacts, now_ms: int) -> Iterator[Finding]:
-    read, partitions = facts.read.total(), _counted(len(facts.bounds), "partition")
+    read, partitions = facts.read.total(), counted(len(facts.bounds), "partition")
     if not read:
         were = sum(first for first, _ in facts.bounds.values())
         if facts.is_cut:
@@ -117,7 +118,3 @@ def _timestamps(topic: str, facts: TopicFacts) -> Iterator[Finding]:
             "whether a sensor's clock is wrong, goes by the shipper's clock",
             f"kafka-configs --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime",
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -28,7 +28,10 @@ from streams.model.network import Architecture, Network
 
 FORMAT: Final = 3
 NETWORK: Final = "vae-bigru"
-"""The kind of network that this version has: a VAE and a bidirectional GRU, model/network.py."""
+WITH_EVIDENCE: Final = "vae-bigru-evidence"
+NETWORKS: Final = (NETWORK, WITH_EVIDENCE)
+"""The kinds of networks that this version has: a VAE and a bidirectional GRU, model/network.py, and the same
+with absent columns and monotone evidence, model/evidence.py."""
 _DEFAULT_TABLE: Final = "kdd99"
 """Manifests that were written before there was another table or network name neither."""
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
@@ -40,8 +43,10 @@ _MOST_GOLDEN: Final = 1 << 16
 """Events in all golden windows together; ours have a few hundred."""
 UNFIT: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What our code, numpy and torch raise at numbers, names and shapes that a stranger wrote."""
-_FLAGS: Final = ("repetition", "weighed")
+_FLAGS: Final = ("repetition", "weighed", "masked")
 """Of the architecture: true or false."""
+_COLUMNS: Final = ("evidence", "withheld")
+"""Of the architecture: places of numbers."""
 
 
 def pack(
@@ -56,7 +61,7 @@ def pack(
         "format": FORMAT,
         "name": name,
         "version": version,
-        "network": NETWORK,
+        "network": _kind(parameters.shape),
         "table": detector.table.name,
         "feature_table": detector.table.digest.hex(),
         "architecture": _sizes(parameters.shape),
@@ -148,10 +153,10 @@ def verify_digests(files: Mapping[str, bytes], manifest: Mapping[str, Any], wher
 
 
 def _table(manifest: Mapping[str, Any], tables: Mapping[str, FeatureTable], where: str) -> FeatureTable:
-    """The table of the model's events; its network is of the kind that this version has."""
+    """The table of the model's events; its network is of a kind that this version has."""
     network = str(manifest.get("network", NETWORK))
-    if network != NETWORK:
-        says = f"names the network {network[:60]!r}; this version has {NETWORK} alone"
+    if network not in NETWORKS:
+        says = f"names the network {network[:60]!r}; this version has {' and '.join(NETWORKS)} alone"
         _reject(where, MANIFEST, f"{says}, so a later version is needed to serve it")
     name = str(manifest.get("table", _DEFAULT_TABLE))
     table = tables.get(name)
@@ -165,6 +170,10 @@ def _table(manifest: Mapping[str, Any], tables: Mapping[str, FeatureTable], wher
     return table
 
 
+def _kind(shape: Architecture) -> str:
+    return WITH_EVIDENCE if shape.masked or shape.evidence or shape.withheld else NETWORK
+
+
 def _sizes(shape: Architecture) -> dict[str, Any]:
     """The architecture as it stands in the manifest: the keys are the table's."""
     sizes = dataclasses.asdict(shape)
@@ -175,24 +184,9 @@ def _sizes(shape: Architecture) -> dict[str, Any]:
 def _parameters(manifest: Mapping[str, Any], table: FeatureTable) -> Parameters:
     sizes = dict(manifest["architecture"])
     given = {"bins": tuple(sizes["bins"]), "symbols": tuple(sizes["symbols"]), "keys": table.key_places}
+    given |= {name: tuple(sizes.get(name, ())) for name in _COLUMNS}
     shape = Architecture(**{**sizes, **given})
-    if not all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in shape.bins):
-        raise ValueError(f"architecture: bins are not whole numbers of 1 to {_LARGEST_SIZE}")
-    for field in dataclasses.fields(shape):
-        value = getattr(shape, field.name)
-        if field.name in _FLAGS:
-            if type(value) is not bool:
-                raise ValueError(f"architecture: {field.name} is neither true nor false")
-        elif field.name not in ("bins", "symbols", "keys") and not (
-            type(value) is int and 0 <= value <= _LARGEST_SIZE
-        ):
-            raise ValueError(
-                f"architecture: {field.name} is {value!r}, not a whole number up to {_LARGEST_SIZE}"
-            )
-    if shape.numbers != len(table.numeric) or shape.symbols != tuple(of.size for of in table.symbolic):
-        raise ValueError("architecture: numbers or symbols are not those of the feature table")
-    if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
-        raise ValueError("architecture: a size is too small")
+    _check(shape, table, str(manifest.get("network", NETWORK)))
     novelty, calibration = manifest["novelty"], manifest["calibration"]
     return Parameters(
         table=table,
@@ -216,6 +210,39 @@ def _parameters(manifest: Mapping[str, Any], table: FeatureTable) -> Parameters:
         default_point=str(manifest["default"]),
         usual=MappingProxyType(from_manifest(table, manifest.get("usual"))),
     )
+
+
+def _check(shape: Architecture, table: FeatureTable, network: str) -> None:
+    """Raises ValueError where it cannot be one of this table and this kind of network."""
+    _check_fields(shape, len(table.numeric))
+    if _kind(shape) != network:
+        raise ValueError(f"architecture: is of the network {_kind(shape)}")
+    if (shape.evidence or shape.withheld) and not shape.masked:
+        raise ValueError("architecture: evidence and what is withheld need a network of absent columns")
+    if shape.numbers != len(table.numeric) or shape.symbols != tuple(of.size for of in table.symbolic):
+        raise ValueError("architecture: numbers or symbols are not those of the feature table")
+    if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
+        raise ValueError("architecture: a size is too small")
+
+
+def _check_fields(shape: Architecture, numbers: int) -> None:
+    """Each by itself; the table has so many numbers."""
+    if not all(type(size) is int and 1 <= size <= _LARGEST_SIZE for size in shape.bins):
+        raise ValueError(f"architecture: bins are not whole numbers of 1 to {_LARGEST_SIZE}")
+    for field in dataclasses.fields(shape):
+        value = getattr(shape, field.name)
+        if field.name in _FLAGS:
+            if type(value) is not bool:
+                raise ValueError(f"architecture: {field.name} is neither true nor false")
+        elif field.name in _COLUMNS:
+            if not all(type(place) is int and 0 <= place < numbers for place in value):
+                raise ValueError(f"architecture: {field.name} names a column that is no number of the table")
+        elif field.name not in ("bins", "symbols", "keys") and not (
+            type(value) is int and 0 <= value <= _LARGEST_SIZE
+        ):
+            raise ValueError(
+                f"architecture: {field.name} is {value!r}, not a whole number up to {_LARGEST_SIZE}"
+            )
 
 
 def _points(of: Mapping[str, Any]) -> dict[str, OperatingPoint]:

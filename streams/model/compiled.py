@@ -18,16 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streams.model.evidence import transformed
 from streams.model.network import (
     KEYS,
     OUTPUTS,
     VAE,
+    Architecture,
     Classifier,
     Features,
     Network,
     OneHotLinear,
     bounded,
     novelty,
+    numbers_there,
 )
 
 
@@ -88,6 +91,7 @@ class Scorer:
     least: Tensor  # (numbers,)
     least_score: Tensor  # ()
     weights: Tensor | None  # (columns + 1,)
+    shape: Architecture
 
     @classmethod
     def of(cls, vae: VAE) -> Scorer:
@@ -110,19 +114,24 @@ class Scorer:
             least=vae.least[:numbers].clone(),
             least_score=vae.least.sum(),
             weights=vae.weights.clone() if vae.weighed else None,
+            shape=vae.shape,
         )
 
     def terms(self, of: Features) -> tuple[Tensor, Tensor]:
         """mu, and what each column and the divergence add to the score. M -> (M, Z), (M, columns + 1)."""
         numbers = len(self.log_scale)
         codes = of.places[:, numbers:] - self.first_symbol  # (M, symbols)
-        hidden = self.second(self.first(of.scaled, codes)).relu_()
+        there = numbers_there(of.places, self.shape) if self.shape.masked else None
+        given = of.scaled if there is None else torch.cat((of.scaled, there), 1)
+        hidden = self.second(self.first(given, codes)).relu_()
         mean, log_variance, *_ = torch.split_with_sizes(self.posterior(hidden), self.moments, 1)
         decoded = mean
         for layer in self.decoder:
             decoded = layer(decoded).relu_()  # eq. 5
         off = (of.scaled - self.value(decoded)[:, :numbers]).mul_(self.inverse_scale)
         off = off.square_().mul_(0.5).add_(self.log_scale).add_(_HALF_LOG_2PI).sub_(self.least)  # eq. 6
+        if there is not None:
+            off.mul_(there)
         *parts, _ = torch.split_with_sizes(self.logits(decoded), self.symbols, 1)
         chances = torch.cat([torch.log_softmax(part, 1) for part in parts], 1)
         rarity = chances.gather(1, codes).neg_()  # (M, symbols)
@@ -160,10 +169,10 @@ class Encoder:
         mean, terms = self.scorer.terms(of)
         odd = novelty(self.scorer.score(terms), self.floor, self.threshold).unsqueeze(1)
         if self.dense is None:
-            return torch.cat((mean, odd, of.keys), 1)
+            return torch.cat((mean, odd, of.evidence, of.keys), 1)
         first, last = self.dense
         encoding = last(first(of.scaled, of.places)).tanh_()[:, : self.embedding]
-        return torch.cat((mean, odd, encoding, of.keys), 1)
+        return torch.cat((mean, odd, encoding, of.evidence, of.keys), 1)
 
     def surprise(self, of: Features) -> Tensor:
         """What each column adds to the novelty's score. M events -> (M, columns)."""
@@ -181,7 +190,7 @@ class Recurrence:
     @classmethod
     def of(cls, classifier: Classifier) -> Recurrence:
         pair = (classifier.forwards, classifier.backwards)
-        weights = torch.stack([of.W for of in pair]).chunk(3, 2)
+        weights = torch.stack([_with_gap(of.W, classifier.shape) for of in pair]).chunk(3, 2)
         biases = torch.stack([of.b for of in pair]).unsqueeze(1).chunk(3, 2)
         gates = torch.stack([of.U for of in pair]).chunk(2, 2)
         inputs = [Affine(w.contiguous(), b.contiguous()) for w, b in zip(weights, biases, strict=True)]
@@ -216,25 +225,68 @@ class Recurrence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Raising:
+    """The monotone way of evidence to the scores (`evidence.py`)."""
+
+    at: slice
+    context: Affine
+    units: Tensor  # (4 V, M)
+    scores: Tensor  # (M, C) and what was added
+
+    @classmethod
+    def of(cls, classifier: Classifier) -> Raising:
+        shape, way = classifier.shape, classifier.evidence
+        scores = F.pad(way.score_weights, (0, -shape.classes % OUTPUTS)).contiguous()
+        units = way.unit_weights.clone()
+        return cls(shape.evidence_at, _blind(way.context, shape), units, scores)
+
+    def __call__(self, context: Tensor, present: Tensor) -> Tensor:
+        """What is added to the scores: (M, 2H + L), (M, L) -> (M, C) and what was added."""
+        units = self.context(context).addmm_(transformed(present[:, self.at]), self.units).sigmoid_()
+        return units @ self.scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Judge:
     """From windows to class probabilities: the BiGRU and the class output (eq. 13), calibrated."""
 
     recurrence: Recurrence
     output: Affine
+    evidence: Raising | None
     temperature: float
     log_prior: Tensor  # (C,)
 
     @classmethod
     def of(cls, classifier: Classifier, temperature: float, log_prior: Tensor) -> Judge:
-        return cls(Recurrence.of(classifier), beside(classifier.output), temperature, log_prior)
+        raising = Raising.of(classifier) if classifier.shape.evidence else None
+        output = _blind(classifier.output, classifier.shape) if raising else beside(classifier.output)
+        return cls(Recurrence.of(classifier), output, raising, temperature, log_prior)
 
     def __call__(self, windows: Tensor, hidden: Tensor) -> Tensor:
         """(2, W, M, L) forwards and backwards in time, overwritten, (2, W, M, 1) -> (M, C)."""
         keys, present = windows[..., -KEYS:], windows[0, -1]
         keys.copy_(keys == present[:, -KEYS:])  # which each event shares with the present one
         ahead, back = self.recurrence(windows, hidden)
-        scores = self.output(torch.cat((ahead, back, present), 1))[:, : len(self.log_prior)]
+        context = torch.cat((ahead, back, present), 1)
+        scores = self.output(context)[:, : len(self.log_prior)]
+        if self.evidence is not None:
+            scores = scores + self.evidence(context, present)[:, : len(self.log_prior)]
         return torch.softmax(scores / self.temperature - self.log_prior, 1)
+
+
+def _with_gap(weight: Tensor, shape: Architecture, before: int = 0) -> Tensor:
+    """Weights (I, O) of what is seen of an event as weights of all of it: of its evidence 0.
+
+    `before` inputs are no event's.
+    """
+    at = before + shape.evidence_at.start
+    gap = weight.new_zeros(len(shape.evidence), weight.shape[1])
+    return torch.cat((weight[:at], gap, weight[at:]))
+
+
+def _blind(layer: nn.Linear, shape: Architecture) -> Affine:
+    """A layer of both states and what is seen of an event, for both states and all of it."""
+    return affine(_with_gap(layer.weight.T, shape, 2 * shape.gru_hidden).T, layer.bias)
 
 
 def _linear(layer: nn.Module) -> Affine:

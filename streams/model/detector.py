@@ -21,6 +21,7 @@ from streams.core.usual import Usual
 from streams.errors import SettingsError
 from streams.model.blocks import blocks, padded
 from streams.model.compiled import Encoder, Judge
+from streams.model.evidence import log_counts
 from streams.model.network import (
     KEYS,
     SERVICE_KEY,
@@ -165,8 +166,22 @@ class Detector:
         codes = np.zeros((size, len(self._known)), np.int64)
         numbers[: len(rows)] = rows["numbers"]
         codes[: len(rows)] = self._known[np.arange(len(self._known)), rows["codes"]]
-        scaled = min_max(torch.from_numpy(numbers), self._low, self._high)
-        return features(scaled, torch.from_numpy(codes), self.network.edges, self.parameters.shape)
+        shape, given = self.parameters.shape, torch.from_numpy(numbers)
+        scaled = min_max(given, self._low, self._high)
+        found = features(scaled, torch.from_numpy(codes), self.network.edges, shape, self._there(rows, size))
+        return (
+            found._replace(evidence=log_counts(given[:, list(shape.evidence)])) if shape.evidence else found
+        )
+
+    def _there(self, rows: Rows, size: int) -> Tensor | None:
+        """Which numbers the network sees, (size, numbers); None where it sees all of every event."""
+        shape = self.parameters.shape
+        if not shape.masked:
+            return None
+        there = np.zeros((size, shape.numbers), np.bool_)
+        there[: len(rows)] = self.table.present(rows)[:, : shape.numbers]
+        there[:, [*shape.withheld, *shape.evidence]] = False
+        return torch.from_numpy(there)
 
     @torch.inference_mode()
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:

@@ -172,6 +172,7 @@ def usual_event(detector: Detector) -> Rows:
     codes = np.array([int(part.argmax()) for part in logits])
     low, high = np.array(parameters.low), np.array(parameters.high)
     values = np.expm1(low + scaled.clamp(0.0, 1.0).numpy() * (high - low))
+    values[[*parameters.shape.evidence, *parameters.shape.withheld]] = 0.0  # no VAE has seen these
     rounded = [round(float(v), of.decimals) for v, of in zip(values, table.numeric, strict=True)]
     return table.pack(np.array([rounded], np.float32), codes[None].astype(np.uint8))
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streams.core.tables import KeyPlaces
+from streams.model.evidence import Evidence
 
 KEYS: Final = 4
 """K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
@@ -66,6 +67,11 @@ class Architecture:
     gru_hidden: int = 48  # H
     repetition: bool = False  # whether normal bursts were learnt; older models have not
     weighed: bool = False  # whether the score's terms are; that of older models is the negative ELBO as it is
+    masked: bool = False  # whether columns may be absent: a number's last bin then says that it is
+    evidence: tuple[
+        int, ...
+    ] = ()  # numbers that go to the scores by a monotone way of their own, and no other
+    withheld: tuple[int, ...] = ()  # numbers that the network does not see: as if they were always absent
 
     @property
     def numbers(self) -> int:
@@ -89,7 +95,23 @@ class Architecture:
     @property
     def event_size(self) -> int:
         """L: what stands for one event in a window."""
-        return self.latent + 1 + self.embedding + KEYS
+        return self.latent + 1 + self.embedding + len(self.evidence) + KEYS
+
+    @property
+    def seen_size(self) -> int:
+        """Of these, what the recurrence sees: all but the evidence."""
+        return self.event_size - len(self.evidence)
+
+    @property
+    def evidence_at(self) -> slice:
+        """Where the evidence stands among what stands for an event: before the keys."""
+        return slice(self.seen_size - KEYS, self.event_size - KEYS)
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Where all else stands."""
+        places = range(self.event_size)
+        return (*places[: self.evidence_at.start], *places[self.evidence_at.stop :])
 
 
 class Features(NamedTuple):
@@ -98,6 +120,7 @@ class Features(NamedTuple):
     scaled: Tensor  # (N, numbers) float32 in 0..1
     places: Tensor  # (N, columns) int64, in 0..T - 1: each column's bin or code
     keys: Tensor  # (N, K) float32
+    evidence: Tensor  # (N, V) float32, log(1 + x); V is 0 where there is none
 
     def take(self, chosen: object) -> Features:
         return Features(*(of[chosen] for of in self))  # type: ignore[index]
@@ -126,16 +149,29 @@ def _starts(columns: tuple[int, ...]) -> Tensor:
         return torch.tensor([sum(columns[:column]) for column in range(len(columns))])
 
 
-def features(scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture) -> Features:
+def features(
+    scaled: Tensor, codes: Tensor, edges: Tensor, shape: Architecture, there: Tensor | None = None
+) -> Features:
     """Min-max numbers (N, numbers) and symbol codes (N, symbols) as places in the table and as keys.
 
-    `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending.
+    `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending. `there`
+    (N, numbers), where columns may be absent: which are not. No evidence yet.
     """
+    if there is not None:
+        scaled = scaled * there
     bins = torch.searchsorted(edges, scaled.T.contiguous(), right=True).T  # (N, numbers)
+    if there is not None:
+        bins = torch.where(there, bins, torch.tensor(shape.bins) - 1)
     places = torch.cat((bins, codes), 1).add_(_starts(shape.columns))  # (N, columns)
     service, flag, sent, received = shape.keys
     names, sizes = codes[:, [service, flag]].to(torch.float32), scaled[:, [sent, received]]
-    return Features(scaled, places, torch.cat((names, sizes), 1))
+    return Features(scaled, places, torch.cat((names, sizes), 1), scaled.new_empty(len(scaled), 0))
+
+
+def numbers_there(places: Tensor, shape: Architecture) -> Tensor:
+    """Which numbers are not absent: (N, columns) -> (N, numbers) float32."""
+    last = _starts(shape.columns)[: shape.numbers] + torch.tensor(shape.bins) - 1
+    return (places[:, : shape.numbers] != last).to(torch.float32)
 
 
 class OneHotLinear(nn.Module):
@@ -164,10 +200,10 @@ class VAE(nn.Module):
         self.sizes = (shape.numbers, *shape.symbols)
         starts = [shape.first_symbol + sum(shape.symbols[:i]) for i in range(len(shape.symbols))]
         self.register_buffer("starts", torch.tensor(starts), persistent=False)
-        self.weighed = shape.weighed
+        self.weighed, self.masked, self.shape = shape.weighed, shape.masked, shape
         if shape.weighed:
             self.register_buffer("weights", torch.ones(len(shape.columns) + 1))
-        self.numbers = nn.Linear(shape.numbers, hidden)
+        self.numbers = nn.Linear(shape.numbers * (2 if shape.masked else 1), hidden)
         self.symbols = OneHotLinear(codes, hidden, len(shape.symbols))
         self.encoder = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.mean = nn.Linear(hidden, shape.latent)
@@ -181,8 +217,12 @@ class VAE(nn.Module):
     def encode(self, of: Features) -> tuple[Tensor, Tensor]:
         """Eq. 2-3: the mean and the log variance of q(z|x). N events -> (N, Z), (N, Z)."""
         symbols = of.places[:, len(self.log_scale) :] - self.starts[0]
-        hidden = self.encoder(self.numbers(of.scaled) + self.symbols(symbols))
+        hidden = self.encoder(self.numbers(self.given(of)) + self.symbols(symbols))
         return self.mean(hidden), self.log_variance(hidden).clamp(-12.0, 12.0)
+
+    def given(self, of: Features) -> Tensor:
+        """The numbers, and beside them which are there, where they may be absent."""
+        return torch.cat((of.scaled, numbers_there(of.places, self.shape)), 1) if self.masked else of.scaled
 
     def reconstruction(self, of: Features, z: Tensor) -> Tensor:
         """-log p(x|z) of each column (eq. 5-6): N events, (N, Z) -> (N, columns).
@@ -193,6 +233,8 @@ class VAE(nn.Module):
         log_scale = self.bounded_log_scale
         off = (of.scaled - value) * torch.exp(-log_scale)  # (N, numbers)
         numbers = 0.5 * off**2 + log_scale + _HALF_LOG_2PI
+        if self.masked:  # what is absent needs no explanation
+            numbers = numbers * numbers_there(of.places, self.shape)
         codes = of.places[:, len(self.log_scale) :] - self.starts  # (N, symbols), each in its column
         symbols = [F.cross_entropy(part, codes[:, i], reduction="none") for i, part in enumerate(logits)]
         return torch.cat((numbers, torch.stack(symbols, 1)), 1)
@@ -213,7 +255,10 @@ class VAE(nn.Module):
 
         N events, (N, Z), (N, Z) -> (N, columns + 1), none below 0.
         """
-        columns = self.reconstruction(of, mean) - self.least
+        least = self.least
+        if self.masked:
+            least = least * F.pad(numbers_there(of.places, self.shape), (0, len(self.sizes) - 1), value=1.0)
+        columns = self.reconstruction(of, mean) - least
         return torch.cat((columns, self.divergence(mean, log_variance).unsqueeze(1)), 1)
 
     def negative_elbo(self, of: Features) -> Tensor:
@@ -289,10 +334,13 @@ class Classifier(nn.Module):
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.forwards = GRU(shape.event_size, shape.gru_hidden)
-        self.backwards = GRU(shape.event_size, shape.gru_hidden)
-        self.output = nn.Linear(2 * shape.gru_hidden + shape.event_size, shape.classes)
-        self.width = shape.window
+        size = 2 * shape.gru_hidden + shape.seen_size
+        self.forwards = GRU(shape.seen_size, shape.gru_hidden)
+        self.backwards = GRU(shape.seen_size, shape.gru_hidden)
+        self.output = nn.Linear(size, shape.classes)
+        if shape.evidence:
+            self.evidence = Evidence(len(shape.evidence), size, shape.classes - 1)
+        self.width, self.shape = shape.window, shape
 
     def forward(self, events: Tensor, valid: Tensor, dropout: float = 0.0) -> Tensor:
         """Class scores before the softmax. (N, W, L), (N, W) bool -> (N, C).
@@ -301,11 +349,15 @@ class Classifier(nn.Module):
         """
         mask = valid.unsqueeze(2)  # (N, W, 1)
         steps = range(self.width)
-        events = related(events)
+        of, events = events[:, -1, self.shape.evidence_at], related(events)
+        if self.shape.evidence:
+            events = events[:, :, list(self.shape.seen)]
         ahead = self.forwards(events, mask, steps)  # (N, H)
         back = self.backwards(events, mask, steps[::-1])  # (N, H)
         seen = torch.cat((ahead, back, events[:, -1]), 1)  # (N, 2H + L)
-        return wide_linear(F.dropout(seen, dropout, training=dropout > 0), self.output)
+        seen = F.dropout(seen, dropout, training=dropout > 0)
+        scores = wide_linear(seen, self.output)
+        return scores + self.evidence(seen, of) if self.shape.evidence else scores
 
 
 def wide_linear(x: Tensor, layer: nn.Linear) -> Tensor:
@@ -397,10 +449,10 @@ class Network(nn.Module):
         `kept` (N, columns) of 0 and 1 hides columns from it, in training.
         """
         if not self.shape.embedding:
-            return torch.cat((extracted, of.keys), 1)
+            return torch.cat((extracted, of.evidence, of.keys), 1)
         scaled = of.scaled if kept is None else of.scaled * kept[:, : self.shape.numbers]
         hidden = F.relu(self.numbers(scaled) + self.symbols(of.places, kept))
-        return torch.cat((extracted, torch.tanh(self.embedding(hidden)), of.keys), 1)
+        return torch.cat((extracted, torch.tanh(self.embedding(hidden)), of.evidence, of.keys), 1)
 
     @classmethod
     def random(cls, shape: Architecture, seed: int) -> Network:

@@ -14,6 +14,7 @@ from streams.core.windows import Windows
 from streams.model.classified import NO_INCIDENTS, Classified, alerts_of, windows_of
 from streams.model.drivers import explanations
 from streams.pipeline.incidents import Reason
+from streams.pipeline.sites import SiteTurn, reasons_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Judged:
 
     classified: Classified
     windows: Windows
+    site: SiteTurn | None = None
+    """What the profiles of sites made of the verdicts; None: no flows, or nobody asks."""
 
 
 def alerts_from(
@@ -73,8 +76,19 @@ def explained(
     alerts: list[Alert],
     share: float,
     wanted: Collection[str] = frozenset(),
+    told: Collection[str] = frozenset(),
 ) -> Explained:
-    """Of the alerts at these applied events that share says what drove it; of those `wanted` it is asked."""
+    """Of the alerts at these applied events that share says what drove it; of those `wanted` it is asked.
+
+    Of flows those that say it, and the alerts `told`, say so in words.
+    """
+    found = _driven(judged, places, alerts, share, wanted)
+    return found if judged.site is None else _in_words(judged, judged.site, places, found, told)
+
+
+def _driven(
+    judged: Judged, places: Sequence[int], alerts: list[Alert], share: float, wanted: Collection[str]
+) -> Explained:
     chosen = [
         number
         for number, alert in enumerate(alerts)
@@ -96,3 +110,17 @@ def explained(
         if in_share(alert.alert_id, share):
             explained[number] = replace(alert, explanation=explanation)
     return Explained(explained, reasons)
+
+
+def _in_words(
+    judged: Judged, site: SiteTurn, places: Sequence[int], found: Explained, told: Collection[str]
+) -> Explained:
+    alerts, reasons = list(found.alerts), dict(found.reasons)
+    for number, alert in enumerate(alerts):
+        if alert.alert_id not in told and alert.alert_id not in reasons:
+            continue
+        texts = reasons_of(judged.classified, site, places[number])
+        before = reasons.get(alert.alert_id, Reason(None, alert.context))
+        reasons[alert.alert_id] = before._replace(reasons=texts)
+        alerts[number] = replace(alert, reasons=texts)
+    return Explained(alerts, reasons)

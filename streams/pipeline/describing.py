@@ -36,6 +36,10 @@ class Described:
     """Records that had been taken in before: read again."""
     duplicates: int = 0
     """Records that say what another one said."""
+    flows: DeviceFlows | None = None
+    """(M,) of the events; None: they are no flows."""
+    age_ms: Index | None = None
+    """(M,) how long the device of each flow was known by then."""
 
 
 Describe = Callable[[Windows, Index, Events], Described]
@@ -98,6 +102,8 @@ def as_flows(windows: Windows, device: Index, records: Events) -> Described:
         reached,
         repeats,
         int((~passed.step.new).sum()),
+        passed.step.flows,
+        passed.step.age_ms,
     )
 
 

@@ -38,7 +38,7 @@ from streams.model.inference import Canary, infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
-from streams.pipeline.describing import Intake, advance
+from streams.pipeline.describing import Described, Intake, advance
 from streams.pipeline.incidents import Asking, IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.judging import JudgedPart, parts_of
 from streams.pipeline.loading import Loading
@@ -46,6 +46,7 @@ from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
 from streams.pipeline.saving import changed, saves_of
+from streams.pipeline.sites import Sites, applied_to, seen_of
 from streams.pipeline.turn import Admission, Turn
 
 STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
@@ -78,6 +79,8 @@ class Report:
     """Of incidents, by activity."""
     duplicates: int = 0
     """Records that said what another one had said."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Verdicts on flows that do not alert, by why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +104,8 @@ class Ports:
     patience: Retry
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` and the latency alone: nothing is decided by it."""
+    sites: Sites | None = None
+    """What is known of sites; None: every verdict on a flow alerts."""
     recovery: Recovery | None = None
     """None: a window that the store lost starts anew."""
 
@@ -145,14 +150,15 @@ class Detection:
         self._watchers = watchers
         newcomers = Newcomers(rules.new_devices_per_s)
         self._loading = Loading(ports.store, ports.recovery, ports.patience, cache, newcomers)
-        self._asking = Asking(rules.incident_explain_share, others_too=rules.explain_share > 0)
+        said_too = rules.explain_share > 0 or ports.sites is not None
+        self._asking = Asking(rules.incident_explain_share, others_too=said_too)
         self._incidents = (
             None
             if rules.incidents is None
             else Incidents(rules.incidents, ports.store, ports.patience, rules.severities, self._asking)
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
-        self._fenced: deque[tuple[Partition, list[str]]] = deque()  # from the thread that delivers
+        self._fenced: deque[tuple[Partition, list[str] | None]] = deque()  # from the thread that delivers
 
     @property
     def topic(self) -> str:
@@ -168,6 +174,9 @@ class Detection:
 
         Raises Unavailable when the patience ends while a part is away; nothing may be acknowledged then.
         """
+        why_not = None if self._ports.sites is None else self._ports.sites.why_not()
+        if why_not is not None:
+            return Begun((), None, {chunk.source.place: why_not for chunk in chunks})
         admitted = self._admission.admit(chunks)
         if not admitted.chunks:
             return Begun((), None, admitted.held)
@@ -235,6 +244,7 @@ class Detection:
         judged = [self._judge(part) for part in parts_of(turn, loaded, step, canary)]
         watch.lap("infer")
         self._observe(turn, judged, watch.ns["infer"])
+        judged = [self._known_to_sites(one, described) for one in judged]
         incidents = TurnIncidents()
         if self._incidents is not None:
             incidents = self._incidents.turn(turn, [one.classified for one in judged])
@@ -247,6 +257,7 @@ class Detection:
             classified=len(step.applied),
             repeats=described.repeats,
             duplicates=described.duplicates,
+            held=sum((Counter(one.site.held) for one in judged if one.site is not None), Counter[str]()),
             verdicts=sum((Counter(one.classified.names) for one in judged), Counter[str]()),
             dead_letters=Counter(str(bad.reason) for bad in rejected),
             new_devices=loaded.new_devices,
@@ -267,10 +278,11 @@ class Detection:
         reasons: dict[str, Reason] = {}
         links = computed.incidents.links or [NO_INCIDENTS] * len(computed.judged)
         wanted = frozenset[str]() if self._incidents is None else self._asking.wanted(computed.incidents)
+        in_words = frozenset[str]() if self._ports.sites is None else Asking().wanted(computed.incidents)
         for judged, of in zip(computed.judged, links, strict=True):
             places, plain = alerts_from(judged, self._rules, computed.at_us, of)
             watch.lap("publish")
-            found = explained(judged, places, plain, self._rules.explain_share, wanted)
+            found = explained(judged, places, plain, self._rules.explain_share, wanted, in_words)
             alerts += found.alerts
             reasons.update(found.reasons)
             watch.lap("explain")
@@ -288,6 +300,15 @@ class Detection:
     def _judge(self, part: JudgedPart) -> Judged:
         classified = self._by_challenger(part) if part.role == CANARY else self._by_champion(part)
         return Judged(classified, part.windows)
+
+    def _known_to_sites(self, judged: Judged, described: Described) -> Judged:
+        """Verdicts that the site's profile, or the status of a device, holds back are normal."""
+        sites, flows, age_ms = self._ports.sites, described.flows, described.age_ms
+        if sites is None or flows is None or age_ms is None:
+            return judged
+        seen, scores = seen_of(judged.classified, flows, age_ms)
+        classified, site = applied_to(judged.classified, seen, scores, sites)
+        return replace(judged, classified=classified, site=site)
 
     def _by_champion(self, part: JudgedPart) -> Classified:
         """Its latents are remembered from turn to turn."""
@@ -327,6 +348,8 @@ class Detection:
         fenced = 0
         for save, answer in zip(wanted, answers, strict=True):
             if self._incidents is not None and save.incidents is not None:
+                if answer[-1] == Saved.NEWER_STORED:
+                    self._fenced.append((save.source.place, None))
                 self._incidents.answered(save.source, int(answer[-1]))
             newer = np.flatnonzero(answer[: len(save.devices)] == Saved.NEWER_STORED).tolist()
             if newer:
@@ -337,9 +360,19 @@ class Detection:
         return fenced
 
     def _forget_fenced(self) -> None:
-        """Load these devices' windows anew at their next event: another worker changed them."""
+        """Load these devices' windows anew at their next event: another worker changed them.
+
+        Where it changed the partition's incidents, no window of the partition counts any more: one that is
+        older than the incidents would have its events judged again, which these have left behind.
+        """
         while self._fenced:
-            self._cache.drop(*self._fenced.popleft())
+            place, devices = self._fenced.popleft()
+            if devices is not None:
+                self._cache.drop(place, devices)
+                continue
+            self._cache.drop_partition(place)
+            if self._incidents is not None:
+                self._incidents.forget(place)
 
 
 def _alerted_us(judged: Sequence[Judged]) -> Times:

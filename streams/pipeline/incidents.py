@@ -112,7 +112,7 @@ class Incidents:
         self._books: dict[Partition, IncidentBook] = {}
         self._saved: dict[Partition, int] = {}  # through which offset they were handed over to be saved
         self._whole: set[Partition] = set()  # to be saved whole
-        self._answers: deque[tuple[Partition, Saved]] = deque()  # from the thread that delivers
+        self._lost: deque[Partition] = deque()  # from the thread that delivers
 
     @property
     def figures(self) -> IncidentFigures:
@@ -141,7 +141,7 @@ class Incidents:
         return TurnIncidents(outcomes, saves, links)
 
     def forget(self, partition: Partition) -> None:
-        """It was revoked: its next owner will change its incidents."""
+        """Another worker owns it, and changes its incidents."""
         self._books.pop(partition, None)
         self._saved.pop(partition, None)
         self._whole.discard(partition)
@@ -166,17 +166,15 @@ class Incidents:
         return incidents, saves
 
     def answered(self, source: Source, answer: int) -> None:
-        """What became of a save."""
-        if answer != Saved.DONE:
-            self._answers.append((source.place, Saved(answer)))
+        """What became of a save; where another worker was further, `forget` is called."""
+        if answer == Saved.LOST:
+            self._lost.append(source.place)
 
     def _settle(self) -> None:
-        """What another worker changed is read anew; what was lost is saved whole with this turn."""
-        while self._answers:
-            place, answer = self._answers.popleft()
-            if answer == Saved.NEWER_STORED:
-                self.forget(place)
-            elif place in self._books:
+        """What was lost is saved whole with this turn."""
+        while self._lost:
+            place = self._lost.popleft()
+            if place in self._books:
                 self._whole.add(place)
 
     def _book(self, chunk: Chunk) -> IncidentBook:

@@ -21,6 +21,7 @@ from streams.core.alerts import part_ids
 from streams.core.events import Chunk, Message, Partition, RawRecord, Rejected
 from streams.core.flows import DeviceFlow
 from streams.core.patience import Retry
+from streams.core.stopwatch import Stopwatch
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.ports import Publisher
 from streams.pipeline.publishing import Part, publish
@@ -42,6 +43,8 @@ class FlowReport:
     skipped: Mapping[str, int]
     dead_letters: Mapping[str, int]
     shortened: Mapping[str, int]
+    cpu_ns: int = 0
+    """Of both threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,20 @@ class Rekeying:
 
     def begin(self, chunks: Sequence[Chunk]) -> Begun[Rekeyed]:
         """Raises Unavailable when the patience ends."""
-        return Begun(chunks, self._compute(chunks))
+        watch = Stopwatch()
+        computed = self._compute(chunks)
+        watch.lap("begin")
+        report = replace(computed.report, cpu_ns=sum(watch.ns.values()))
+        return Begun(chunks, replace(computed, report=report))
 
     def deliver(self, computed: Rekeyed) -> None:
         """Raises Unavailable when the patience ends."""
+        watch, report = Stopwatch(), computed.report
         parts = [Part(computed.flows, _whole), Part(computed.letters, shorter_letter)]
         shortened = publish(parts, self._publisher, self._patience)
-        self._done(replace(computed.report, shortened=shortened))
+        watch.lap("deliver")
+        cpu_ns = report.cpu_ns + sum(watch.ns.values())
+        self._done(replace(report, shortened=shortened, cpu_ns=cpu_ns))
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Nothing is kept by partition."""

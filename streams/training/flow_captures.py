@@ -6,7 +6,7 @@ A capture is a network of its own: its devices start with empty states, and its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +23,13 @@ from streams.core.flow.columns import (
     PeerKind,
     Protocol,
     columns_of,
+    from_values,
     hash_of,
     joined,
 )
 from streams.core.flow.features import advance
 from streams.core.flow.state import blank
-from streams.core.flows import Direction, Quality, Role, State
+from streams.core.flows import DeviceFlow, Direction, Quality, Role, State
 from streams.core.tables import Rows
 
 TURN: Final = 4_096
@@ -85,11 +86,25 @@ def captures(
     Home are private addresses and those that `at_home` names for a capture; of the captures `alone`, the
     address that has the most flows, and no other.
     """
-    table = pl.read_parquet(path)
+    yield from captures_of(pl.read_parquet(path), at_home, alone)
+
+
+def captures_of(
+    table: pl.DataFrame, at_home: Mapping[str, Sequence[str]], alone: Sequence[str] = ()
+) -> Iterator[Capture]:
+    """Those of a table, likewise."""
     for name in sorted(table["capture"].unique()):
         part = table.filter(pl.col("capture") == name).sort("row")
         inside = _home(part, set(at_home.get(name, ())), only_busiest=name in alone)
         yield _capture(name, part, inside)
+
+
+def benign_capture(name: str, flows: Sequence[DeviceFlow]) -> Capture:
+    """Of flows in arrival order, all of them normal."""
+    columns, devices = from_values(flows)
+    _, number = np.unique(columns.identity, return_inverse=True)
+    known = replace(columns, identity=number.astype(np.uint64) + np.uint64(1))
+    return Capture(name, name, known, devices, number, ["normal"] * len(number))
 
 
 def describe(capture: Capture, turn: int = TURN) -> Described:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,12 @@ def usual_values(data: TrainingSet, learn: npt.NDArray[np.bool_]) -> dict[str, U
     of_class = {
         name: data.rows[learn & (data.target == place)] for place, name in enumerate(data.taxonomy.classes)
     }
-    return {name: _usual(data.table, rows) for name, rows in of_class.items() if len(rows)}
+    return usual_of(data.table, of_class)
+
+
+def usual_of(table: FeatureTable, of_class: Mapping[str, Rows]) -> dict[str, Usual]:
+    """Of each class that has rows."""
+    return {name: _usual(table, rows) for name, rows in of_class.items() if len(rows)}
 
 
 def _usual(table: FeatureTable, rows: Rows) -> Usual:

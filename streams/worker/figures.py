@@ -30,6 +30,8 @@ class Totals:
     repeats: int = 0
     duplicates: int = 0
     """Records that said what another one had said."""
+    held: Counter[str] = field(default_factory=Counter)
+    """Verdicts on flows that did not alert, by why."""
     new_devices: int = 0
     fenced: int = 0
     window_resets: int = 0
@@ -63,6 +65,7 @@ class Totals:
         self.classified += report.classified
         self.repeats += report.repeats
         self.duplicates += report.duplicates
+        self.held.update(report.held)
         self.new_devices += report.new_devices
         self.fenced += report.fenced
         self.window_resets += report.window_resets
@@ -86,10 +89,12 @@ class FlowTotals:
     flows: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    cpu_ns: int = 0
 
     def add(self, report: FlowReport) -> None:
         self.records += report.records
         self.foreign += report.foreign
+        self.cpu_ns += report.cpu_ns
         self.flows.update(report.flows)
         self.skipped.update(report.skipped)
         self.dead_letters.update(report.dead_letters)
@@ -101,6 +106,7 @@ class FlowTotals:
             "foreign": self.foreign,
             "skipped": dict(self.skipped),
             "dead_letters": dict(self.dead_letters),
+            "cpu_ns": self.cpu_ns,
         }
 
     @property

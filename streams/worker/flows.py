@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from typing import Final
 
 from streams import __version__
+from streams.adapters.kafka.client import where
 from streams.adapters.kafka.device_topic import DeviceFollower
 from streams.adapters.kafka.publisher import KafkaPublisher
-from streams.adapters.kafka.topics import list_topics
+from streams.adapters.kafka.topics import known_topics
 from streams.adapters.registry import registry_of
 from streams.client.homes import dialect_of, home_of
 from streams.codec.ingest.flows.decoder import FlowDecoder
@@ -65,9 +66,16 @@ def build_rekeying(
     if not settings.flow_topics:
         return []
     topics = Topics(settings.topic_prefix)
+    known = at_start(settings)(lambda: known_topics(settings))
+    missing = [name for name in settings.sensors_topics if name not in known]
+    if missing:
+        warn(
+            f"AUTODEEP_FLOW_TOPICS names {', '.join(missing)}, which Kafka at {where(settings)} does not "
+            "show; it is read once it is there"
+        )
     registry = registry_of(settings) if settings.schema_registry_url else None
     decoder, home = FlowDecoder(dialect_of(settings), registry), home_of(settings)
-    reader = DeviceFlowReader(decoder, home, _followed(settings, parts))
+    reader = DeviceFlowReader(decoder, home, _followed(settings, known, parts))
     processors = []
     for name in settings.sensors_topics:
         totals = health.flows.setdefault(name, FlowTotals())
@@ -84,10 +92,10 @@ def build_rekeying(
     return processors
 
 
-def _followed(settings: Settings, parts: ExitStack) -> Leases:
+def _followed(settings: Settings, known: Collection[str], parts: ExitStack) -> Leases:
     """The leases of devices; none, with a line in the log, where the topic is missing."""
     topic = Topics(settings.topic_prefix).devices
-    if topic not in at_start(settings)(lambda: list_topics(settings, settings.topic_prefix)):
+    if topic not in known:
         log.warning(
             "no leases name devices: Kafka has no topic %s (`autodeep topics create` makes it)", topic
         )

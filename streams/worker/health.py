@@ -205,6 +205,7 @@ class Health:
             "classified": totals.classified,
             "repeats": totals.repeats,
             "duplicates": totals.duplicates,
+            "held_back": dict(totals.held),
             "new_devices": totals.new_devices,
             "fenced": totals.fenced,
             "window_resets": totals.window_resets,

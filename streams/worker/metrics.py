@@ -26,6 +26,7 @@ from streams.codec.models import ModelRef
 from streams.core import latency, skew
 from streams.core.events import Reason
 from streams.core.incidents import Activity
+from streams.core.profile.rules import Held
 from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
 from streams.pipeline.detection import STAGES
@@ -89,6 +90,7 @@ class _WorkerCollector(Collector):
         yield _counter("records", "Telemetry records read, whatever became of them.", totals.records)
         yield _counter("repeats", "Events read again that had been applied before.", totals.repeats)
         yield _counter("duplicates", "Records that said what another one had said.", totals.duplicates)
+        yield _counters("held_back", "Verdicts on flows that did not alert, by why.", "why", _held(totals))
         yield _counter("new_devices", "Devices let in of which no window was known.", totals.new_devices)
         yield _counter("fenced_windows", "Windows that another worker had changed.", totals.fenced)
         yield _counter("window_resets", "Windows that began anew after a gap.", totals.window_resets)
@@ -252,6 +254,10 @@ def _gauges(name: str, said: str, label: str, values: Mapping[str, float]) -> Me
     for value, figure in sorted(values.items()):
         family.add_metric([value], figure)
     return family
+
+
+def _held(totals: Totals) -> dict[str, int]:
+    return _from_zero([one.word for one in Held if one], totals.held)
 
 
 def _from_zero(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports, Watchers
 from streams.pipeline.recovery import Recovery, RecoveryParts
+from streams.pipeline.sites import Sites
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.health import Health
@@ -55,6 +56,8 @@ class Subject:
 
     intake: Intake
     layout: WindowLayout
+    sites: Sites | None = None
+    """What is known of the sites of its devices; None: of flows alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ def build_detection(ground: Ground, subject: Subject, judging: Judging, parts: E
         publisher=parts.enter_context(KafkaPublisher(settings, ground.limits)),
         patience=waiting(health),
         clock_us=lambda: time.time_ns() // 1000,
+        sites=subject.sites,
         recovery=_recovery(settings, subject, store, health),
     )
     cache = _cache(settings, subject.layout, judging.admission.serving.latent_size)

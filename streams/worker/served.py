@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from streams.adapters.store.models import ModelStore
@@ -26,6 +26,7 @@ from streams.worker.health import Health
 from streams.worker.models import Family, Waiting, WorkerModels, assemble, challenged, store_loader
 from streams.worker.odd_times import OddTimesLog
 from streams.worker.path import Ground, Judging, Subject, at_start, build_detection
+from streams.worker.profiles import Profiles
 
 log: Final = logging.getLogger("autodeep")
 
@@ -90,6 +91,8 @@ def serve(begin: Begin, ground: Ground, store: ModelStore, parts: ExitStack) -> 
     admission = Admission(begin.detector, store_loader(store, begin.layout, begin.operating_point))
     challenge, shadow = challenged(settings, parts)
     subject = begin.subject(ground)
+    if not begin.is_first:
+        subject = replace(subject, sites=Profiles(settings).start(at_start(settings), parts))
     drift = Drift(lambda: admission.ref.digest) if begin.is_first else None
     if drift is not None:
         health.drift = drift.figures

@@ -321,7 +321,8 @@ def told(incident_id: str, verdict: str, alerts: int, revision: int = 1) -> Inci
     """A revision of an incident on the demonstration's device."""
     return Incident(
         incident_id=incident_id, revision=revision, activity=Activity.OPEN, device_id="cam-1",
-        verdict=verdict, severity=Severity.HIGH, alerts=alerts, first_event_us=0, last_event_us=0,
+        verdict=verdict, severity=Severity.HIGH, alerts=alerts, first_event_us=START_US,
+        last_event_us=START_US,
         changed_at_us=0, expires_at_us=0, worst_score=1.0, worst_novelty=0.0, first_alert_id="",
         worst_alert_id="", last_alert_id="", models=(), topic="", topic_id="", partition=0, offset=0,
     )  # fmt: skip

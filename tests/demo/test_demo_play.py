@@ -16,6 +16,7 @@ from streams.core.alerts import Alert
 from streams.core.kdd99 import KDD99
 from streams.demo.change import Versions, versions
 from streams.demo.play import LAST_VERDICT_S, Played, Polled, play
+from streams.demo.rows import RowSender
 from streams.demo.view import View
 from streams.errors import Unavailable
 from streams.model.detector import Detector
@@ -35,7 +36,8 @@ class FakePath:
         self._due: list[tuple[float, str, int]] = []
         self._delay_s = delay_s
         self._deaf_to = deaf_to
-        self.sender = self.reader = self.promotion = self
+        self.reader = self.promotion = self
+        self.sender = RowSender(self, simulation())
         self.said = "kdd99/1 serves"
         self.asked_s: list[float] = []
 

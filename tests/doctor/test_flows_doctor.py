@@ -74,8 +74,24 @@ def test_home_networks_that_no_flow_is_in_are_broken_and_named(found: Any) -> No
     assert shown["home"].level is Level.BROKEN
     assert "192.168.0.0/16 20" in shown["home"].found
     assert "AUTODEEP_HOME_NETWORKS" in shown["home"].advice
+    assert "of them with" not in shown["home"].found
+    server = [one | {"id.resp_h": f"198.51.100.{at}"} for at, one in enumerate(many())]
+    alone = found(server, parse_home("172.16.0.0/12"))["home"]
+    assert "20 of them with 192.168.1.20" in alone.found
+    assert "192.168.1.20/32" in alone.advice
     some = found([*many(17), *many(3, **{"id.orig_h": "198.51.100.7"})])
     assert some["home"].level is Level.WARNING
+
+
+def test_many_foreign_addresses_are_counted_together_and_none_is_taken_for_the_one(
+    found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_survey, "_MOST_NAMED", 1)
+    foreign = [
+        zeek(uid=f"C{at}", **{"id.orig_h": f"198.51.100.{at}", "id.resp_h": f"203.0.113.{at}"})
+        for at in range(1, 200)
+    ]
+    assert "of them with" not in found(foreign)["home"].found
 
 
 def test_flows_between_groups_and_the_unspecified_are_nobodys_fault(found: Any) -> None:
@@ -223,6 +239,8 @@ ODDITIES = {
     "stratosphere-zeek/001-zeek-scenario-malicious/conn.log.gz": ("refused", "992 of 992"),
     "stratosphere-zeek/008-zeek-mixed/data/conn.log.labeled.gz": ("home", "147.32.0.0/16 3,000"),
     "flows/zeek/rita-day1/conn.01.log.gz": ("order", "59.9 min"),
+    "flows/zeek/rita-day1/conn.00.log.gz": ("home", "1,763 of them with 64.225.56.201"),
+    "lab/offline/nfdump-scan_udp.json": ("halves", "0 of 41"),
     "lab/rsyslog_default.jsonl": ("netflow", "83 netflow events"),
     "lab/pm_pmacctd.jsonl": ("refused", "as aggregated"),
     "lab/kcat_eve.jsonl": ("delay", "within 60 s"),

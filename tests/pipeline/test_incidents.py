@@ -301,6 +301,22 @@ def test_a_worker_that_finds_another_further_on_reads_its_incidents_anew() -> No
     assert world.revisions() == undisturbed([records]).revisions()
 
 
+def test_what_a_worker_tells_after_another_went_further_is_what_the_other_told() -> None:
+    """It finds so by one device; of the others it has windows in memory, older than the incidents kept."""
+    steps = [(device, 1) for device in (0, 1) for _ in range(30)]
+    records = telemetry([*steps, *steps, *[(0, 1000)] * 5])  # by then all incidents have ended
+    world = World(explain_share=0.0)
+    stopped, quick = world.worker(), world.worker()
+    before, between, end = fetched([records], 60, {}, {})
+    for worker, chunks in ((stopped, [before]), (quick, [between, end]), (stopped, between.cut(30))):
+        for chunk in chunks:
+            assert chunk is not None
+            computed = worker.begin([chunk]).computed
+            assert computed is not None
+            worker.deliver(computed)
+    assert Counter(alert.device_id for alert in world.alerts().values()) > Counter({"d0": 30, "d1": 30})
+
+
 def test_a_topic_made_again_begins_with_no_incident() -> None:
     world = World()
     worker = world.worker()

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def enough(count: int) -> Callable[[list[Message]], bool]:
 def test_flows_reach_their_devices_once_each_through_a_kill_and_from_a_capture(
     kafka: Broker, redis_url: str, tmp_path: Path, new_topic: MakeTopic
 ) -> None:
-    sensors = new_topic(partitions=3)
+    """A topic that is not there yet when the workers start, and has 200 partitions then."""
+    sensors = f"zeek-{uuid.uuid4().hex[:8]}"
     internal = CONNECTIONS // 10
     with path(
         kafka.bootstrap_servers, redis_url, tmp_path, flow_topics=sensors, chunk_max_records="64"
@@ -76,13 +78,15 @@ def test_flows_reach_their_devices_once_each_through_a_kill_and_from_a_capture(
 
         def send(values: Iterable[bytes]) -> None:
             for number, value in enumerate(values):
-                producer.produce(sensors, value, partition=number % 3)
+                producer.produce(sensors, value, partition=number % 200)
             assert producer.flush(DEADLINE_S) == 0
 
         tell_leases(tested.settings, [("", "192.168.7.2", (LEASED,))])
         doomed, survivor = tested.worker(), tested.worker()
         doomed.wait_ready()
         survivor.wait_ready()
+        assert f"AUTODEEP_FLOW_TOPICS names {sensors}, which Kafka" in tested.logs()
+        new_topic(partitions=200, name=sensors)
         send(zeek(number) for number in range(CONNECTIONS // 2))
         tested.read([tested.topics.flows], enough(100))
         doomed.signal(signal.SIGKILL)

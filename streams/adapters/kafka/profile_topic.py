@@ -43,6 +43,18 @@ def read_profiles(settings: Settings) -> Agreed:
     return agreed
 
 
+def ends_of_profiles(settings: Settings) -> tuple[int, ...]:
+    """One past the last record of each partition; nothing where there is no such topic, and so no profile.
+
+    Raises BrokerUnavailable.
+    """
+    topic = Topics(settings.topic_prefix).profiles
+    with Reader(settings, "looking at the profiles of sites", {"group.id": "autodeep-profiles"}) as reader:
+        if not reader.partitions().get(topic):
+            return ()
+        return tuple(reader.bounds(place)[1] for place in reader.places([topic]))
+
+
 def change_profile(settings: Settings, site: str, change: Callable[[Profile], Profile]) -> Profile:
     """The profile as `change` makes it of the newest one, once it is on the topic.
 

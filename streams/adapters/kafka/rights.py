@@ -27,7 +27,8 @@ def worker_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
     classified = {topics.classified: (write,)} if settings.publish_classified else {}
     flows = {
         **dict.fromkeys(settings.sensors_topics, (read,)),
-        topics.flows: (write,),
+        topics.flows: (read, write),
+        topics.profiles: (read,),
         topics.devices: (read,),
     }
     incidents = {topics.incidents: (write,)} if settings.incidents else {}

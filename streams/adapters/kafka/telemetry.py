@@ -58,18 +58,30 @@ class Sender:
         if exc is None:
             self.finish()
 
-    def queue(self, keys: Sequence[str | None], values: Sequence[bytes]) -> None:
-        """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered."""
+    def queue(
+        self,
+        keys: Sequence[str | None],
+        values: Sequence[bytes],
+        timestamps_ms: Sequence[int] | None = None,
+    ) -> None:
+        """Queue N records. Raises BrokerUnavailable once any record sent before could not be delivered.
+
+        `timestamps_ms`: Kafka's; None: now.
+        """
         with self._noting():
-            self._queue(keys, values)
+            self._queue(keys, values, timestamps_ms or [0] * len(values))
         self._check(0)
 
-    def _queue(self, keys: Sequence[str | None], values: Sequence[bytes]) -> None:
-        for text, value in zip(keys, values, strict=True):
+    def _queue(
+        self, keys: Sequence[str | None], values: Sequence[bytes], timestamps_ms: Sequence[int]
+    ) -> None:
+        for text, value, time_ms in zip(keys, values, timestamps_ms, strict=True):
             key = None if text is None else text.encode()
             while True:
                 try:
-                    self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+                    self._producer.produce(
+                        self._topic, value, key, on_delivery=self._delivered, timestamp=time_ms
+                    )
                 except BufferError:
                     self._producer.poll(0.1)
                 else:

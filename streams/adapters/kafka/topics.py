@@ -149,6 +149,11 @@ def list_topics(settings: Settings, prefix: str) -> dict[str, tuple[int, int]]:
     }
 
 
+def known_topics(settings: Settings) -> frozenset[str]:
+    """All that this user may see. Raises BrokerUnavailable."""
+    return frozenset(cluster_of(Admin(settings), settings).topics)
+
+
 def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] | None = None) -> None:
     """Return once Kafka answers and has the topics that a worker needs (`needed`, or those of the settings).
 

@@ -3,15 +3,18 @@
 A half counts what one end sent: the device's has `out`, the peer's `in`. A half with a SYN and no ACK, or
 that is the refusal of one, says who began. Where neither does, what both say that began (`core/home.py`: by a
 service's port). Where they do not agree, a device at home that talks to a peer outside began; inside, the
-half that started earlier, and where both say the same time, as real exporters do, the end with the higher
-port.
+half that started earlier, and where both say one time, as real exporters do, the end with the higher port.
+
+This is one pair by itself; `assembling.py` has many at once, and is tested against it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from streams.core.flow.columns import DIRECTIONS, ROLES, UNKNOWN, Protocol
+import numpy as np
+
+from streams.core.flow.columns import DIRECTIONS, ROLES, UNKNOWN, DeviceFlows, Mask, Protocol
 from streams.core.flow.records import Record
 from streams.core.flows import Direction, Quality, Role, State
 from streams.core.home import called_port
@@ -21,6 +24,13 @@ APART_US: Final = 2_000_000
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 _TELLING: Final = FIN | SYN | RST | ACK
+
+
+def sent_by_devices(halves: DeviceFlows) -> Mask:
+    """(N,) by the counters that each has; by its role where both are unknown."""
+    out = (halves.packets_out >= 0) | (halves.ip_bytes_out >= 0)
+    into = (halves.packets_in >= 0) | (halves.ip_bytes_in >= 0)
+    return np.asarray(out | (~into & (halves.role == _ORIGINATOR)))
 
 
 def belong_together(one: Record, other: Record) -> bool:

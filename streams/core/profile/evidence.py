@@ -4,11 +4,11 @@
     dos     within 2 s 5 failures to the flow's peer and port, 10 peers that failed on the port, or 50 flows
             to it
     c2      20 failures in a row to the flow's peer and port
+    r2l     10 connections to the same port of a shell on the same peer, as guessing passwords makes
 
 Limits are far above what devices do while they are set up: there, of 7,672 clean flows of the first half hour
 in the captures that models learn from, one in a thousand has more than 10 failing peers on a port, 2 failing
-ports on a peer, 2 failures to a peer and port in 2 s, or 11 in a row. Other classes have no evidence that a
-first half hour does not show, too.
+ports on a peer, 2 failures to a peer and port in 2 s, or 11 in a row; and 3 are to ports of shells.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.flow.columns import Index, Mask
-from streams.core.flow.table import FLOW
+from streams.core.flow.table import FLOW, PORT_CLASSES
 from streams.core.tables import Rows
 
 STRONG: Final[Mapping[str, Mapping[str, int]]] = {
@@ -30,8 +30,12 @@ STRONG: Final[Mapping[str, Mapping[str, int]]] = {
         "recent_same_port": 50,
     },
     "c2": {"fail_streak": 20},
+    "r2l": {"attempts": 10},
 }
 """By class, the columns of which one at least has to reach its limit."""
+
+_PORT_CLASS: Final = FLOW.symbolic_names.index("port_class")
+_SHELL: Final = PORT_CLASSES.index("shell") + 1
 
 
 def strong(rows: Rows, verdict: Index, names: tuple[str, ...]) -> Mask:
@@ -41,6 +45,8 @@ def strong(rows: Rows, verdict: Index, names: tuple[str, ...]) -> Mask:
         if name not in names:
             continue
         of = np.flatnonzero(verdict == names.index(name))
+        if name == "r2l":
+            of = of[rows["codes"][of, _PORT_CLASS] == _SHELL]
         for column, limit in limits.items():
             found[of] |= rows["numbers"][of, FLOW.numeric_names.index(column)] >= limit
     return found

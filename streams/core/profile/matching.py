@@ -34,11 +34,12 @@ def flow_keys(flows: DeviceFlows, devices: Sequence[str]) -> FlowKeys:
     return FlowKeys(_hashed(device, kind, rest), _hashed(device, flows.peer, rest))
 
 
-def key_hash(key: Key) -> int:
-    peer = KINDS.index(key.peer) + 1 if key.peer in KINDS else hash_of(key.peer)
-    rest = (key.role == "originator") << 18 | PROTOCOLS.index(key.protocol) << 16 | key.port
-    device = np.array([hash_of(key.device)], np.uint64)
-    return int(_hashed(device, np.array([peer], np.uint64), np.array([rest], np.int64))[0])
+def key_hashes(keys: Sequence[Key]) -> Hashes:
+    """(K,) as those of flows that are of the keys."""
+    peers = [KINDS.index(key.peer) + 1 if key.peer in KINDS else hash_of(key.peer) for key in keys]
+    rest = [(key.role == "originator") << 18 | PROTOCOLS.index(key.protocol) << 16 | key.port for key in keys]
+    devices = np.array([hash_of(key.device) for key in keys], np.uint64)
+    return _hashed(devices, np.array(peers, np.uint64), np.array(rest, np.int64))
 
 
 def _hashed(device: Hashes, peer: Hashes, rest: Index) -> Hashes:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from streams.core.flow.columns import DeviceFlows, Index, Mask
 from streams.core.flow.facts import failing_of, unanswered_of
 from streams.core.profile.evidence import strong
-from streams.core.profile.matching import FlowKeys, flow_keys, key_hash
+from streams.core.profile.matching import FlowKeys, flow_keys, key_hashes
 from streams.core.profile.values import CLASSES, Known, Profile
 from streams.core.tables import Rows
 from streams.core.topics import NORMAL
@@ -171,8 +171,6 @@ def _are_known(of: Mapping[str, npt.NDArray[np.uint64]], keys: FlowKeys, scores:
 
 
 def _by_class(known: Sequence[Known]) -> Mapping[str, npt.NDArray[np.uint64]]:
-    found = {
-        name: np.array([key_hash(one.key) for one in known if name in one.covers], np.uint64)
-        for name in CLASSES
-    }
-    return {name: hashes for name, hashes in found.items() if len(hashes)}
+    hashes = key_hashes([one.key for one in known])
+    found = {name: hashes[[name in one.covers for one in known]] for name in CLASSES if known}
+    return {name: those for name, those in found.items() if len(those)}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from streams.core.flow.columns import Index, Mask, PeerKind, Protocol
 from streams.core.flow.facts import failing_of, ports_of, unanswered_of
 from streams.core.flow.table import CLASS_OF_PORT, EVIDENCE, FLOW, PORT_CLASSES
-from streams.core.profile.evidence import strong
+from streams.core.profile.evidence import STRONG, strong
 from streams.core.profile.matching import flow_keys
 from streams.core.profile.rules import Scores, Seen, answered
 from streams.core.profile.values import KINDS, PROTOCOLS, Key
@@ -152,7 +152,7 @@ def safe(seen: Seen, scores: Scores) -> Mask:
     guarded = np.isin(CLASS_OF_PORT[asked], _GUARDED) & (flows.protocol != Protocol.ICMP)
     private = flows.peer_kind == PeerKind.PRIVATE
     found: Mask = answered(flows) & private & ~guarded
-    for name in ("probe", "dos", "c2"):
+    for name in STRONG:
         if name in scores.names:
             every: Index = np.full(len(seen.rows), scores.names.index(name))
             found &= ~strong(seen.rows, every, scores.names)

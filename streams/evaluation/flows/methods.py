@@ -36,6 +36,8 @@ class Method:
     is_seeded: bool = False
     has_novelty: bool = False
     """A column `novel` stands behind those of the classes."""
+    choices: str = ""
+    """What else its scores follow from, but for the code: kept scores are of the same choices."""
 
 
 COLUMNS: Final = ("probe", "c2", "dos", "r2l", "novel")

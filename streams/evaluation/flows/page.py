@@ -19,6 +19,7 @@ from streams.evaluation.flows.tables import (
     leak,
     summary,
     views,
+    warm_up,
 )
 
 Json = Mapping[str, Any]
@@ -49,6 +50,13 @@ def html(found: Json, images: Mapping[str, bytes]) -> str:
             views(found),
             "Thresholds come of the same view of the other folds' clean flows. Not merged: the sensor does "
             "not say which of its records are pieces, so that each counts as a flow.",
+        ),
+        (
+            "A network that was watched before",
+            "",
+            warm_up(found),
+            "Nobody says a word, but where a person is named: a profile is learnt from answered flows to "
+            "private peers alone. Poisoned: a fifth of each attack is in what was watched.",
         ),
         ("What windows and features are worth", "ablation", ablation(found), _of_ablation(found)),
         ("Whether labels leak", "", leak(found), "An area of .5 is chance."),

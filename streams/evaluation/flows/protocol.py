@@ -9,14 +9,16 @@ from typing import Any
 
 from streams.evaluation.flows import reading
 from streams.evaluation.flows.aims import aims
-from streams.evaluation.flows.methods import Method, Tell
+from streams.evaluation.flows.features import features_of, told_of
+from streams.evaluation.flows.methods import Tell
+from streams.evaluation.flows.model import trained
 from streams.evaluation.flows.rules import RULES
 from streams.evaluation.flows.scoring import LEARNT, Scoring, Seen
 from streams.evaluation.flows.study import SHARE, Scope, study
 from streams.evaluation.flows.trees import ABLATIONS, FOREST, boosting
-from streams.evaluation.flows.views import VIEWS, seen_as
+from streams.evaluation.flows.views import VIEWS
 from streams.training.flow_protocol.folds import LeaveOut
-from streams.training.flow_protocol.labelled import labelled
+from streams.training.flows.plan import FlowPlan
 
 Json = dict[str, Any]
 
@@ -34,25 +36,28 @@ class Order:
     seeds: Sequence[int]
     quick: bool
     """Only the methods, on all fields: no other sensors, no ablation, no leak test."""
+    plan: FlowPlan | None
+    """How our model is trained for each fold; None: simple methods alone."""
     folder: Path | None
 
 
-def evaluate(order: Order, model: Method | None, tell: Tell) -> Json:
+def evaluate(order: Order, tell: Tell) -> Json:
     """Raises DataError where the flows cannot be used, SettingsError where the folder cannot."""
     tell(f"reading {order.path}")
     captures = reading.read(order.path, order.at_home, order.alone)
     views: dict[str, Seen] = {}
+    kept = order.folder / "features" if order.folder else None
     for view in LEARNT if order.quick else VIEWS:
         tell(f"features: {view}")
-        flows = labelled((seen_as(one, view) for one in captures), order.setting_up)
-        views[view] = Seen.of(flows, order.leave_out)
+        views[view] = Seen.of(features_of(captures, view, order.setting_up, kept), order.leave_out)
     boosted = boosting()
     scope = Scope(
         seeds=order.seeds,
-        methods=(*([model] if model else []), boosted, FOREST, *RULES[::-1]),
+        methods=(*([trained(order.plan)] if order.plan else []), boosted, FOREST, *RULES[::-1]),
         ablated=None if order.quick else boosted,
         ablations=() if order.quick else [boosting(name, without) for name, without in ABLATIONS.items()],
         leaking=None if order.quick else boosted,
+        told=None if order.quick else told_of(captures),
         tell=tell,
     )
     scores = order.folder / "scores" if order.folder else None

@@ -61,9 +61,8 @@ def _logins(flows: LabelledFlows, name: str) -> np.ndarray[tuple[int], np.dtype[
 
 
 def _scores(probe: object, c2: object, dos: object, r2l: object) -> Scores:
-    """(N, 4) in the order of the classes, as shares: 1 and more failures, 10, 100 lie as far apart."""
-    counts = np.stack([np.asarray(one, np.float64) for one in (probe, c2, dos, r2l)], axis=1)
-    return counts / (counts + 10.0)
+    """(N, 4) in the order of the classes, as logarithms of what is counted."""
+    return np.log1p(np.stack([np.asarray(one, np.float64) for one in (probe, c2, dos, r2l)], axis=1))
 
 
 RULES: Final = (

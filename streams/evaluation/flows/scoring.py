@@ -81,7 +81,8 @@ class Scoring:
         """By all that scores follow from, but for the code."""
         if self.folder is None:
             return None
-        digest = hashlib.sha256(json.dumps([method.name, method.description, seed, view]).encode())
+        said = json.dumps([method.name, method.description, seed, view])
+        digest = hashlib.sha256((said + method.choices).encode())
         for name, seen in self.views.items():
             if name in (*LEARNT, view):
                 digest.update(seen.flows.rows.view(np.uint8).data)

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from streams.core.flow.columns import DeviceFlows
 from streams.evaluation.flows.leak import areas, shuffled
 from streams.evaluation.flows.methods import Method, Tell
 from streams.evaluation.flows.scoring import Scoring, Seen
 from streams.evaluation.flows.views import FULL
+from streams.evaluation.flows.warming import Judged, warmed
 from streams.evaluation.spread import mean_and_spread
-from streams.training.flow_protocol.deciding import Scores, decided
+from streams.training.flow_protocol.deciding import Scores, margins, verdicts
 from streams.training.flow_protocol.figures import figures
 from streams.training.flow_protocol.labelled import CLASSES, UNSCORED
 
@@ -35,35 +37,43 @@ class Scope:
     ablated: Method | None = None
     leaking: Method | None = None
     """The method that is fitted to shuffled labels."""
+    told: DeviceFlows | None = None
+    """The flows themselves, where networks are watched before they are judged."""
     tell: Tell = field(default=lambda text: None)
 
 
 def study(scoring: Scoring, scope: Scope) -> Json:
     """Every figure. Raises DataError where no threshold can be chosen, SettingsError for the folder."""
     views = tuple(scoring.views)
+    scores = {
+        method.name: [scoring.scores(method, seed, views) for seed in _seeds(method, scope)]
+        for method in scope.methods
+    }
+    ablation, leak = _ablation(scoring, scope), _leak(scoring, scope)  # all that takes hours comes first
     found: Json = {
         "captures": _captures(scoring.views[FULL]),
         "seeds": len(scope.seeds),
         "share": SHARE,
         "methods": {},
         "views": {},
+        "warm_up": {},
     }
     for method in scope.methods:
-        scores = [scoring.scores(method, seed, views) for seed in _seeds(method, scope)]
         scope.tell(f"{method.name}: figures")
-        found["methods"][method.name] = _of_method(method, scoring.views[FULL], [it[FULL] for it in scores])
+        mine = scores[method.name]
+        full = [it[FULL] for it in mine]
+        found["methods"][method.name] = _of_method(method, scoring.views[FULL], full)
         found["views"][method.name] = {
-            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in scores])
+            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in mine])
             for view in views
         }
-    found["ablation"] = _ablation(scoring, scope)
-    if scope.leaking:
-        found["leak"] = _leak(scoring, scope.leaking, scope.seeds[0])
-    found["at_equal_false_incidents"] = {
+        if scope.told is not None and method.is_seeded:
+            found["warm_up"][method.name] = _warm_up(scoring.views[FULL], scope.told, full)
+    equal = {
         str(budget): {name: within(it["curve"], budget) for name, it in found["methods"].items()}
         for budget in BUDGETS
     }
-    return found
+    return {**found, "ablation": ablation, "leak": leak, "at_equal_false_incidents": equal}
 
 
 def _seeds(method: Method, scope: Scope) -> Sequence[int]:
@@ -72,10 +82,10 @@ def _seeds(method: Method, scope: Scope) -> Sequence[int]:
 
 def _at(method: Method, seen: Seen, scores: Scores, share: float) -> Json:
     if method.is_fixed:
-        verdicts = np.where(scores.any(axis=1), scores.argmax(axis=1) + 1, 0)
+        said = np.where(scores.any(axis=1), scores.argmax(axis=1) + 1, 0)
     else:
-        verdicts = decided(scores, seen.flows.clean, seen.folds, share)
-    return figures(seen.flows, verdicts)
+        said = verdicts(margins(scores, seen.flows.clean, seen.folds, share))
+    return figures(seen.flows, said)
 
 
 def _of_method(method: Method, seen: Seen, scores: Sequence[Scores]) -> Json:
@@ -93,6 +103,17 @@ def within(curve: Sequence[Mapping[str, Any]], budget: float) -> Json | None:
     """The loosest point of a curve that costs no more false incidents a device-day; None: all cost more."""
     fitting = [it for it in curve if (it["false_incidents"]["all"]["a_device_day"] or 0.0) <= budget]
     return dict(max(fitting, key=lambda it: it["share"] or 0.0)) if fitting else None
+
+
+def _warm_up(seen: Seen, told: DeviceFlows, scores: Sequence[Scores]) -> Json:
+    """By way of warming up, figures of the flows that are left to judge; and what poison costs."""
+    readings = []
+    for it in scores:
+        margin = margins(it, seen.flows.clean, seen.folds, SHARE)
+        rest, found = warmed(Judged(seen.flows, told, margin, verdicts(margin)))
+        readings.append({way: figures(seen.flows.at(rest), one[rest]) for way, one in found.items()})
+    of_ways: Json = mean_and_spread(readings)
+    return of_ways
 
 
 def _captures(seen: Seen) -> list[Json]:
@@ -125,8 +146,11 @@ def _ablation(scoring: Scoring, scope: Scope) -> Json:
     return found
 
 
-def _leak(scoring: Scoring, method: Method, seed: int) -> Json:
+def _leak(scoring: Scoring, scope: Scope) -> Json:
     """Of the method as it is, and fitted to labels that say nothing."""
+    method, seed = scope.leaking, scope.seeds[0]
+    if method is None:
+        return {}
     seen = scoring.views[FULL]
     found = {}
     for name, one in (("labels as they are", method), ("labels shuffled", shuffled(method))):

@@ -11,6 +11,7 @@ COLUMN_NAMES: Final = {
     "probe_out": "scan out",
     "probe_in": "scan in",
     "c2": "C2",
+    "c2_retrying": "C2 that keeps failing to reconnect",
     "dos_out": "flood out",
     "dos_in": "flood in",
     "r2l": "R2L",
@@ -154,6 +155,18 @@ def _variants(found: Json, title: str, of: Json) -> Table:
         for name, figures in of.items()
     ]
     return Table(title, _head(found), rows)
+
+
+def warm_up(found: Json) -> Iterator[Table]:
+    """False incidents in steady state and in setup stand apart: there are aims for each."""
+    for name, ways in found["warm_up"].items():
+        columns = _columns(found)
+        head = ("", *(COLUMN_NAMES[it] for it in columns), "false, steady state", "false, first setup")
+        rows = [
+            [way, *_recalls(of, columns), false_incidents(of, "steady"), false_incidents(of, "setup")]
+            for way, of in ways.items()
+        ]
+        yield Table(f"{name}, on the flows after a fifth of each capture", head, rows)
 
 
 def leak(found: Json) -> Iterator[Table]:

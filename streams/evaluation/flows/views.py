@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from streams.core.flow.columns import COLUMNS, COUNTERS, UNKNOWN, DeviceFlows, Index
-from streams.core.flows import Quality, State
+from streams.core.flows import Quality
 from streams.training.flow_captures import Capture
+from streams.training.flows.material import as_netflow
 
 FULL: Final = "all fields"
 NETFLOW: Final = "NetFlow's fields"
@@ -24,23 +25,9 @@ def seen_as(capture: Capture, view: str) -> Capture:
     if view == FULL:
         return capture
     if view == NETFLOW:
-        return _netflow(capture)
+        return as_netflow(capture)
     span_us = int(view.split()[2]) * 1_000_000
     return _cut(capture, span_us, told=view in CUT_MERGED)
-
-
-def _netflow(capture: Capture) -> Capture:
-    """Neither state nor service nor payload."""
-    flows = capture.flows
-    nothing = np.full(len(flows), UNKNOWN)
-    reduced = dataclasses.replace(
-        flows,
-        state=np.full_like(flows.state, State.UNKNOWN),
-        service=np.zeros_like(flows.service),
-        payload_bytes_out=nothing,
-        payload_bytes_in=nothing,
-    )
-    return dataclasses.replace(capture, flows=reduced)
 
 
 def _cut(capture: Capture, span_us: int, *, told: bool) -> Capture:

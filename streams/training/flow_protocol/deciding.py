@@ -11,10 +11,15 @@ import numpy.typing as npt
 from streams.core.flow.columns import Index, Mask
 from streams.errors import DataError
 from streams.training.flow_protocol.folds import Fold
+from streams.training.flow_protocol.labelled import CLASSES
 
 Scores = npt.NDArray[np.floating]
-"""(N, C): of each attack class, and of `novel` where there is one; more is more suspect."""
+"""(N, C): of each attack class, and of `novel` where there is one; more is more suspect, as log-odds."""
 QUIET: Final = 0
+
+
+NOVEL_PART: Final = 1 / 15
+"""Of the share of clean flows that a class may flag: what `novel` may, beyond what classes say."""
 
 
 def thresholds(scores: Scores, clean: Mask, share: float) -> Scores:
@@ -26,17 +31,23 @@ def thresholds(scores: Scores, clean: Mask, share: float) -> Scores:
     return np.asarray(of_clean[allowed])
 
 
-def verdicts(scores: Scores, limits: Scores) -> Index:
-    """(N,) place of the class + 1, the highest of those above their thresholds; QUIET: none is."""
-    above = scores > limits
-    best = np.where(above, scores, -np.inf).argmax(axis=1)
-    return np.where(above.any(axis=1), best + 1, QUIET)
+def verdicts(margin: Scores, classes: int = len(CLASSES) - 1) -> Index:
+    """(N,) place of the class + 1, the one furthest above its threshold; QUIET: none is above.
+
+    Columns beyond the classes, that is `novel`, decide where no class does.
+    """
+    known, all_ = margin[:, :classes], margin.argmax(axis=1)
+    best = np.where(known.max(axis=1) > 0, known.argmax(axis=1), all_)
+    return np.where((margin > 0).any(axis=1), best + 1, QUIET)
 
 
-def decided(scores: Scores, clean: Mask, folds: Sequence[Fold], share: float) -> Index:
-    """(N,) verdicts on every fold by thresholds of the others: none of its own flows has a say in them."""
-    found = np.full(len(scores), QUIET, np.int64)
+def margins(scores: Scores, clean: Mask, folds: Sequence[Fold], share: float) -> Scores:
+    """(N, C) above the thresholds of the other folds: none of a fold's own flows has a say in them."""
+    found = np.empty_like(scores, np.float64)
+    classes = len(CLASSES) - 1
     for fold in folds:
-        limits = thresholds(scores, clean & ~fold.held, share)
-        found[fold.held] = verdicts(scores[fold.held], limits)
+        others = clean & ~fold.held
+        limits = thresholds(scores[:, :classes], others, share)
+        novel = thresholds(scores[:, classes:], others, share * NOVEL_PART)
+        found[fold.held] = scores[fold.held] - np.concatenate((limits, novel))
     return found

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from streams.core.flow.columns import Index, Mask
+from streams.core.flow.table import FLOW
 from streams.training.flow_protocol.episodes import FEWEST, Episode, Finding, episodes, found_in
 from streams.training.flow_protocol.incidents import NONE, Incidents, incidents, observed_us
 from streams.training.flow_protocol.labelled import CLASSES, NORMAL, LabelledFlows
@@ -20,10 +21,23 @@ BOTH_WAYS: Final = frozenset({"c2", "r2l"})
 """Classes of one column: who began says little about them."""
 
 
+RETRYING: Final = "c2_retrying"
+"""A part of `c2`: what carries over to networks never seen."""
+FAILURES: Final = 5
+
+
 def column_of(target: int, inbound: bool) -> str:
     """`probe_out`, `probe_in`, `c2`."""
     name = CLASSES[target]
     return name if name in BOTH_WAYS else f"{name}_{'in' if inbound else 'out'}"
+
+
+def retrying_devices(flows: LabelledFlows) -> Index:
+    """Whose C2 keeps failing to reconnect: the median of its flows has failures of its own behind it."""
+    c2 = flows.target == CLASSES.index("c2")
+    behind = flows.rows["numbers"][:, FLOW.numeric_names.index("last_failures_to_host_port")]
+    devices = np.unique(flows.device[c2])
+    return devices[[np.median(behind[c2 & (flows.device == one)]) >= FAILURES for one in devices.tolist()]]
 
 
 def figures(flows: LabelledFlows, verdicts: Index) -> Json:
@@ -57,14 +71,16 @@ class _Judged:
             if those.any():
                 name = column_of(target, inbound)
                 columns[name] = columns.get(name, False) | those
+        retrying = np.isin(flows.device, retrying_devices(flows)) & (flows.target == CLASSES.index("c2"))
+        if retrying.any():
+            columns[RETRYING] = retrying
         return cls(flows, verdicts, told, found, columns)
 
     def timed(self, column: str, capture: int | None = None) -> Json:
         """Of the column's episodes, in one capture or all."""
+        those = self.columns[column]
         mine = [
-            found
-            for one, found in self.episodes
-            if column_of(one.target, one.inbound) == column and capture in (None, one.capture)
+            found for one, found in self.episodes if those[one.flows[0]] and capture in (None, one.capture)
         ]
         known = [it for it in mine if it]
         return {

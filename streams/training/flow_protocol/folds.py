@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from streams.core.flow.columns import Mask
 from streams.errors import DataError
 from streams.training.flow_protocol.labelled import NORMAL, LabelledFlows
 
+CLEAN_GROUPS: Final = 2
+
 
 class LeaveOut(StrEnum):
     DATASET = "dataset"
     """LODO: all captures of a publisher at once, which share devices, tools and habits of labelling."""
     CAPTURE = "capture"
     """LOCO."""
+    GROUP = "group"
+    """Data sets, but those without attacks in CLEAN_GROUPS groups: fewer fits, and a harder test."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +34,15 @@ class Fold:
 
 def folds(flows: LabelledFlows, leave_out: LeaveOut) -> list[Fold]:
     """Each flow is held by exactly one fold. Raises DataError where nothing could be learnt or judged."""
-    names: Sequence[str] = flows.datasets if leave_out is LeaveOut.DATASET else flows.captures
-    found = [
-        Fold(name, np.isin(flows.capture, [at for at, its in enumerate(names) if its == name]))
-        for name in dict.fromkeys(names)
-    ]
+    names: Sequence[str] = flows.captures if leave_out is LeaveOut.CAPTURE else flows.datasets
+    of_flow = np.array(names)[flows.capture]
+    groups = [[name] for name in dict.fromkeys(names)]
+    if leave_out is LeaveOut.GROUP:
+        attacked = set(of_flow[flows.target > NORMAL].tolist())
+        clean = [name for (name,) in groups if name not in attacked]
+        groups = [[name] for (name,) in groups if name in attacked]
+        groups += [clean[at::CLEAN_GROUPS] for at in range(CLEAN_GROUPS)]
+    found = [Fold("+".join(group), np.isin(of_flow, group)) for group in groups if group]
     if len(found) < 2:
         raise DataError(f"one {leave_out} alone: nothing to leave out; give flows of two or more")
     for fold in found:

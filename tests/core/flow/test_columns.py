@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from streams.core.flow.columns import COLUMNS, PeerKind, Protocol, columns_of, from_values, hash_of
+from streams.core.flow.features import advance
 from streams.core.flow.records import flows_of, records_of
-from streams.core.flows import DeviceFlow, Direction, Quality, Role, State
-from tests.core.flow.drawn import record
+from streams.core.flow.state import blank
+from streams.core.flows import DeviceFlow, Direction, Flow, Quality, Role, State
+from streams.core.home import Home
+from tests.core.flow.drawn import START_US, record
 
 VALUE = DeviceFlow(
     device="hall/192.168.1.9",
@@ -83,3 +86,22 @@ def test_columns_of_unequal_length_are_refused() -> None:
 def test_records_and_columns_are_the_same() -> None:
     records = [record(), record(peer=2**64 - 1, half=True, final=False, tcp_flags=27)]
     assert records_of(flows_of(records)) == records
+
+
+def test_a_half_is_its_senders_whoever_is_taken_to_have_begun() -> None:
+    """Both halves of a connection to port 443 are taken for the device's; they are told apart by who sent."""
+    home = Home()
+    there = Flow(
+        flow_id="", originator="192.168.1.20", responder="203.0.113.9", originator_port=50_000,
+        responder_port=443, protocol="tcp", start_us=START_US, end_us=START_US + 9, half=True,
+        originator_packets=10, originator_ip_bytes=900, tcp_flags=27,
+    )  # fmt: skip
+    back = replace(
+        there, originator="203.0.113.9", responder="192.168.1.20", originator_port=443, responder_port=50_000
+    )
+    halves = [event for half in (there, back) for event in home.device_flows(half)]
+    assert [one.role for one in halves] == [Role.ORIGINATOR, Role.ORIGINATOR]
+    for order in (halves, halves[::-1]):
+        records, _ = from_values(order)
+        (joined,) = records_of(advance(blank(1), records).flows)
+        assert (joined.packets_out, joined.packets_in, joined.state) == (10, 10, State.ANSWERED)

@@ -15,6 +15,7 @@ from streams.core.profile.learning import learnt
 from streams.core.profile.rules import Held, InForce, Scores, Seen, applied
 from streams.core.profile.values import Key, Known, Profile, Threshold, WarmUpSeen, Word, blank
 from streams.core.profile.warm_up import WarmUp
+from tests.core.flow.drawn import START_US, record
 from tests.core.profile.sites import DEVICES, DIGEST, MODEL, NAMES, PEERS, day, judged
 
 WORD = Word("ann", "our cloud", 1)
@@ -121,8 +122,13 @@ def test_a_class_alerts_from_the_sites_score_on_or_beyond_doubt() -> None:
     ).held.any()
 
 
-def test_only_scans_floods_and_what_keeps_calling_in_vain_can_be_beyond_doubt() -> None:
-    seen, _, _ = judged(day(6, 2.0, 0))
+def test_what_can_be_beyond_doubt_is_scans_floods_calls_in_vain_and_guessing_at_a_shell() -> None:
+    of = day(6, 2.0, 0)
+    guesses = [
+        record(peer=9, peer_port=22, device_port=41_000 + n, start_us=START_US + n * 10**7, identity=n)
+        for n in range(12)
+    ]
+    seen, _, _ = judged(replace(of, records=[*of.records, *guesses], truth=[*of.truth, *["r2l"] * 12]))
     for place, name in enumerate(NAMES):
         every = np.full(len(seen.rows), place)
         assert strong(seen.rows, every, NAMES).any() == (name in STRONG)

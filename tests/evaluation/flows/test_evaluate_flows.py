@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from streams.cli.evaluate import app
 from streams.errors import DataError, SettingsError
 from streams.evaluation.flows import trees
+from streams.evaluation.flows.methods import Task
 from streams.evaluation.flows.views import FULL, VIEWS
+from streams.evaluation.flows.warming import WAYS
 from tests.evaluation.flows.captures import attacks, benign, networks, written
 
 
@@ -39,7 +41,7 @@ def few_trees() -> Iterator[None]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("flows")
     path = written(folder, networks())
-    return folder, evaluated("--data", path, "--seeds", "2", "--out", folder / "out", "--json")
+    return folder, evaluated("--data", path, "--seeds", "2", "--steps", 3, "--out", folder / "out", "--json")
 
 
 def test_every_method_is_judged_on_the_networks_that_it_never_saw(
@@ -47,9 +49,17 @@ def test_every_method_is_judged_on_the_networks_that_it_never_saw(
 ) -> None:
     _, found = report
     assert found["split"]["folds"] == ["one", "two", "sentinel"]
-    names = ["boosting", "random forest", "better rules", "simple rules", "persistence", "majority"]
+    names = [
+        "this model",
+        "boosting",
+        "random forest",
+        "better rules",
+        "simple rules",
+        "persistence",
+        "majority",
+    ]
     assert list(found["methods"]) == names
-    assert [found["methods"][name]["seeds"] for name in names] == [2, 2, 1, 1, 1, 1]
+    assert [found["methods"][name]["seeds"] for name in names] == [2, 2, 2, 1, 1, 1, 1]
     nothing = found["methods"]["majority"]["figures"]
     assert {it["flagged"] for it in nothing["columns"].values()} == {0.0}
     assert nothing["false_incidents"]["all"]["incidents"] == 0
@@ -81,6 +91,8 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
     assert set(found["views"]["boosting"]) == set(VIEWS)
     assert found["views"]["boosting"][FULL]["columns"] == found["methods"]["boosting"]["figures"]["columns"]
     assert "without windows" in found["ablation"]
+    assert list(found["warm_up"]) == ["this model", "boosting", "random forest"]
+    assert list(found["warm_up"]["boosting"]) == list(WAYS)
     asis, shuffled = found["leak"]["labels as they are"], found["leak"]["labels shuffled"]
     assert asis["area"]["probe"] > 0.95
     assert shuffled["area"]["probe"] < 0.8
@@ -89,15 +101,22 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
 
 def test_a_broken_command_goes_on_from_the_scores_that_are_there(tmp_path: Path) -> None:
     path = written(tmp_path, networks())
-    asked = ("--data", path, "--seeds", "1", "--quick", "--out", tmp_path / "out", "--json")
+    asked = ("--data", path, "--seeds", "1", "--quick", "--no-model", "--out", tmp_path / "out", "--json")
     before = evaluated(*asked)
     kept = sorted((tmp_path / "out" / "scores").glob("*.npy"))
     kept[0].write_bytes(b"cut off")
     kept[1].unlink()
+    features = next((tmp_path / "out" / "features").glob("*.npz"))
+    features.write_bytes(features.read_bytes()[:100])
     with pytest.MonkeyPatch.context() as patch:
-        fits = []
-        whole = trees._fit
-        patch.setattr(trees, "_fit", lambda *these, **those: fits.append(1) or whole(*these, **those))
+        fits: list[Task] = []
+        whole = trees._material
+
+        def counted(task: Task, columns: Sequence[str]) -> Any:
+            fits.append(task)
+            return whole(task, columns)
+
+        patch.setattr(trees, "_material", counted)
         assert evaluated(*asked) == before
     assert len(fits) <= 2
     assert len(list((tmp_path / "out" / "scores").glob("*.npy"))) == len(kept)
@@ -106,7 +125,7 @@ def test_a_broken_command_goes_on_from_the_scores_that_are_there(tmp_path: Path)
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, networks())
-    evaluated("--data", path, "--seeds", "1", "--quick", "--json", "--leave-out", "capture")
+    evaluated("--data", path, "--seeds", "1", "--quick", "--no-model", "--json", "--leave-out", "capture")
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
@@ -151,5 +170,5 @@ def test_options_that_make_no_sense_are_refused_in_a_sentence(tmp_path: Path) ->
     path = written(tmp_path, networks())
     with pytest.raises(SettingsError, match="say CAPTURE=ADDRESS"):
         evaluated("--data", path, "--home", "office", "--json")
-    with pytest.raises(SettingsError, match="say dataset or capture"):
+    with pytest.raises(SettingsError, match="say dataset or capture or group"):
         evaluated("--data", path, "--leave-out", "flow", "--json")

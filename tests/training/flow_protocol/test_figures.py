@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streams.core.flow.table import FLOW
 from streams.training.flow_protocol.episodes import episodes
 from streams.training.flow_protocol.figures import figures
 from streams.training.flow_protocol.labelled import CLASSES
@@ -60,6 +61,17 @@ def test_recall_episodes_and_time_are_those_counted_by_hand() -> None:
         pytest.approx(0.45),
     )
     assert scans["flagged_of_all_flows"] == pytest.approx(6 / 9)
+
+
+def test_c2_that_keeps_failing_to_reconnect_is_a_column_of_its_own() -> None:
+    flows = flows_of(*at(0, 0, [0, 10, 20], "c2"), *at(0, 1, [0, 10, 20, 30], "c2", True))
+    behind = FLOW.numeric_names.index("last_failures_to_host_port")
+    flows.rows["numbers"][:3, behind] = [1, 9, 80]
+    flows.rows["numbers"][3:, behind] = [0, 0, 9, 9]
+    columns = figures(flows, np.array([C2] * 3 + [0] * 4))["columns"]
+    assert (columns["c2_retrying"]["flows"], columns["c2_retrying"]["flagged"]) == (3, 1.0)
+    assert (columns["c2_retrying"]["episodes"], columns["c2"]["episodes"]) == (1, 2)
+    assert columns["c2"]["flagged_of_all_flows"] == pytest.approx(3 / 7)
 
 
 def test_false_incidents_are_those_of_devices_without_attacks_in_steady_state_and_setup_apart() -> None:
