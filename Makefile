@@ -18,7 +18,7 @@ TOGETHER   := -n 2 --dist loadfile --no-loadscope-reorder
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock sbom clean
+.PHONY: help install demo test check bench lab lock sbom clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ check: install ## Lint, formatting, types and the direction of imports
 
 bench: install ## Throughput and latency on Apache Kafka itself (ARGS=--json)
 	$(BIN)/python -m bench pipeline $(ARGS)
+
+lab: install ## Real attack tools and sensors in network namespaces, Kafka and a worker (root, Debian; ARGS=--json)
+	$(BIN)/python -m bench lab $(ARGS)
 
 lock: install ## Resolve the locks again; what they pin stays, unless ARGS=--upgrade or ARGS='--upgrade-package redis'
 	$(BIN)/python -m venv $(VENV)/lock

@@ -49,13 +49,13 @@ def measure(data: Path, load: FlowLoad, latency_s: float, folder: Path) -> dict[
         servers = parts.settings.kafka_servers
         send_records(servers, SENSORS, records)
         worker = parts.worker("worker")
-        flat = _flat_out(worker, parts, len(records))
+        flat = _flat_out(worker, len(records))
         rate = flat["flows_per_s"]
         paced_rate = rate / 2 * len(records) / max(flat["flows"], 1)  # a record may be of several devices
         since_us = time.time_ns() // 1000
         paced = zeek_records(data, FlowLoad(max(int(paced_rate * latency_s), 100), load.copies, seed=2))
         send_records(servers, SENSORS, paced, paced_rate)
-        _wait_quiet(worker, parts, len(records) + len(paced))
+        _wait_quiet(worker, len(records) + len(paced))
         latency_ms = _latencies(parts, since_us)
         peak_rss_kib = worker.figures()["peak_rss_kib"]
         worker.stop()
@@ -77,11 +77,13 @@ def measure(data: Path, load: FlowLoad, latency_s: float, folder: Path) -> dict[
     }
 
 
-def _flat_out(worker: WorkerProcess, parts: Parts, records: int) -> dict[str, Any]:
+def _flat_out(worker: WorkerProcess, records: int) -> dict[str, Any]:
     worker.wait_ready()
-    begin = _wait(worker, parts, int(records * WARM))
-    end = _wait_quiet(worker, parts, records)
+    begin = _wait(worker, int(records * WARM))
+    end = _wait_quiet(worker, records)
     judged = end["classified"] - begin["classified"]
+    if not judged:
+        raise Unavailable(f"all {end['classified']} flows were judged at once: send more --records")
     stages = {name: (end["cpu_ns"][name] - begin["cpu_ns"].get(name, 0)) / judged / 1000 for name in STAGES}
     hop_ns = _hop(end)["cpu_ns"] - _hop(begin)["cpu_ns"]
     stages = {"rekey": hop_ns / judged / 1000, **stages}
@@ -104,7 +106,7 @@ def _hop(figures: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _wait(worker: WorkerProcess, parts: Parts, records: int) -> dict[str, Any]:
+def _wait(worker: WorkerProcess, records: int) -> dict[str, Any]:
     """The worker's figures once so many sensors' records were given to their devices and some were judged."""
     last_s, last = time.monotonic(), -1
     while True:
@@ -119,9 +121,9 @@ def _wait(worker: WorkerProcess, parts: Parts, records: int) -> dict[str, Any]:
         time.sleep(0.02)
 
 
-def _wait_quiet(worker: WorkerProcess, parts: Parts, records: int) -> dict[str, Any]:
+def _wait_quiet(worker: WorkerProcess, records: int) -> dict[str, Any]:
     """Once all were given to their devices, and nothing was judged for a while: as of the last turn."""
-    figures = _wait(worker, parts, records)
+    figures = _wait(worker, records)
     while time.monotonic() - figures["at_s"] < QUIET_S:
         now = worker.figures()
         if now["records"] > figures["records"]:

@@ -52,3 +52,11 @@ class OneLine(logging.Formatter):
     def formatException(self, ei: ExcInfo) -> str:  # logging's name
         trace = lines(super().formatException(ei))
         return "\n".join(f"  {line}" for line in trace.split("\n"))
+
+
+def counted(count: int, noun: str) -> str:
+    """
+    >>> counted(1, "flow"), counted(12_000, "flow")
+    ('1 flow', '12,000 flows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -135,9 +135,8 @@ def judge_sensors(servers: Servers, sent: int, *, may_begin_anew: bool) -> list[
         return broken
     broken += _told(Law.DIFFERING, "verdict on flow", differing)
     broken += _told(Law.EXTRA, "verdict on flow", sorted(found.keys() - expected.keys()))
-    wrong = [
-        f"{at}: {said}, not {expected[at]}" for at, said in found.items() if expected.get(at, said) != said
-    ]
+    pairs = [(at, said, expected.get(at, said)) for at, said in found.items()]
+    wrong = [f"{at}: {said}, not {right}" for at, said, right in pairs if said != right]
     return broken + _told(Law.WRONG_VERDICT, "verdict on flow", wrong)
 
 
@@ -147,9 +146,8 @@ def _found(servers: Servers) -> tuple[dict[str, Said], list[str]]:
     differing = []
     for message in to_the_end(servers, [servers.topics.classified]):
         alert = decode_alert(message.value(), message.headers())
-        if alert.topic == servers.topics.flows and found.setdefault(
-            alert.alert_id, Said.by(alert)
-        ) != Said.by(alert):
+        said = Said.by(alert)
+        if alert.topic == servers.topics.flows and found.setdefault(alert.alert_id, said) != said:
             differing.append(alert.alert_id)
     return found, differing
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from streams.client.flow_files import FileRecord, Options, records
+from streams.codec.ingest.flows import pmacct
 
 SURICATA: Final = """%YAML 1.1
 ---
@@ -34,18 +35,20 @@ flow-timeouts:
   icmp: {new: 5, established: 10, emergency-new: 4, emergency-established: 9}
 logging: {default-log-level: error, outputs: [{console: {enabled: yes}}]}
 """
+AGGREGATE: Final = f"peer_src_ip,{pmacct.AGGREGATE}"
 NFACCTD: Final = """daemonize: false
 nfacctd_port: {port}
 nfacctd_ip: 127.0.0.1
 nfacctd_time_new: true
 timestamps_utc: true
-plugins: print
-aggregate: src_host,dst_host,src_port,dst_port,proto,tcpflags,timestamp_start,timestamp_end,timestamp_arrival
-print_output: json
-print_output_file: {file}
+plugins: {plugin}
+aggregate: {aggregate}
+{plugin}_output: json
+pidfile: {file}.pid
+"""
+_PRINTED: Final = """print_output_file: {file}
 print_output_file_append: true
 print_refresh_time: 1
-pidfile: {file}.pid
 """
 _NFSTREAM: Final = """
 import json, sys
@@ -135,7 +138,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _command(program: str, one: Collector) -> list[str]:
     if one.name == "nfacctd":
-        one.file.with_suffix(".conf").write_text(NFACCTD.format(port=one.port, file=one.file))
+        one.file.with_suffix(".conf").write_text(
+            (NFACCTD + _PRINTED).format(port=one.port, file=one.file, plugin="print", aggregate=AGGREGATE)
+        )
         return [program, "-f", str(one.file.with_suffix(".conf"))]
     form = ["-format", "bin", "-transport.file.sep", ""] if one.name.endswith("protobuf") else []
     listen = f"netflow://127.0.0.1:{one.port}?count=1&workers=1"

@@ -75,10 +75,12 @@ def import_(
 
 
 def _account(found: Gathered, changed: Changed, *, dry_run: bool) -> list[str]:
+    from streams.legible import counted
+
     would = "would be told" if dry_run else "told"
     lines = [
-        f"{found.used:,} leases of {len(found.devices):,} addresses in {found.rows:,} rows; "
-        f"{len(changed):,} addresses {would} anew, the others as they were"
+        f"{counted(found.used, 'lease')} in {counted(found.rows, 'row')}; of "
+        f"{len(found.devices):,} addresses {len(changed):,} {would} anew, the others as they were"
     ]
     if found.overlapping:
         lines.append(

@@ -12,8 +12,8 @@ from streams.client.flow_files import FileRecord
 from streams.client.flow_reading import blocks
 from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.core.flow.columns import DeviceFlows, Index, from_values, hash_of
-from streams.core.flow.features import advance, advance_released
 from streams.core.flow.kdd import Columns, projected
+from streams.core.flow.passing import pass_turn
 from streams.core.flow.settling import NEVER, Patience, release
 from streams.core.flow.state import States, blank
 from streams.core.flows import DeviceFlow
@@ -34,27 +34,19 @@ class _Projection:
         self._addresses: list[int] = []
 
     def of(self, flows: Sequence[DeviceFlow]) -> Iterator[list[str]]:
-        """What waited too long is let go first, by the latest end of its device."""
+        """In a turn as the stream's, but that no timestamp of Kafka's bounds a device's time."""
         records, names = from_values(flows)
         devices = np.array([self._numbered(name) for name in names], np.int64)
-        yield from self._released(devices, self._latest_us[devices])
         before = self._states[devices]
-        step = advance(before, records)
-        self._states[devices] = step.states
-        np.maximum.at(self._latest_us, devices[records.device], records.end_us)
-        yield from self._rows(before, step.flows, devices)
+        passed = pass_turn(before, self._latest_us[devices], records, records.end_us)
+        self._states[devices], self._latest_us[devices] = passed.step.states, passed.latest_us
+        yield from self._rows(before, passed.step.flows, devices)
 
     def rest(self) -> Iterator[list[str]]:
         """What waits at the end."""
-        devices = np.arange(len(self._number))
-        yield from self._released(devices, np.full(len(devices), NEVER))
-
-    def _released(self, devices: Index, watermark_us: Index) -> Iterator[list[str]]:
-        flows, before = release(self._states[devices], watermark_us, Patience())
-        self._states[devices] = before
-        if len(flows):
-            self._states[devices] = advance_released(before, flows).states
-            yield from self._rows(before, flows, devices)
+        states = self._states[: len(self._number)]
+        flows, before = release(states, NEVER, Patience())
+        yield from self._rows(before, flows, np.arange(len(states)))
 
     def _rows(self, before: States, flows: DeviceFlows, devices: Index) -> Iterator[list[str]]:
         """Of flows in the order in which they count."""

@@ -38,6 +38,8 @@ from streams.core.incidents import Activity, Incident
 from streams.core.severity import Severity
 from streams.core.sightings import Index, Moments, Sightings
 
+_MOST_IDS: Final = 4096
+"""Ids of incidents that are remembered from turn to turn."""
 _MANY: Final = 8
 """Alerts of one device and class from which on they are worth an array."""
 
@@ -74,6 +76,7 @@ class IncidentBook:
         """How many are open, by class and severity."""
         self._rules = rules
         self._kept = dict(kept)
+        self._ids: dict[tuple[int, str], str] = {}
         self._queue: list[tuple[int, str]] = []
         for device_id, value in list(self._kept.items()):
             standings = list(unpack(value))
@@ -100,7 +103,9 @@ class IncidentBook:
         if moments is None:
             self.through = max(self.through, chunk.last_offset)
             return Outcome(self.source)
-        turn = _Turn(self.source, self._rules, self._kept, self._queue, self.open, self.through)
+        if len(self._ids) > _MOST_IDS:
+            self._ids.clear()
+        turn = _Turn(self)
         begin = int(np.searchsorted(moments.offset, self.through, "right"))
         if sightings is not None:
             turn.outcome.links = [None] * len(sightings)
@@ -132,24 +137,16 @@ class IncidentBook:
 class _Turn:
     """What is under way: the standings of the devices touched so far, unpacked."""
 
-    def __init__(
-        self,
-        source: Source,
-        rules: IncidentRules,
-        kept: dict[str, bytes],
-        queue: list[tuple[int, str]],
-        counts: Counter[tuple[str, int]],
-        through: int,
-    ) -> None:
-        self.outcome = Outcome(source)
-        self._source = source
-        self._rules = rules
-        self._kept = kept
-        self._queue = queue
-        self._counts = counts
-        self._through = through
+    def __init__(self, book: IncidentBook) -> None:
+        self.outcome = Outcome(book.source)
+        self._source = book.source
+        self._rules = book._rules
+        self._kept = book._kept
+        self._queue = book._queue
+        self._counts = book.open
+        self._ids = book._ids
+        self._through = book.through
         self._touched: dict[str, dict[str, Standing]] = {}
-        self._ids: dict[tuple[int, str], str] = {}
 
     def see_by_groups(self, sightings: Sightings, first: int) -> None:
         """All alerts from the first of these on, where nothing is due: each device's class by itself."""
@@ -299,9 +296,16 @@ class _Turn:
             found = self._ids[key] = incident_id_of(self._source, *key)
         return found
 
+    def _event_ids(self, standing: Standing) -> list[str]:
+        """Of the first alert, the worst and the last, which often are the same."""
+        places = standing.opened, standing.worst, standing.last
+        distinct = dict.fromkeys(places)
+        ids = dict(zip(distinct, event_ids(self._source, distinct), strict=True))
+        return [ids[place] for place in places]
+
     def _tell(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
         source, is_closed = self._source, standing.status is Status.CLOSED
-        first, worst, last = event_ids(source, (standing.opened, standing.worst, standing.last))
+        first, worst, last = self._event_ids(standing)
         if offset_of(standing.worst) <= self._through:
             self.outcome.earlier[worst] = standing.verdict, device_id
         activity = Activity.OPEN if standing.revision == 1 else Activity.UPDATE

@@ -197,6 +197,7 @@ LAYOUT: Final = 1
 _FIXED: Final = struct.Struct("<BBBBIH9q2dQ")
 """How long the verdict is, status, severity, how many models; then the numbers."""
 _SIZED: Final = struct.Struct("<H")
+_STATUSES: Final = tuple(Status)
 _MAKE: Final[Callable[..., Standing]] = Standing
 
 
@@ -230,5 +231,5 @@ def unpack(value: bytes) -> Iterator[Standing]:
             (size,) = _SIZED.unpack_from(value, at)
             at += _SIZED.size + size
             models.append(value[at - size : at].decode())
-        fields = (Status(status), severity, revision, *numbers, score, novelty, recent, number, models)
+        fields = (_STATUSES[status], severity, revision, *numbers, score, novelty, recent, number, models)
         yield _MAKE(verdict, *fields)

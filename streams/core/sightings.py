@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -58,17 +59,24 @@ class Sightings:
         return len(self.device_id)
 
     def seen(self, i: int) -> Seen:
-        return Seen._make([*(column[i] for column in self._lists), self.rounds, self.model[i]])
+        return Seen._make(self._rows[i])
 
     @cached_property
-    def _lists(self) -> list[list[Any]]:
-        """A number of an array costs ten times what one of a list does."""
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """All of them at once: a number of an array costs ten times what one of a list does."""
         times = (self.event, self.event_us, self.counted_us, self.stream_us)
         rest = (self.score, self.novelty, self.severity, self.fill, self.number)
-        return [column.tolist() for column in (*times, *rest)]
+        columns = [column.tolist() for column in (*times, *rest)]
+        return list(zip(*columns, repeat(self.rounds), self.model, strict=False))
 
     def in_order(self, order: Index) -> Sightings:
         return self._of(lambda column: column[order], lambda names: [names[i] for i in order.tolist()])
+
+    def of_chunk(self, first: int, end: int, moments: Moments) -> Sightings:
+        """Those of a turn's from one place to before another, by the stream's time of their chunk."""
+        columns: dict[str, Any] = {name: getattr(self, name)[first:end] for name in (*_COLUMNS, *_NAMES)}
+        columns["stream_us"] = moments.stream_us[columns["place"]]
+        return Sightings(**columns, rounds=self.rounds)
 
     def joined(self, other: Sightings) -> Sightings:
         """With those of another model, behind."""

@@ -15,6 +15,8 @@ BOUNDS_S: Final = (1, 10, 60, 600, 3600, 86_400, 2_592_000)
 """Events are counted by how far their times are from Kafka's: at most so far, or further than the last."""
 FAR_AHEAD_US: Final = 3_600_000_000
 """No event happens so long after Kafka had it: a clock is wrong."""
+_LONG_US: Final = 100 * FAR_AHEAD_US
+"""Of what is later than this, no time in another unit is within an hour."""
 WHY: Final = (
     "",
     "event_time_us looks like nanoseconds",
@@ -57,15 +59,19 @@ def skew_of(events: Events, chosen: Times) -> Skew:
     """Of the events at the places `chosen` (A,), as far as Kafka has a timestamp of them."""
     chosen = chosen[events.kafka_us[chosen] > 0]
     time_us, kafka_us = events.event_time_us[chosen], events.kafka_us[chosen]
-    kinds, skew_us = _kinds(time_us, kafka_us), time_us - kafka_us
+    skew_us = time_us - kafka_us
+    ahead, behind = skew_us[skew_us >= 0], -skew_us[skew_us < 0]
+    spans = counted(BOUNDS_S, ahead), counted(BOUNDS_S, behind)
+    if (kafka_us > _LONG_US).all() and (np.abs(skew_us) <= FAR_AHEAD_US).all():
+        return Skew(*spans)  # as mostly: no unit makes such a time of another
+    kinds = _kinds(time_us, kafka_us)
     odd = []
     for kind in np.unique(kinds[kinds > 0]).tolist():
         places = np.flatnonzero(kinds == kind)
         first = int(places[0])
         device = events.device_id[int(chosen[first])]
         odd.append(OddTimes(WHY[kind], len(places), device, int(time_us[first]), int(kafka_us[first])))
-    ahead, behind = skew_us[skew_us >= 0], -skew_us[skew_us < 0]
-    return Skew(counted(BOUNDS_S, ahead), counted(BOUNDS_S, behind), tuple(odd))
+    return Skew(*spans, tuple(odd))
 
 
 def why_odd(event_time_us: int, kafka_us: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.core.clocks import Times
 
@@ -56,6 +58,13 @@ class Spans:
 
 def counted(bounds_s: Sequence[float], spans_us: Times) -> Spans:
     """(N,) microseconds; a span on a bound is within it."""
-    bounds_us = np.array(bounds_s) * US_PER_S
-    counts = np.bincount(np.searchsorted(bounds_us, spans_us), minlength=len(bounds_s) + 1)
+    if not len(spans_us):
+        return Spans.none(bounds_s)
+    bounds_us = _in_us(tuple(bounds_s))
+    counts = np.bincount(bounds_us.searchsorted(spans_us), minlength=len(bounds_s) + 1)
     return Spans(tuple(counts.tolist()), float(spans_us.sum(dtype=np.float64)) / US_PER_S)
+
+
+@functools.cache
+def _in_us(bounds_s: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    return np.array(bounds_s) * US_PER_S

@@ -102,10 +102,15 @@ class WindowLayout:
         head["beside"] = self._beside
         head["width"] = self.width
         head["table"] = self._stamp
+        head["offset"] = -1
+        self.belong(windows, source)
+        return windows
+
+    def belong(self, windows: Windows, source: Source) -> None:
+        """These (D,) are of this partition."""
+        head = windows["head"]
         head["topic_id"] = np.frombuffer(source.topic_id.bytes, np.uint8)
         head["partition"] = source.partition
-        head["offset"] = -1
-        return windows
 
     def unpack(self, values: Sequence[bytes | None], source: Source) -> Windows:
         """Stored values, None where there is none, as windows (D,).
@@ -114,6 +119,11 @@ class WindowLayout:
         that was stored before Kafka's timestamps were has its event time in their place.
         """
         windows = self.blank(len(values), source)
+        self.unpack_into(windows, values)
+        return windows
+
+    def unpack_into(self, blank: Windows, values: Sequence[bytes | None]) -> None:
+        """The same into blank windows (D,) of the values' partitions."""
         size = self.dtype.itemsize
         sizes = (size,) if self.beside is not None else (size, size - KAFKA_TIME.itemsize)
         for i, value in enumerate(values):
@@ -123,8 +133,7 @@ class WindowLayout:
                 head = stored["head"]
                 mine = (head["layout"], head["beside"], head["width"]) == (LAYOUT, self._beside, self.width)
                 if mine and (head["table"] == self._stamp).all():
-                    windows[i] = stored
-        return windows
+                    blank[i] = stored
 
     @property
     def _beside(self) -> int:

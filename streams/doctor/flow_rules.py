@@ -9,6 +9,7 @@ from typing import Final
 from streams.core.flows import Quality
 from streams.doctor.findings import Finding, Level
 from streams.doctor.flow_survey import LATE_S, MANY_ADDRESSES, OTHERS, Spread, Survey
+from streams.legible import counted
 
 GOOD, NOTE, WARNING, BROKEN = Level.GOOD, Level.NOTE, Level.WARNING, Level.BROKEN
 
@@ -304,10 +305,6 @@ def _main(survey: Survey) -> str:
 
 def _word(quality: Quality) -> str:
     return quality.words[0]
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _of(sensor: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from streams.client.flow_topics import MOST_KEYS, TopicFacts
 from streams.doctor.findings import Finding, Level
-from streams.doctor.flow_rules import counted
+from streams.legible import counted
 
 _SILENT_S: Final = 600.0
 _UNEVEN: Final = 0.8

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,9 @@ from streams.model.network import (
     novelty,
     numbers_there,
 )
+
+_SUM: Final = 0
+"""How the function beneath `F.embedding_bag` is told to sum; that one looks at its arguments for 10 us."""
 
 
 class Affine(NamedTuple):
@@ -65,8 +69,18 @@ class Lookup(NamedTuple):
 
     def __call__(self, scaled: Tensor, places: Tensor) -> Tensor:
         """(M, numbers), (M, columns) -> (M, O), none below 0."""
-        symbols = F.embedding_bag(places, self.table, mode="sum").add_(self.bias)
-        return self.numbers(scaled).add_(symbols).relu_()
+        bags = _bags(*places.shape)
+        symbols = torch.embedding_bag(
+            self.table, places.reshape(-1), bags, False, _SUM, False, None, False, None
+        )
+        return self.numbers(scaled).add_(symbols[0].add_(self.bias)).relu_()
+
+
+@cache
+def _bags(rows: int, columns: int) -> Tensor:
+    """Where each event's places begin. (rows,). A detector's blocks have few sizes (`blocks.py`)."""
+    with torch.inference_mode(False):
+        return torch.arange(0, rows * columns, columns)
 
 
 def lookup(numbers: nn.Linear, symbols: OneHotLinear) -> Lookup:

@@ -30,8 +30,9 @@ from streams.model.network import (
     Network,
     alike,
     features,
-    min_max,
+    scaled_in_place,
     smoothed,
+    span_of,
 )
 
 NOVEL = "novel"
@@ -137,7 +138,7 @@ class Detector:
         self.latent_size = parameters.shape.event_size
         self.operating_point = operating_point or parameters.default_point
         self._low = torch.tensor(parameters.low)
-        self._high = torch.tensor(parameters.high)
+        self._span = span_of(self._low, torch.tensor(parameters.high))
         self._known = np.stack(known_codes(parameters.seen_codes))  # (symbols, 256)
         self._repetition = network.repetition.numpy() if parameters.shape.repetition else None
         self._encoder = Encoder.of(network, parameters.score_floor, parameters.score_threshold)
@@ -167,11 +168,10 @@ class Detector:
         numbers[: len(rows)] = rows["numbers"]
         codes[: len(rows)] = self._known[np.arange(len(self._known)), rows["codes"]]
         shape, given = self.parameters.shape, torch.from_numpy(numbers)
-        scaled = min_max(given, self._low, self._high)
+        evidence = log_counts(given[:, list(shape.evidence)]) if shape.evidence else None
+        scaled = scaled_in_place(given, self._low, self._span)
         found = features(scaled, torch.from_numpy(codes), self.network.edges, shape, self._there(rows, size))
-        return (
-            found._replace(evidence=log_counts(given[:, list(shape.evidence)])) if shape.evidence else found
-        )
+        return found if evidence is None else found._replace(evidence=evidence)
 
     def _there(self, rows: Rows, size: int) -> Tensor | None:
         """Which numbers the network sees, (size, numbers); None where it sees all of every event."""

@@ -123,6 +123,9 @@ class _Model:
         """The turn's hours, that of the most events last."""
         applied, verdict = classified.step.applied, classified.verdicts.verdict
         of_event = classified.events.event_time_us[applied] // _US_PER_HOUR  # (A,)
+        if (of_event == of_event[0]).all():  # as mostly
+            start_us = int(of_event[0]) * _US_PER_HOUR
+            return [self._hour(start_us, classified.events.rows, applied, verdict)]
         hours, count = np.unique(of_event, return_counts=True)
         chosen = hours[np.argsort(count, kind="stable")[-_COUNTED_HOURS:]].tolist()
         found = []

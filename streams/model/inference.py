@@ -48,7 +48,8 @@ def infer(
     size = detector.latent_size
     of, place = _looked_at(windows, ~known, detector.width)
     fresh = rows[step.applied]  # (A,)
-    encoded = detector.encode(np.concatenate([windows["rows"][of, place], fresh]))
+    earlier = windows["rows"][of, place]
+    encoded = detector.encode(np.concatenate([earlier, fresh]) if len(of) else fresh)
     latents[of, place] = encoded[: len(of)]
     new = encoded[len(of) :]  # (A, L)
     tape = np.concatenate([latents.reshape(-1, size), new])  # (D * W + A, L)

@@ -138,8 +138,17 @@ def min_max(numbers: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
     `low` and `high` are the training file's extremes of log(1 + x). (N, numbers) -> (N, numbers) in 0..1.
     """
-    span = (high - low).clamp(min=1e-9)
-    return ((torch.log1p(numbers.clamp(min=0.0)) - low) / span).clamp(0.0, 1.0)
+    return scaled_in_place(numbers.clone(), low, span_of(low, high))
+
+
+def span_of(low: Tensor, high: Tensor) -> Tensor:
+    """(numbers,). That of a column that is constant in training is not 0."""
+    return (high - low).clamp(min=1e-9)
+
+
+def scaled_in_place(numbers: Tensor, low: Tensor, span: Tensor) -> Tensor:
+    """`min_max` of numbers that nobody needs any more."""
+    return numbers.clamp_(min=0.0).log1p_().sub_(low).div_(span).clamp_(0.0, 1.0)
 
 
 @cache
@@ -147,6 +156,12 @@ def _starts(columns: tuple[int, ...]) -> Tensor:
     """The place of each column's first bin or code in the table. (columns,) int64."""
     with torch.inference_mode(False):  # whoever asks first
         return torch.tensor([sum(columns[:column]) for column in range(len(columns))])
+
+
+@cache
+def _columns(places: tuple[int, ...]) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(places)
 
 
 def features(
@@ -164,7 +179,8 @@ def features(
         bins = torch.where(there, bins, torch.tensor(shape.bins) - 1)
     places = torch.cat((bins, codes), 1).add_(_starts(shape.columns))  # (N, columns)
     service, flag, sent, received = shape.keys
-    names, sizes = codes[:, [service, flag]].to(torch.float32), scaled[:, [sent, received]]
+    names = codes.index_select(1, _columns((service, flag))).to(torch.float32)
+    sizes = scaled.index_select(1, _columns((sent, received)))
     return Features(scaled, places, torch.cat((names, sizes), 1), scaled.new_empty(len(scaled), 0))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,64 +56,75 @@ def gather(
 def _add(
     found: Gathered, turn: Turn, part: int, classified: Classified, severities: Mapping[str, Severity]
 ) -> None:
-    names, verdict = classified.detector.verdicts, classified.verdicts.verdict
-    places = np.flatnonzero(np.array([name != NORMAL for name in names])[verdict])  # (M,)
+    kinds = _kinds(classified.detector.verdicts, classified.detector.classes, tuple(severities.items()))
+    places = np.flatnonzero(kinds.is_alert[classified.verdicts.verdict])  # (M,)
+    if not len(places):
+        return
     origin = classified.origin[classified.step.applied[places]]  # (M,) ascending
-    begins = [0, *turn.ends.tolist()]
-    for number in np.unique(origin).tolist():
-        mine = places[origin == number]
+    ends = np.searchsorted(origin, np.arange(len(turn.chunks)), "right").tolist()
+    alerts = _sightings(classified, places, origin, turn, kinds)
+    for number, (first, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        if first == end:
+            continue
         moments = found.moments[number] = found.moments[number] or Moments.of(turn.chunks[number])
-        sightings = _sightings(classified, mine, moments, begins[number], severities)
+        mine = alerts.of_chunk(first, end, moments)
         before = found.sightings[number]
-        found.sightings[number] = sightings if before is None else before.joined(sightings)
-        found.places[number] += zip(repeat(part), mine.tolist())
+        found.sightings[number] = mine if before is None else before.joined(mine)
+        found.places[number] += zip(repeat(part), places[first:end].tolist())
 
 
-def _sightings(
-    classified: Classified, places: Index, moments: Moments, begin: int, severities: Mapping[str, Severity]
-) -> Sightings:
-    """Of the alerts of one chunk, whose records begin at `begin` in the turn."""
+def _sightings(classified: Classified, places: Index, origin: Index, turn: Turn, kinds: _Kinds) -> Sightings:
+    """Of all alerts (M,) of the turn, chunk by chunk; the stream's time is each chunk's to say."""
     step, events, identity = classified.step, classified.events, classified.detector.identity
-    at = step.applied[places]
-    record = events.position[at] - begin
+    verdict, at = classified.verdicts.verdict[places], step.applied[places]
+    begins = np.append(0, turn.ends[:-1])  # (C,)
     event_us = events.event_time_us[at]
     novelty = _rounded(classified.verdicts.novelty[places])
-    score, severity = _scores(classified, places, novelty, severities)
+    posterior = _rounded(classified.verdicts.posterior[places, kinds.column[verdict]])
+    is_novel = kinds.is_novel[verdict]
     names = classified.detector.verdicts
     return Sightings(
-        place=record,
+        place=events.position[at] - begins[origin],
         device_id=[events.device_id[i] for i in at.tolist()],
-        verdict=[names[i] for i in classified.verdicts.verdict[places].tolist()],
+        verdict=[names[i] for i in verdict.tolist()],
         model=[f"{identity.name}/{identity.version}"] * len(places),
         event=events.place[at],
         event_us=event_us,
         counted_us=counted_time_us(event_us, events.kafka_us[at]),
-        stream_us=moments.stream_us[record],
-        score=score,
+        stream_us=event_us,
+        score=np.where(is_novel, novelty, posterior),
         novelty=novelty,
-        severity=severity,
+        severity=np.where(is_novel | (posterior >= SURE), kinds.sure[verdict], kinds.unsure[verdict]),
         fill=step.fill[places],
         number=step.number[places],
         rounds=rounds_of(width_of(step.windows)),
     )
 
 
-def _scores(
-    classified: Classified,
-    places: Index,
-    novelty: npt.NDArray[np.float64],
-    severities: Mapping[str, Severity],
-) -> tuple[npt.NDArray[np.float64], Index]:
-    """By what the alerts (M,) of a class are compared, and how severe they are."""
-    names, classes = classified.detector.verdicts, classified.detector.classes
-    verdict = classified.verdicts.verdict[places]
-    is_novel = np.array([name == NOVEL for name in names])[verdict]
-    column = np.array([classes.index(name) if name in classes else 0 for name in names])[verdict]
-    posterior = _rounded(classified.verdicts.posterior[places, column])
-    sure = np.array([severity_of(name, {}, severities) for name in names])[verdict]
-    unsure = np.array([severity_of(name, {name: 0.0}, severities) for name in names])[verdict]
-    severity = np.where(is_novel | (posterior >= SURE), sure, unsure)
-    return np.where(is_novel, novelty, posterior), severity
+class _Kinds(NamedTuple):
+    """Of each verdict of a detector."""
+
+    is_alert: npt.NDArray[np.bool_]
+    is_novel: npt.NDArray[np.bool_]
+    column: Index
+    """Of its posterior, by which alerts of a class are compared."""
+    sure: Index
+    """Its severity; then that of one that the model is not sure of."""
+    unsure: Index
+
+
+@functools.lru_cache(maxsize=64)
+def _kinds(
+    names: tuple[str, ...], classes: tuple[str, ...], severities: tuple[tuple[str, Severity], ...]
+) -> _Kinds:
+    by_class = dict(severities)
+    return _Kinds(
+        np.array([name != NORMAL for name in names]),
+        np.array([name == NOVEL for name in names]),
+        np.array([classes.index(name) if name in classes else 0 for name in names]),
+        np.array([severity_of(name, {}, by_class) for name in names]),
+        np.array([severity_of(name, {name: 0.0}, by_class) for name in names]),
+    )
 
 
 def _rounded(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

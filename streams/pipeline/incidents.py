@@ -48,15 +48,8 @@ class TurnIncidents:
     links: Sequence[Mapping[int, str]] = ()
     """Of each part that one model judged, by applied event, the incident that counts its alert."""
 
-    def worst_ids(self) -> list[dict[str, str | None]]:
-        """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
-        return [
-            {
-                reason_key(*key): None if place is None else event_ids(outcome.source, (place,))[0]
-                for key, place in outcome.worst.items()
-            }
-            for outcome in self.outcomes
-        ]
+    worst_ids: Sequence[Mapping[str, str | None]] = ()
+    """By chunk, and by the key that a reason is kept under: the alert that is an incident's worst now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ class Asking:
             for outcome in turn.outcomes
             for one in outcome.incidents
         }
-        kept = {alert_id: key for ids in turn.worst_ids() for key, alert_id in ids.items() if alert_id}
+        kept = {alert_id: key for ids in turn.worst_ids for key, alert_id in ids.items() if alert_id}
         return frozenset(alert_id for alert_id, key in {**told, **kept}.items() if self._in_share(key))
 
     def may_be_kept(self, key: str) -> bool:
@@ -138,7 +131,7 @@ class Incidents:
                     links[part][place] = link
             outcomes.append(outcome)
             saves.append(self._save_of(book, outcome))
-        return TurnIncidents(outcomes, saves, links)
+        return TurnIncidents(outcomes, saves, links, [_worst_ids(outcome) for outcome in outcomes])
 
     def forget(self, partition: Partition) -> None:
         """Another worker owns it, and changes its incidents."""
@@ -161,7 +154,7 @@ class Incidents:
         ]
         saves = [
             None if save is None else replace(save, reasons=self._packed(ids, reasons))
-            for save, ids in zip(turn.saves, turn.worst_ids(), strict=True)
+            for save, ids in zip(turn.saves, turn.worst_ids, strict=True)
         ]
         return incidents, saves
 
@@ -236,3 +229,11 @@ class Incidents:
             elif alert_id is None or self._asking.may_be_kept(key):
                 found[key] = None
         return found
+
+
+def _worst_ids(outcome: Outcome) -> dict[str, str | None]:
+    ids = event_ids(outcome.source, (place for place in outcome.worst.values() if place is not None))
+    brought = iter(ids)
+    return {
+        reason_key(*key): None if place is None else next(brought) for key, place in outcome.worst.items()
+    }

@@ -115,11 +115,16 @@ class Loading:
         found = self._patience(lambda: self._load(wanted))
         values = [value for of_chunk, _ in found for value in of_chunk]
         is_new[missing] = [value is None for value in values]
-        windows = [
-            trusted(self._cache.layout.unpack(of_chunk, chunk.source), since)
-            for (chunk, _), (of_chunk, since) in zip(wanted, found, strict=True)
-        ]
-        return np.concatenate(windows), is_new
+        layout, done = self._cache.layout, 0
+        windows = layout.blank(len(missing), turn.chunks[0].source)
+        for (chunk, _), (of_chunk, since) in zip(wanted, found, strict=True):
+            mine = windows[done : done + len(of_chunk)]
+            layout.belong(mine, chunk.source)
+            layout.unpack_into(mine, of_chunk)
+            if since:
+                trusted(mine, since)
+            done += len(of_chunk)
+        return windows, is_new
 
     def _load(self, wanted: Sequence[tuple[Chunk, list[str]]]) -> list[tuple[list[bytes | None], int]]:
         """The values of each chunk's devices, and before which offset no row of a window counts."""

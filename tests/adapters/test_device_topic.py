@@ -54,12 +54,12 @@ def test_leases_are_imported_listed_and_followed(settings: Settings, tmp_path: P
         assert "would be told anew" in run.invoke(app, ["devices", "import", str(file), "--dry-run"]).stdout
         told = run.invoke(app, ["devices", "import", str(file), "--site", "house"])
         assert told.exit_code == 5
-        assert "1 leases of 1 addresses in 2 rows; 1 addresses told anew" in told.stdout
+        assert "1 lease in 2 rows; of 1 addresses 1 told anew" in told.stdout
         assert (
             "refused: 1, the first in line 2, which has an address outside the home networks" in told.stdout
         )
         again = run.invoke(app, ["devices", "import", str(file), "--site", "house"])
-        assert "0 addresses told anew" in again.stdout
+        assert "of 1 addresses 0 told anew" in again.stdout
         shown = [
             json.loads(line) for line in run.invoke(app, ["devices", "list", "--json"]).stdout.splitlines()
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 from typing import Any
 
 import fastavro
@@ -17,6 +18,7 @@ from streams.codec.output.alerts import AlertFormat, AlertOutput, decode_alert
 from streams.codec.output.forms import json_names
 from streams.codec.output.incidents import IncidentUnreadable, decode_incident, encode_incident
 from streams.codec.output.sizes import wire_bytes
+from streams.codec.times import rfc3339
 from streams.core.alerts import Driver, Explanation
 from streams.core.incidents import Activity, Incident
 from streams.core.severity import Severity
@@ -99,6 +101,24 @@ def test_an_incident_comes_back_from_each_form(incident: Incident) -> None:
         value = encode_incident(incident, fmt, schema_id)
         assert decode_incident(value) == incident
         assert decode_incident(value, [("content-type", content_type)]) == incident
+
+
+@given(incident=INCIDENTS)
+def test_json_is_what_a_general_writer_makes_of_the_fields(incident: Incident) -> None:
+    plain = {**dataclasses.asdict(incident), "severity": incident.severity.word}
+    fields = {
+        name.removesuffix("_us"): rfc3339(value) if name.endswith("_us") else value
+        for name, value in plain.items()
+    }
+    written = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    assert encode_incident(incident, "json") == written
+
+
+@pytest.mark.parametrize("field", ["worst_score", "worst_novelty"])
+def test_a_number_that_json_has_not_is_not_written(field: str) -> None:
+    changed: dict[str, Any] = {field: math.nan}
+    with pytest.raises(ValueError, match="finite"):
+        encode_incident(dataclasses.replace(INCIDENT, **changed), "json")
 
 
 def test_json_has_the_schemas_names_in_their_order_and_times_as_rfc_3339() -> None:

@@ -85,7 +85,7 @@ def test_every_command_line_in_the_documents_is_one_that_we_have() -> None:
 def test_every_option_that_the_documents_name_by_itself_exists() -> None:
     known = OTHERS.union(*(all_options(typer.main.get_command(app)) for app in PROGRAMS.values()))
     for page in PAGES:
-        named = re.findall(r"`(--[a-z][a-z-]*)[^`]*`", page.read_text(encoding="utf-8"))
+        named = re.findall(r"`(--[a-z][a-z0-9-]*)[^`]*`", page.read_text(encoding="utf-8"))
         assert set(named) <= known, page
 
 

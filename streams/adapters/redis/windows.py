@@ -24,6 +24,7 @@ comes with a write that changes nothing: a replica refuses it.
 from __future__ import annotations
 
 import copy
+import functools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -186,14 +187,7 @@ class RedisWindows:
         return self._exchange([Call(key, ("PEXPIRE", key, 1)), *reads])[1:]
 
     def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
-        width, whole = self._layout.width, self._layout.beside is not None
-        added = [
-            np.where(
-                (save.based_on < 0) | (save.added >= width) | whole, width, save.added
-            )  # width: all of it
-            for save in saves
-        ]
-        answers = self._write([replace(save, added=rows) for save, rows in zip(saves, added, strict=True)])
+        answers = self._write(saves)
         again = []  # Redis lost them or went back in time: what we hold is the truth
         for number, answer in enumerate(answers):
             stale = np.flatnonzero(answer == _STALE)
@@ -235,16 +229,16 @@ class RedisWindows:
         return [value for answer in self._read(reads) for value in answer]
 
     def _write(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
-        """One script call each; `added` (D,) rows of each window are sent, all of it where that is W."""
+        """One script call each; of a window that grew from none, or by its width, all is sent."""
         calls: list[Call] = []
         last = []  # of each save the place of its call; pieces of incidents that are saved whole come before
         for save in saves:
-            rest = save.incidents
+            rest, following = save.incidents, save
             if rest is not None and rest.whole:
                 calls += self._pieces(save, rest)
-                rest = replace(rest, changed={})
+                following = replace(save, incidents=replace(rest, changed={}))
             last.append(len(calls))
-            calls.append(self._save_call(replace(save, incidents=rest)))
+            calls.append(self._save_call(following))
         answers = self._exchange(calls)
         return [np.array(answers[place], np.uint8) for place in last]
 
@@ -274,10 +268,12 @@ class RedisWindows:
         head = save.windows["head"]
         packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
         after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
-        based_on = save.based_on.tolist()
-        for i, n in enumerate(save.added.tolist()):
+        based_on, width, rounds = save.based_on.tolist(), self._layout.width, rounds_of(self._layout.width)
+        whole = self._layout.beside is not None
+        for i, grown in enumerate(save.added.tolist()):
+            n = width if whole or based_on[i] < 0 or grown >= width else grown
             value = packed[i * size : (i + 1) * size]
-            grew_from = ((after[i] - n) % rounds_of(self._layout.width), counts[i] - n)
+            grew_from = ((after[i] - n) % rounds, counts[i] - n)
             arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, value, after[i], n))
         if save.incidents is not None:
             arguments += incident_arguments(source, save.incidents, how)
@@ -295,7 +291,7 @@ class RedisWindows:
 
     def _identity(self, source: Source) -> bytes:
         """What the headers of this life's windows begin with."""
-        return bytes(self._layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
+        return _identity(self._layout, source)
 
     def _call(self, ask: Callable[[], T]) -> T:
         try:
@@ -304,6 +300,11 @@ class RedisWindows:
             raise WindowStoreUnavailable(
                 f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {why(exc)}"
             ) from exc
+
+
+@functools.lru_cache(maxsize=4096)
+def _identity(layout: WindowLayout, source: Source) -> bytes:
+    return bytes(layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
 
 def connect(url: str, timeout_s: float, ca_file: str = "") -> Link:

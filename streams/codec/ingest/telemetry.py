@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.codec.avro import schemas
 from streams.codec.avro.columns import Columns
@@ -87,12 +89,10 @@ class TelemetryDecoder:
 
 def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_Part]) -> Events:
     """The good rows of all parts, in the records' order."""
-    position = np.concatenate([np.empty(0, np.int64), *(part.batch.positions for part in parts)])  # (N,)
-    time = np.concatenate(
-        [np.empty(0, np.int64), *(part.batch.columns["event_time_us"].to_numpy() for part in parts)]
-    )
-    kafka_us = np.concatenate([np.empty(0, np.int64), *(part.batch.kafka_us for part in parts)])
-    rows = np.concatenate([np.empty(0, table.row), *(part.rows for part in parts)])
+    position = _joined([part.batch.positions for part in parts], np.dtype(np.int64))  # (N,)
+    time = _joined([part.batch.columns["event_time_us"].to_numpy() for part in parts], np.dtype(np.int64))
+    kafka_us = _joined([part.batch.kafka_us for part in parts], np.dtype(np.int64))
+    rows = _joined([part.rows for part in parts], table.row)
     ids = [one for part in parts for one in part.batch.device_ids]
     refused = {int(part.batch.positions[row]) for part in parts for row in part.batch.wrong}
     if len(parts) > 1 or refused:
@@ -104,3 +104,8 @@ def _merge(table: FeatureTable, records: Sequence[RawRecord], parts: Sequence[_P
     good = [records[at] for at in position.tolist()]
     offset = np.fromiter((record.offset for record in good), np.int64, len(position))
     return Events(position, offset, time, ids, rows, traces_of(good), timestamp_us=kafka_us)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Mostly there is one: all of a turn's records have one writer."""
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])

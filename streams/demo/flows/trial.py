@@ -66,6 +66,8 @@ class Standing:
     verdicts: int = 0
     repeats: int = 0
     """Of what another record had told."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Verdicts that do not alert, by why."""
 
 
 @dataclass(slots=True)
@@ -265,4 +267,5 @@ def standing_of(figures: Mapping[str, Any]) -> Standing:
         judged=figures.get("records", 0),
         verdicts=figures.get("classified", 0),
         repeats=figures.get("duplicates", 0),
+        held={name: count for name, count in figures.get("held_back", {}).items() if count},
     )

@@ -37,6 +37,11 @@ def notes(account: Account) -> list[str]:
         f"Judged: {standing.verdicts:,} flows of {_many(len(account.flows_of), 'device')} in "
         f"{account.seconds:.0f} s; {told(account)}.",
     ]
+    if standing.held:
+        lines.append(
+            f"Held back: {_counts(Counter(standing.held))}. A device is learnt about for its first half hour:"
+            " only what is beyond doubt alerts then; AUTODEEP_FLOW_LEARNING_S=0 has all of it told."
+        )
     lines += _unused(account)
     if account.lost:
         lines.append(f"{account.lost:,} records were not judged before it ended.")
@@ -59,6 +64,7 @@ def as_json(account: Account) -> dict[str, Any]:
         "devices": len(account.flows_of),
         "events": account.standing.verdicts,
         "repeats": account.standing.repeats,
+        "held_back": dict(account.standing.held),
         "alerts": dict(account.alerts),
         "incidents": [_incident(*one) for one in _by_time(account)],
         "dead_letters": account.dead_letters,

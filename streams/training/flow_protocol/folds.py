@@ -13,8 +13,7 @@ from streams.core.flow.columns import Mask
 from streams.errors import DataError
 from streams.training.flow_protocol.labelled import NORMAL, LabelledFlows
 
-CLEAN_FOLDS: Final = 2
-"""Networks without attacks are left out together, in so many groups: fewer fits, and no easier a test."""
+CLEAN_GROUPS: Final = 2
 
 
 class LeaveOut(StrEnum):
@@ -22,6 +21,8 @@ class LeaveOut(StrEnum):
     """LODO: all captures of a publisher at once, which share devices, tools and habits of labelling."""
     CAPTURE = "capture"
     """LOCO."""
+    GROUP = "group"
+    """Data sets, but those without attacks in CLEAN_GROUPS groups: fewer fits, and a harder test."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +33,15 @@ class Fold:
 
 
 def folds(flows: LabelledFlows, leave_out: LeaveOut) -> list[Fold]:
-    """Each flow is held by exactly one fold: each network with attacks alone, those without in two groups.
-
-    Raises DataError where nothing could be learnt or judged.
-    """
-    names: Sequence[str] = flows.datasets if leave_out is LeaveOut.DATASET else flows.captures
+    """Each flow is held by exactly one fold. Raises DataError where nothing could be learnt or judged."""
+    names: Sequence[str] = flows.captures if leave_out is LeaveOut.CAPTURE else flows.datasets
     of_flow = np.array(names)[flows.capture]
-    attacked = set(of_flow[flows.target > NORMAL].tolist())
-    clean = [name for name in dict.fromkeys(names) if name not in attacked]
-    groups = [[name] for name in dict.fromkeys(names) if name in attacked]
-    groups += [clean[at::CLEAN_FOLDS] for at in range(CLEAN_FOLDS)]
+    groups = [[name] for name in dict.fromkeys(names)]
+    if leave_out is LeaveOut.GROUP:
+        attacked = set(of_flow[flows.target > NORMAL].tolist())
+        clean = [name for (name,) in groups if name not in attacked]
+        groups = [[name] for (name,) in groups if name in attacked]
+        groups += [clean[at::CLEAN_GROUPS] for at in range(CLEAN_GROUPS)]
     found = [Fold("+".join(group), np.isin(of_flow, group)) for group in groups if group]
     if len(found) < 2:
         raise DataError(f"one {leave_out} alone: nothing to leave out; give flows of two or more")

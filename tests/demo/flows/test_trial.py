@@ -166,7 +166,7 @@ def test_incidents_are_told_by_their_alerts_and_in_order(tmp_path: Path) -> None
 def test_a_workers_figures_say_how_far_it_is() -> None:
     figures = {
         "flows": {"ids.sensors": {"records": 7, "flows": {"out": 3, "in": 4}, "foreign": 1}},
-        "records": 6, "classified": 4, "duplicates": 2,
+        "records": 6, "classified": 4, "duplicates": 2, "held_back": {"learning": 3, "accepted": 0},
     }  # fmt: skip
-    assert standing_of(figures) == Standing(7, 7, 6, 4, 2)
+    assert standing_of(figures) == Standing(7, 7, 6, 4, 2, {"learning": 3})
     assert standing_of({}) == Standing()

@@ -170,5 +170,5 @@ def test_options_that_make_no_sense_are_refused_in_a_sentence(tmp_path: Path) ->
     path = written(tmp_path, networks())
     with pytest.raises(SettingsError, match="say CAPTURE=ADDRESS"):
         evaluated("--data", path, "--home", "office", "--json")
-    with pytest.raises(SettingsError, match="say dataset or capture"):
+    with pytest.raises(SettingsError, match="say dataset or capture or group"):
         evaluated("--data", path, "--leave-out", "flow", "--json")

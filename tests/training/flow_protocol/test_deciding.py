@@ -55,17 +55,18 @@ def test_novel_may_flag_a_smaller_part_of_clean_flows() -> None:
     assert found[held].tolist() == [1, 0, 5, 0]
 
 
-def test_every_flow_is_held_once_and_networks_without_attacks_in_groups() -> None:
+def test_every_flow_is_held_once_by_its_data_set_capture_or_group() -> None:
     told = [(at, 0, s, "normal", False) for at in range(6) for s in range(3)]
     told += [(at, 1, s, "probe", False) for at in (1, 3) for s in range(3)]
     flows = flows_of(*sorted(told), datasets=("a", "b", "a", "c", "d", "e"))
-    by_set, by_capture = folds(flows, LeaveOut.DATASET), folds(flows, LeaveOut.CAPTURE)
-    assert [one.name for one in by_set] == ["b", "c", "a+e", "d"]
-    assert set(flows.capture[by_set[2].held]) == {0, 2, 5}
-    for held in ([one.held for one in by_set], [one.held for one in by_capture]):
-        assert (np.sum(held, axis=0) == 1).all()
-    assert [one.name for one in by_capture][:2] == ["capture1", "capture3"]
-    assert len(by_capture) == 4
+    names = {one: [fold.name for fold in folds(flows, one)] for one in LeaveOut}
+    assert names[LeaveOut.DATASET] == ["a", "b", "c", "d", "e"]
+    assert names[LeaveOut.CAPTURE] == [f"capture{at}" for at in range(6)]
+    assert names[LeaveOut.GROUP] == ["b", "c", "a+e", "d"]
+    for one in LeaveOut:
+        assert (np.sum([fold.held for fold in folds(flows, one)], axis=0) == 1).all()
+    assert set(flows.capture[folds(flows, LeaveOut.GROUP)[2].held]) == {0, 2, 5}
+    assert set(flows.capture[folds(flows, LeaveOut.DATASET)[0].held]) == {0, 2}
 
 
 @pytest.mark.parametrize(
