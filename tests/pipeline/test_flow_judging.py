@@ -16,7 +16,9 @@ from streams.codec import device_flows
 from streams.core.alerts import event_ids
 from streams.core.events import ORDINAL_SHIFT, Source
 from streams.core.flows import DeviceFlow, Direction, Quality, Role, State
+from streams.core.profile.agreed import Agreed
 from streams.pipeline.flow_judging import Arrived, FlowJudge, FlowVerdict, JudgingRules
+from streams.pipeline.sites import Sites
 from tests.flow_model import flow_detector
 
 DETECTOR = flow_detector()
@@ -176,11 +178,12 @@ def test_verdicts_are_those_of_the_streams_own_steps(flows: list[DeviceFlow]) ->
             zip(records, device_flows.messages(flows, "ids.flows"), strict=True)
         )
     ]
-    judge = FlowJudge(DETECTOR, RULES)
+    sites = Sites(Agreed, learning_ms=60_000)
+    judge = FlowJudge(DETECTOR, RULES, sites)
     places = [(one.caused_by - 1 + (one.ordinal << ORDINAL_SHIFT), one) for one in judge.turn(records)]
     ids = event_ids(source, [place for place, _ in places])
     said = {
         at: Said(one.verdict, one.closest, tuple(one.scores.values()), one.novelty, one.fill)
         for at, (_, one) in zip(ids, places, strict=True)
     }
-    assert said == said_of(source, lying, lambda offset: DETECTOR)
+    assert said == said_of(source, lying, lambda offset: DETECTOR, sites)
