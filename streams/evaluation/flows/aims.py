@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from streams.evaluation.flows.views import CUT_MERGED, FULL, NETFLOW
-from streams.evaluation.flows.warming import CLEAN, NONE, POISONED
+from streams.evaluation.flows.warming import ACCEPTED, CLEAN, POISONED, STATUS
 
 Json = Mapping[str, Any]
 _RECALL: Final = {"probe_out": 0.97, "probe_in": 0.97, "c2_retrying": 0.85, "dos_out": 0.95, "dos_in": 0.93}
@@ -65,8 +65,9 @@ def _of_alarms(told: Json, when: str, limits: Mapping[str, float]) -> Iterator[d
 def _of_warm_up(ways: Json) -> Iterator[dict[str, Any]]:
     if not ways:
         return
-    yield from _of_alarms(ways[CLEAN]["false_incidents"], "after a clean warm-up", _WARM)
-    for column, before in ways[NONE]["columns"].items():
+    for way in (CLEAN, ACCEPTED):
+        yield from _of_alarms(ways[way]["false_incidents"], f"after a {way}", _WARM)
+    for column, before in ways[STATUS]["columns"].items():
         if before["flagged"]:
             loss = 1.0 - ways[POISONED]["columns"][column]["flagged"] / before["flagged"]
             text = f"{column}: part of the recall that a poisoned warm-up costs, at most 0.1"

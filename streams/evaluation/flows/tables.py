@@ -11,7 +11,7 @@ COLUMN_NAMES: Final = {
     "probe_out": "scan out",
     "probe_in": "scan in",
     "c2": "C2",
-    "c2_retrying": "C2 that keeps failing to reconnect",
+    "c2_retrying": "C2, retrying",
     "dos_out": "flood out",
     "dos_in": "flood in",
     "r2l": "R2L",
