@@ -21,7 +21,7 @@ def wanted(specs: Sequence[TopicSpec], known: Collection[str], settings: Setting
     used = {
         names.classified: settings.publish_classified,
         names.incidents: settings.incidents,
-        names.flows: bool(settings.flow_topics),
+        **dict.fromkeys((names.flows, names.devices, names.profiles), bool(settings.flow_topics)),
         names.sensors: names.sensors in settings.sensors_topics,
     }
     return [spec for spec in specs if spec.name in known or used.get(spec.name, True)]

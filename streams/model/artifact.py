@@ -184,7 +184,10 @@ def _sizes(shape: Architecture) -> dict[str, Any]:
 def _parameters(manifest: Mapping[str, Any], table: FeatureTable) -> Parameters:
     sizes = dict(manifest["architecture"])
     given = {"bins": tuple(sizes["bins"]), "symbols": tuple(sizes["symbols"]), "keys": table.key_places}
-    given |= {name: tuple(sizes.get(name, ())) for name in _COLUMNS}
+    for name in _COLUMNS:
+        if not isinstance(sizes.get(name, []), list):
+            raise ValueError(f"architecture: {name} is no list of columns")
+        given[name] = tuple(sizes.get(name, ()))
     shape = Architecture(**{**sizes, **given})
     _check(shape, table, str(manifest.get("network", NETWORK)))
     novelty, calibration = manifest["novelty"], manifest["calibration"]

@@ -104,10 +104,10 @@ class Ports:
     patience: Retry
     clock_us: Callable[[], int]
     """Wall clock for `detected_at_us` and the latency alone: nothing is decided by it."""
-    sites: Sites | None = None
-    """What is known of sites; None: every verdict on a flow alerts."""
     recovery: Recovery | None = None
     """None: a window that the store lost starts anew."""
+    sites: Sites | None = None
+    """What is known of sites; None: every verdict on a flow alerts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -250,7 +250,11 @@ def test_an_operator_with_the_rights_that_strimzi_is_given_checks_a_deployment(
     from streams.adapters.kafka.strimzi import rights_by_user
     from streams.client.checking import check, flood
 
-    kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+    kinds = {
+        "topic": ResourceType.TOPIC,
+        "group": ResourceType.GROUP,
+        "transactionalId": ResourceType.TRANSACTIONAL_ID,
+    }
     with secured.tested(tmp_path) as tested:
         for right in rights_by_user(tested.settings)["autodeep-operator"]:
             for operation in right.operations:

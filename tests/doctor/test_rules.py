@@ -247,4 +247,4 @@ def test_a_topic_that_nothing_uses_need_not_be_there(name: str, used: dict[str, 
     assert topic not in wanted(set(), idle)
     assert topic in wanted({topic}, idle), "one that is there is looked at"
     assert topic in wanted(set(), replace(idle, **used))
-    assert len(everything - wanted(set(), idle)) == 4
+    assert len(everything - wanted(set(), idle)) == 6

@@ -83,9 +83,10 @@ def test_an_alert_of_before_there_were_roles_is_read_in_each_form() -> None:
     assert fields.pop("explanation") is None
     assert fields.pop("context") is None
     assert fields.pop("incident_id") is None
+    assert (fields.pop("reasons"), fields.pop("profile_revision")) == ((), ALERT.profile_revision)
     tail = io.BytesIO()
     fastavro.schemaless_writer(tail, {"type": "string"}, role)
-    tail.write(b"\x00\x00\x00")  # explanation, context, incident: each union's first branch, null
+    tail.write(bytes(5))  # explanation, context, incident, profile: each union's first branch; no reasons
     datum = encode_alert(ALERT)[10 : -len(tail.getvalue())]
     assert decode_alert(framing.single_object_header(before.fingerprint) + datum) == ALERT
     assert decode_alert(json.dumps(fields).encode()) == ALERT

@@ -33,7 +33,7 @@ from streams.adapters.kafka.pacing import pace
 from streams.adapters.kafka.positions import log_ends, log_starts, seek_to_committed
 from streams.adapters.kafka.read_positions import ReadPositions
 from streams.adapters.kafka.reconnecting import return_to_brokers
-from streams.adapters.kafka.refusals import LOOK_S, Refusals, is_refusal
+from streams.adapters.kafka.refusals import LOOK_S, Refusals, but_for_refusals, is_refusal
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
 from streams.core.timers import NO_WATERMARK
 from streams.errors import Unavailable
@@ -132,6 +132,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
     async def _watch_rights(self) -> None:
         """Also where nobody reads: in a rebalance that does not end because the group is refused."""
         consumer, lacked = self._ensure_consumer(), False
+        asyncio.get_running_loop().set_exception_handler(but_for_refusals)
         while True:
             await asyncio.sleep(LOOK_S)
             if consumer._coordinator is not None:

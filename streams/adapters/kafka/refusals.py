@@ -9,6 +9,7 @@ Written against aiokafka 0.14.0, pinned exactly, whose private parts it uses.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,7 +39,6 @@ class Refusals:
         self._topics: dict[str, tuple[float, float]] = {}  # for how long it is left alone, and until when
         self._answered_ms: dict[str, int] = {}  # when a fetch of it was answered last, as of its refusal
         self._group_at_s: float | None = None
-        self._tasks: set[Any] = set()
 
     def note(self, consumer: Any, exc: BaseException) -> None:
         """An error for which `is_refusal` holds."""
@@ -57,7 +57,6 @@ class Refusals:
     def look(self, consumer: Any) -> list[str]:
         """Let the coordinator try again; the rights that are missing now."""
         coordinator = consumer._coordinator
-        self._look_after(coordinator)
         pending = coordinator._pending_exception
         if is_refusal(pending):
             self.note(consumer, pending)
@@ -66,13 +65,6 @@ class Refusals:
         hidden = consumer._client.cluster.unauthorized_topics & consumer.subscription()
         rights = [f"READ on topic {topic}" for topic in sorted(self._topics.keys() | hidden)]
         return rights + ([f"READ on group {self._group}"] if self._group_at_s is not None else [])
-
-    def _look_after(self, coordinator: Any) -> None:
-        """Ask its tasks for their errors, also those that it replaces: asyncio writes a traceback else."""
-        tasks = {coordinator._heartbeat_task, coordinator._commit_refresh_task} - {None}
-        for task in tasks - self._tasks:
-            task.add_done_callback(_asked)
-        self._tasks = tasks
 
     def _note_topic(self, consumer: Any, topic: str) -> None:
         pause_s, _ = self._topics.get(topic, (LOOK_S / 2, 0.0))
@@ -103,9 +95,11 @@ class Refusals:
             self._group_at_s = None
 
 
-def _asked(task: Any) -> None:
-    if not task.cancelled():
-        task.exception()
+def but_for_refusals(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of a loop, what becomes of errors that nobody asked for: the coordinator replaces tasks that a refusal
+    ended, and has told of it elsewhere."""
+    if not is_refusal(context.get("exception")):
+        loop.default_exception_handler(context)
 
 
 def _answered_ms(consumer: Any, topic: str) -> int:

@@ -57,6 +57,7 @@ def _json(one: Incident) -> str:
     why = "null" if one.closed_because is None else quoted(one.closed_because)
     explanation = "null" if one.explanation is None else plain(explained(one.explanation))
     context = "null" if one.context is None else plain(dict(one.context))
+    reasons = plain(list(one.reasons)) if one.reasons else "[]"
     return (
         f'{{"incident_id":{quoted(one.incident_id)},"revision":{one.revision}'
         f',"activity":"{one.activity.value}","device_id":{quoted(one.device_id)}'
@@ -66,7 +67,7 @@ def _json(one: Incident) -> str:
         f',"worst_score":{score!r},"worst_novelty":{novelty!r}'
         f',"first_alert_id":{quoted(one.first_alert_id)},"worst_alert_id":{quoted(one.worst_alert_id)}'
         f',"last_alert_id":{quoted(one.last_alert_id)}{models}{place}{one.offset}'
-        f',"closed_because":{why},"explanation":{explanation},"context":{context}}}'
+        f',"closed_because":{why},"explanation":{explanation},"context":{context},"reasons":{reasons}}}'
     )
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from streams.core.flow import state
 from streams.core.flow.features import advance
+from streams.core.flow.keeping import WIDTH, WINDOWS
 from streams.core.flow.records import flows_of
 from streams.core.flow.state import STATE, blank, unpack
 from streams.core.flow.table import FLOW
-from streams.core.windows import WindowLayout
 from tests.core.flow.drawn import record
 
 REDIS_OVERHEAD_BYTES = 256
@@ -29,8 +29,8 @@ def test_the_documents_say_how_the_bytes_are_spent() -> None:
         assert f"{STATE.itemsize:,} bytes" in text
         for part in STATE.names or ():
             assert f"| {part} | {STATE[part].itemsize:,} |" in text
-    ring = WindowLayout(FLOW).dtype.itemsize
-    assert f"{FLOW.row.itemsize} bytes a row, {ring:,} with 16 rows" in page
+    assert f"{WIDTH} of {FLOW.row.itemsize} bytes" in page
+    assert f"{WINDOWS.dtype.itemsize:,} bytes in all" in page
 
 
 def test_what_cannot_be_read_counts_as_none() -> None:
