@@ -74,7 +74,7 @@ def inside(say: Say) -> dict[str, Any]:
     settle_in()
     network.build()
     began_s = time.monotonic()
-    with started(flow_topics=",".join(_TOPICS)) as parts:
+    with started(flow_topics=",".join(_TOPICS), flow_learning_s="0") as parts:  # it lasts minutes
         create_topics(parts.settings, [TopicSpec(name, _PARTITIONS, ()) for name in _TOPICS])
         worker = parts.worker("worker")
         start = sensors.Started(parts.stack, parts.logs)
