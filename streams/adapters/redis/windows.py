@@ -24,7 +24,6 @@ comes with a write that changes nothing: a replica refuses it.
 from __future__ import annotations
 
 import copy
-import functools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -291,7 +290,7 @@ class RedisWindows:
 
     def _identity(self, source: Source) -> bytes:
         """What the headers of this life's windows begin with."""
-        return _identity(self._layout, source)
+        return bytes(self._layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
     def _call(self, ask: Callable[[], T]) -> T:
         try:
@@ -300,11 +299,6 @@ class RedisWindows:
             raise WindowStoreUnavailable(
                 f"Redis at {self.address} (AUTODEEP_REDIS_URL) does not serve: {why(exc)}"
             ) from exc
-
-
-@functools.lru_cache(maxsize=4096)
-def _identity(layout: WindowLayout, source: Source) -> bytes:
-    return bytes(layout.blank(1, source).tobytes()[:_IDENTITY_BYTES])
 
 
 def connect(url: str, timeout_s: float, ca_file: str = "") -> Link:
