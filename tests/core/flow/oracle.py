@@ -14,12 +14,13 @@ import numpy as np
 
 from streams.core.flow.columns import COUNTERS, DIRECTIONS, ROLES, PeerKind, Protocol
 from streams.core.flow.familiar import cells_of, period_of
-from streams.core.flow.halves import APART_US, alone, belong_together, of_both
+from streams.core.flow.halves import APART_US
 from streams.core.flow.records import Record
 from streams.core.flow.regular import amount_of, octave
 from streams.core.flow.state import HELD, KEYS, LAST, SEEN
 from streams.core.flow.table import CLASS_OF_PORT, FLOW, PORT_CLASSES
 from streams.core.flows import Quality, State
+from tests.core.flow.pairs import alone, belong_together, of_both
 
 Values = dict[str, float | str | None]
 

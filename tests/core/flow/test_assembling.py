@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from streams.core.flow.assembling import assembled, let_go, packed, unpacked
 from streams.core.flow.columns import MOST_COUNTED, UNKNOWN
 from streams.core.flow.features import advance
-from streams.core.flow.halves import ACK, FIN, RST, SYN, alone, of_both
+from streams.core.flow.halves import ACK, FIN, RST, SYN
 from streams.core.flow.matching import Matched
 from streams.core.flow.records import Kind, Record, flows_of, records_of
 from streams.core.flow.settling import Patience, release, settle
 from streams.core.flow.state import HELD, blank
 from streams.core.flows import Quality
 from tests.core.flow.drawn import START_US, record
+from tests.core.flow.pairs import alone, of_both
 
 flags = st.sampled_from([-1, 0, SYN, SYN | ACK, RST | ACK, SYN | RST, FIN | SYN | ACK, ACK, RST])
 counts = st.integers(-1, 3)
