@@ -9,34 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Final
 
-from streams.demo.habits import A_SECOND_US, FTP_DATA, NOTHING, Flow, Service, Spread, always
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where and when an episode plays: against `host`, in [begin, end)."""
-
-    host: str
-    begin_us: int
-    end_us: int
-    random: Random
-
-    def moments(self, per_s: float) -> Iterator[int]:
-        """Times at about that rate, from the beginning on; unevenly spaced, as a network delivers."""
-        at_us = float(self.begin_us)
-        while at_us < self.end_us:
-            yield int(at_us)
-            at_us += self.random.uniform(0.4, 1.6) / per_s * A_SECOND_US
-
-    def evenly(self, times: int) -> Iterator[int]:
-        """That many moments, each somewhere in its equal share of the time; none where there is no time."""
-        share_us = (self.end_us - self.begin_us) / times
-        for place in range(times if share_us else 0):
-            yield self.begin_us + int(share_us * (place + self.random.random()))
-
+from streams.demo.episodes import Stage
+from streams.demo.habits import FTP_DATA, NOTHING, Flow, Service, Spread, always
 
 FLOODED_SERVICES: Final = (
     ("http", 80), ("telnet", 23), ("ftp", 21), ("ssh", 22), ("finger", 79), ("smtp", 25),
@@ -49,14 +25,14 @@ def syn_flood(stage: Stage) -> Iterator[Flow]:
     for at_us in stage.moments(per_s=115):
         name, port = stage.random.choice(FLOODED_SERVICES)
         half_open = Service(name, "tcp", port, NOTHING, NOTHING, flags=(("S0", 1.0),))
-        yield half_open.flow(at_us, stage.host, stage.random)
+        yield half_open.flow(at_us, stage.device, stage.random)
 
 
 def ping_flood(stage: Stage) -> Iterator[Flow]:
     """smurf: echo replies of 1032 bytes, more than the 511 in two seconds that the columns can count."""
     reply = Service("ecr_i", "icmp", 0, always(1032), NOTHING)
     for at_us in stage.moments(per_s=300):
-        yield reply.flow(at_us, stage.host, stage.random)
+        yield reply.flow(at_us, stage.device, stage.random)
 
 
 def port_scan(stage: Stage) -> Iterator[Flow]:
@@ -67,7 +43,7 @@ def port_scan(stage: Stage) -> Iterator[Flow]:
         probe = Service(
             name, "tcp", port, NOTHING, NOTHING, flags=(("REJ", 0.87), ("S0", 0.12), ("SF", 0.01))
         )
-        yield probe.flow(at_us, stage.host, stage.random)
+        yield probe.flow(at_us, stage.device, stage.random)
 
 
 def stealth_scan(stage: Stage) -> Iterator[Flow]:
@@ -78,7 +54,7 @@ def stealth_scan(stage: Stage) -> Iterator[Flow]:
         probe = Service(
             "private", "tcp", port, NOTHING, NOTHING, flags=(("SH", 1.0),), source_port=source_port
         )
-        yield probe.flow(at_us, stage.host, stage.random)
+        yield probe.flow(at_us, stage.device, stage.random)
 
 
 def telnet_guessing(stage: Stage) -> Iterator[Flow]:
@@ -89,7 +65,7 @@ def telnet_guessing(stage: Stage) -> Iterator[Flow]:
         content={"hot": always(1), "num_failed_logins": always(1)},
     )  # fmt: skip
     for at_us in stage.moments(per_s=0.8):
-        yield session.flow(at_us, stage.host, stage.random)
+        yield session.flow(at_us, stage.device, stage.random)
 
 
 def ftp_guessing(stage: Stage) -> Iterator[Flow]:
@@ -100,7 +76,7 @@ def ftp_guessing(stage: Stage) -> Iterator[Flow]:
         content={"hot": always(1), "num_failed_logins": Spread(1, 1, 1, 1, 3)},
     )  # fmt: skip
     for at_us in stage.moments(per_s=0.8):
-        yield session.flow(at_us, stage.host, stage.random)
+        yield session.flow(at_us, stage.device, stage.random)
 
 
 def privilege_escalation(stage: Stage) -> Iterator[Flow]:
@@ -120,7 +96,7 @@ def privilege_escalation(stage: Stage) -> Iterator[Flow]:
     fetch = replace(FTP_DATA, sent=NOTHING, received=Spread(1351, 2738, 5020, 5020, 8000))
     for place, at_us in enumerate(stage.evenly(6)):
         kind = fetch if place % 3 == 0 else session
-        yield kind.flow(at_us, stage.host, stage.random)
+        yield kind.flow(at_us, stage.device, stage.random)
 
 
 def module_loading(stage: Stage) -> Iterator[Flow]:
@@ -140,17 +116,17 @@ def module_loading(stage: Stage) -> Iterator[Flow]:
         },
     )  # fmt: skip
     for at_us in stage.evenly(4):
-        yield session.flow(at_us, stage.host, stage.random)
+        yield session.flow(at_us, stage.device, stage.random)
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """An episode's kind. `begins` and `ends` are shares of a round; `against` are kinds of devices."""
+    """An episode's kind. `begins` and `ends` are shares of a round; `of` are kinds of devices."""
 
     name: str
     attack: str
     truth: str
-    against: tuple[str, ...]
+    of: tuple[str, ...]
     begins: float
     ends: float
     flows: Callable[[Stage], Iterator[Flow]]

@@ -18,35 +18,20 @@ import numpy.typing as npt
 from streams.core.kdd99 import KDD99
 from streams.core.tables import FeatureTable, Rows
 from streams.core.traffic import KDD_FILE_CONNECTIONS, NAMES, Spans, TrafficWindows
-from streams.demo.attacks import ATTACKS, Attack, Stage
-from streams.demo.habits import A_SECOND_US, Flow, device_ids, kind_of, ordinary_flows
+from streams.demo.attacks import ATTACKS, Attack
+from streams.demo.episodes import NO_EPISODE, Episode, planned, stages
+from streams.demo.habits import A_SECOND_US, Flow, device_ids, ordinary_flows
 from streams.errors import SettingsError
 
-ROUND_S: Final = 45
 WARM_UP_S: Final = 60
 NORMAL: Final = "normal"
 CLASSES: Final = ("dos", "probe", "r2l", "u2r")
 """Of the attacks: KDD'99's."""
-NO_EPISODE: Final = -1
 
 _CODES: Final = tuple({symbol: column.code(symbol) for symbol in column.symbols} for column in KDD99.symbolic)
 _DERIVED: Final = KDD99.numeric_names.index(NAMES[0])
 """Where the derived features begin among the numbers of a row; they go to its end."""
 _PLACE: Final = {name: place for place, name in enumerate(KDD99.numeric_names)}
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """One attack on one device, in [start, end)."""
-
-    name: str
-    attack: str
-    """The type of the KDD'99 training file that it imitates."""
-    truth: str
-    """Its class: dos, probe, r2l or u2r."""
-    device_id: str
-    start_us: int
-    end_us: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +77,7 @@ def simulate(seconds: float, seed: int, start_us: int) -> Simulation:
     if not (math.isfinite(seconds) and seconds > 0):
         raise SettingsError(f"cannot simulate {seconds} seconds: it must be a positive number")
     end_us = start_us + round(seconds * A_SECOND_US)
-    plan = _plan(seconds, seed, start_us)
+    plan = planned(ATTACKS, seconds, seed, start_us)
     events = [*_ordinary(start_us - WARM_UP_S * A_SECOND_US, end_us, seed), *_hostile(plan, seed)]
     events.sort(key=lambda event: (event.flow.connection.ended_us, event.device_id))
     numbers = _numbers(events)  # (M, 38), M - N of them before the start
@@ -115,24 +100,6 @@ def _apart(times_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.maximum.accumulate(times_us - place) + place
 
 
-def _plan(seconds: float, seed: int, start_us: int) -> list[tuple[Episode, Attack]]:
-    """Rounds of about 45 seconds, every attack once in each; within a round no device has two."""
-    random = Random(f"{seed}/plan")
-    rounds = max(1, round(seconds / ROUND_S))
-    round_us = seconds * A_SECOND_US / rounds
-    plan = []
-    for number in range(rounds):
-        free = list(device_ids())
-        for attack in ATTACKS:
-            target = random.choice([device for device in free if kind_of(device) in attack.against])
-            free.remove(target)
-            begin_us, end_us = (
-                start_us + int(round_us * (number + share)) for share in (attack.begins, attack.ends)
-            )
-            plan.append((Episode(attack.name, attack.attack, attack.truth, target, begin_us, end_us), attack))
-    return plan
-
-
 def _ordinary(begin_us: int, end_us: int, seed: int) -> Iterable[_Event]:
     for device in device_ids():
         random = Random(f"{seed}/habits/{device}")
@@ -141,11 +108,9 @@ def _ordinary(begin_us: int, end_us: int, seed: int) -> Iterable[_Event]:
 
 
 def _hostile(plan: list[tuple[Episode, Attack]], seed: int) -> Iterable[_Event]:
-    for place, (episode, attack) in enumerate(plan):
-        random = Random(f"{seed}/attacks/{place}")
-        stage = Stage(episode.device_id, episode.start_us, episode.end_us, random)
+    for place, attack, stage in stages(plan, seed):
         for flow in attack.flows(stage):
-            yield _Event(episode.device_id, flow, place)
+            yield _Event(stage.device, flow, place)
 
 
 def _numbers(events: list[_Event]) -> npt.NDArray[np.float32]:

@@ -14,8 +14,9 @@ from streams.core.alerts import Alert
 from streams.core.incidents import Activity, Incident
 from streams.core.kdd99 import KDD99
 from streams.core.severity import Severity
+from streams.demo.episodes import Episode
 from streams.demo.ledger import Ledger
-from streams.demo.simulator import Episode, Simulation
+from streams.demo.simulator import Simulation
 from streams.demo.summary import Run, Summary, summarise
 from streams.demo.summary_tables import WIDE, notes, tables
 from streams.demo.view import LATEST, Streak, View, alerted, buried, line, render, ticked

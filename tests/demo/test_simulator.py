@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from streams.core.kdd99 import KDD99
 from streams.demo.attacks import ATTACKS
+from streams.demo.episodes import NO_EPISODE
 from streams.demo.habits import HABITS, Spread, device_ids, kind_of
-from streams.demo.simulator import NO_EPISODE, Simulation, simulate
+from streams.demo.simulator import Simulation, simulate
 from streams.errors import SettingsError
 
 START_US = 1_700_000_000_000_000
@@ -197,7 +198,7 @@ def test_every_kind_of_device_has_habits_and_every_attack_finds_enough_targets()
     kinds = Counter(kind_of(device) for device in device_ids())
     assert set(kinds) == set(HABITS)
     assert 35 <= len(device_ids()) <= 45
-    wanted = Counter(kind for attack in ATTACKS for kind in attack.against)
+    wanted = Counter(kind for attack in ATTACKS for kind in attack.of)
     assert all(kinds[kind] >= wanted[kind] for kind in wanted)
     assert {attack.truth for attack in ATTACKS} == CLASSES
 

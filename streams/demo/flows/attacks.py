@@ -10,34 +10,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from streams.demo.episodes import Stage
 from streams.demo.flows.connections import Connection, Kind
-from streams.demo.habits import A_SECOND_US, Spread
+from streams.demo.habits import Spread
 
 _ATTACKER: Final = "203.0.113.66"
 _VICTIM: Final = "198.51.100.80"
 _COMMANDER: Final = "198.51.100.23"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where and when an episode plays: `device` takes part, in [begin, end)."""
-
-    device: str
-    begin_us: int
-    end_us: int
-    random: Random
-
-    def moments(self, per_s: float) -> Iterator[int]:
-        """Times at about that rate, from the beginning on; unevenly spaced, as a network delivers."""
-        at_us = float(self.begin_us)
-        while at_us < self.end_us:
-            yield int(at_us)
-            at_us += self.random.uniform(0.4, 1.6) / per_s * A_SECOND_US
-
-    def somebody(self) -> str:
-        """An address of the Internet."""
-        first = self.random.choice((5, 23, 37, 46, 62, 81, 94, 109, 151, 177, 185, 203))
-        return ".".join(map(str, (first, *(self.random.randint(1, 254) for _ in range(3)))))
+def somebody(random: Random) -> str:
+    """An address of the Internet."""
+    first = random.choice((5, 23, 37, 46, 62, 81, 94, 109, 151, 177, 185, 203))
+    return ".".join(map(str, (first, *(random.randint(1, 254) for _ in range(3)))))
 
 
 def telnet_scan(stage: Stage) -> Iterator[Connection]:
@@ -45,7 +30,7 @@ def telnet_scan(stage: Stage) -> Iterator[Connection]:
     for at_us in stage.moments(per_s=40):
         port = 23 if stage.random.random() < 0.9 else 2323
         knock = Kind("tcp", port, states=(("S0", 0.9), ("REJ", 0.1)))
-        yield knock.between(stage.device, stage.somebody(), at_us, stage.random)
+        yield knock.between(stage.device, somebody(stage.random), at_us, stage.random)
 
 
 def port_scan(stage: Stage) -> Iterator[Connection]:
@@ -60,7 +45,7 @@ def flood_in(stage: Stage) -> Iterator[Connection]:
     """SYNs from made-up addresses to one port."""
     knock = Kind("tcp", 80, states=(("S0", 1.0),))
     for at_us in stage.moments(per_s=110):
-        yield knock.between(stage.somebody(), stage.device, at_us, stage.random)
+        yield knock.between(somebody(stage.random), stage.device, at_us, stage.random)
 
 
 def flood_out(stage: Stage) -> Iterator[Connection]:
@@ -98,6 +83,8 @@ class Attack:
     begins: float
     ends: float
     connections: Callable[[Stage], Iterator[Connection]]
+    attack: str = ""
+    """None of KDD'99."""
 
 
 ATTACKS: Final = (

@@ -5,40 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from streams.core.incidents import Incident
 from streams.demo.flows.connections import zeek_record
 from streams.demo.flows.simulator import FlowSimulation
-from streams.demo.flows.trial import UNDER_WAY
-from streams.demo.play import LAST_VERDICT_S, Polled
+from streams.demo.flows.trial import UNDER_WAY, Running, Sender
+from streams.demo.play import LAST_VERDICT_S
 
 _ONE_PLACE: Final = "history"
 """All that came before goes to one partition, as it did in its time: one after the other."""
 _PIECE: Final = 1_024
 _POLL_S: Final = 0.05
-
-
-class Sender(Protocol):
-    def queue(
-        self, keys: list[str | None], values: list[bytes], timestamps_ms: list[int] | None = None
-    ) -> None: ...
-    def finish(self) -> None: ...
-
-
-class Reader(Protocol):
-    def poll(self, wait_s: float) -> Polled: ...
-
-
-class Parts(Protocol):
-    @property
-    def sender(self) -> Sender: ...
-    @property
-    def reader(self) -> Reader: ...
-    def check(self) -> None:
-        """Raise Unavailable if the worker has ended."""
 
 
 class FlowFeed:
@@ -77,7 +57,7 @@ class History:
 
 
 def send_history(
-    parts: Parts,
+    parts: Running,
     simulation: FlowSimulation,
     start_us: int,
     clock_s: Callable[[], float],

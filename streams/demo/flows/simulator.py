@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.topics import NORMAL
-from streams.demo.flows.attacks import ATTACKS, Attack, Stage
+from streams.demo.episodes import NO_EPISODE, Episode, planned, stages
+from streams.demo.flows.attacks import ATTACKS, Attack
 from streams.demo.flows.connections import Connection
 from streams.demo.flows.habits import addresses, ordinary
-from streams.demo.habits import A_SECOND_US, device_ids, kind_of
-from streams.demo.simulator import NO_EPISODE, ROUND_S, Episode
+from streams.demo.habits import A_SECOND_US, device_ids
 from streams.errors import SettingsError
 
 CLASSES: Final = ("probe", "c2", "dos", "r2l")
@@ -83,7 +83,7 @@ def simulate(seconds: float, seed: int, history_s: float = HISTORY_S) -> FlowSim
     if not (math.isfinite(seconds) and seconds > 0):
         raise SettingsError(f"cannot simulate {seconds} seconds: it must be a positive number")
     at = addresses()
-    plan = _plan(seconds, seed)
+    plan = planned(ATTACKS, seconds, seed)
     found = [
         *_ordinary(-round(history_s * A_SECOND_US), round(seconds * A_SECOND_US), seed),
         *_hostile(plan, seed),
@@ -97,22 +97,6 @@ def simulate(seconds: float, seed: int, history_s: float = HISTORY_S) -> FlowSim
     return _of(tuple(episode for episode, _ in plan), live, records, firsts, before, at)
 
 
-def _plan(seconds: float, seed: int) -> list[tuple[Episode, Attack]]:
-    """Rounds of about 45 seconds, every attack once in each; within a round no device has two."""
-    random = Random(f"{seed}/plan")
-    rounds = max(1, round(seconds / ROUND_S))
-    round_us = seconds * A_SECOND_US / rounds
-    plan = []
-    for number in range(rounds):
-        free = list(device_ids())
-        for attack in ATTACKS:
-            target = random.choice([device for device in free if kind_of(device) in attack.of])
-            free.remove(target)
-            begin_us, end_us = (int(round_us * (number + share)) for share in (attack.begins, attack.ends))
-            plan.append((Episode(attack.name, "", attack.truth, target, begin_us, end_us), attack))
-    return plan
-
-
 _Drawn = tuple[Connection, int]
 """And of which episode it is."""
 
@@ -124,9 +108,7 @@ def _ordinary(begin_us: int, end_us: int, seed: int) -> Iterable[_Drawn]:
 
 
 def _hostile(plan: Sequence[tuple[Episode, Attack]], seed: int) -> Iterable[_Drawn]:
-    for place, (episode, attack) in enumerate(plan):
-        random = Random(f"{seed}/attacks/{place}")
-        stage = Stage(episode.device_id, episode.start_us, episode.end_us, random)
+    for place, attack, stage in stages(plan, seed):
         for connection in attack.connections(stage):
             yield connection, place
 

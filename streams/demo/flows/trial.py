@@ -20,7 +20,7 @@ from streams.codec.ingest.flows import ours
 from streams.core.flows import Flow
 from streams.core.home import Home
 from streams.core.incidents import Incident
-from streams.demo.play import Polled
+from streams.demo.play import Reader
 from streams.errors import DataError
 
 UNDER_WAY: Final = 16_384
@@ -41,19 +41,21 @@ class Sender(Protocol):
     def finish(self) -> None: ...
 
 
-class Reader(Protocol):
-    def poll(self, wait_s: float) -> Polled: ...
-
-
-class Parts(Protocol):
-    """The running parts."""
+class Running(Protocol):
+    """The running parts: records of sensors go in, verdicts come out."""
 
     @property
     def sender(self) -> Sender: ...
     @property
     def reader(self) -> Reader: ...
+    def check(self) -> None:
+        """Raise Unavailable if the worker has ended."""
+
+
+class Parts(Running, Protocol):
+    """And how far the worker is can be asked."""
+
     def standing(self) -> Standing: ...
-    def check(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
