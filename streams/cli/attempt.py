@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.cli.flow_options import DIALECT, HOME
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -24,8 +26,8 @@ def attempt(
         help="A capture (pcap, pcapng), a conn.log, an eve.json, flows in any dialect; or a folder of them.",
     ),
     *,
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
-    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
+    home: str = HOME,
+    dialect: str = DIALECT,
     as_json: bool = typer.Option(
         False, "--json", help="Lines on stderr, one JSON object on stdout at the end."
     ),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.cli.flow_options import HOME
+
 if TYPE_CHECKING:
     from streams.client.leasing import Changed, Gathered
 
@@ -23,7 +25,7 @@ def import_(
     *,
     site: str = typer.Option("", help="Site of the addresses; empty: the rows' own, or AUTODEEP_SITE."),
     names: str = typer.Option("mac", help="Call devices by mac or by hostname, where it is told."),
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    home: str = HOME,
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be told."),
 ) -> None:
     """Tell workers which device had an address when. Import at each change: only what is new is written.

@@ -89,17 +89,10 @@ def flows(
 
 
 def _plan(steps: int) -> FlowPlan:
-    import dataclasses
-
     from streams.training.flows.plan import FlowPlan
+    from streams.training.plan import limited
 
-    plan = FlowPlan()
-    most = steps or max(plan.vae_steps, plan.classifier_steps)
-    return dataclasses.replace(
-        plan,
-        vae_steps=min(plan.vae_steps, most),
-        classifier_steps=min(plan.classifier_steps, most),
-    )
+    return limited(FlowPlan(), steps)
 
 
 def _left_out(named: str) -> LeaveOut:

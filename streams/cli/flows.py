@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.cli.flow_options import DIALECT, HOME, KAFKA_JSONL, SITE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
@@ -27,10 +29,10 @@ def _group() -> None:
 @app.command()
 def read(
     file: str = typer.Argument(help="A file of any dialect, also as gzip; - is standard input."),
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
-    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
-    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
-    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    home: str = HOME,
+    site: str = SITE,
+    dialect: str = DIALECT,
+    kafka_jsonl: bool = KAFKA_JSONL,
 ) -> None:
     """Print what each record of a file is, one JSON object a record, in order.
 
@@ -57,10 +59,10 @@ def read(
 @app.command()
 def kdd(
     file: str = typer.Argument(help="A file of any dialect, also as gzip; - is standard input."),
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
-    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
-    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
-    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    home: str = HOME,
+    site: str = SITE,
+    dialect: str = DIALECT,
+    kafka_jsonl: bool = KAFKA_JSONL,
 ) -> None:
     """Print a file's flows as rows of KDD'99's 41 columns: CSV with a header.
 
@@ -93,10 +95,10 @@ def doctor(
         help="Files of a sensor's records (- is standard input), else topics of AUTODEEP_KAFKA_SERVERS.",
     ),
     *,
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
-    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
-    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
-    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    home: str = HOME,
+    site: str = SITE,
+    dialect: str = DIALECT,
+    kafka_jsonl: bool = KAFKA_JSONL,
     last: int = typer.Option(10_000, min=1, max=1_000_000, help="Of a topic, read so many records at most."),
     seconds: float = typer.Option(30.0, min=0.1, max=3_600.0, help="Read a topic for so long at most."),
     as_json: bool = typer.Option(False, "--json", help="One JSON object, with all counts."),
@@ -146,7 +148,7 @@ def judge(
         help="A file of any dialect, or a capture (pcap, pcapng), also as gzip; - is standard input."
     ),
     *,
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    home: str = HOME,
     model: str = typer.Option("flows@champion", help="name@alias or name/version."),
     profile: str = typer.Option(
         "", metavar="FILE", help="A site's profile, as `autodeep profile export` writes it."
@@ -154,9 +156,9 @@ def judge(
     store: str = typer.Option(
         "", envvar="AUTODEEP_MODEL_STORE", help="Folder or URL of the models; empty: the shipped ones."
     ),
-    site: str = typer.Option("", help="Site of the devices; empty: AUTODEEP_SITE."),
-    dialect: str = typer.Option("", help="Such as zeek or suricata; empty: AUTODEEP_FLOW_DIALECT."),
-    kafka_jsonl: bool = typer.Option(False, help="Each line is a Kafka message; else told of each line."),
+    site: str = SITE,
+    dialect: str = DIALECT,
+    kafka_jsonl: bool = KAFKA_JSONL,
     as_json: bool = typer.Option(False, "--json", help="One JSON object a flow, then the summary."),
 ) -> None:
     """Judge a file's flows in memory, as workers would: no Kafka, no Redis.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streams.cli.flow_options import HOME
 from streams.cli.output import add_row, console, say
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def learn(
     ),
     *,
     since: str = typer.Option("1d", help="From when on the topic is read, such as 2h or 1d; or a time."),
-    home: str = typer.Option("", help="Networks of devices; empty: AUTODEEP_HOME_NETWORKS."),
+    home: str = HOME,
     dialect: str = typer.Option("", help="Of the files; empty: AUTODEEP_FLOW_DIALECT."),
     model: str = typer.Option("", help="name@alias or name/version; empty: AUTODEEP_FLOW_MODEL."),
     who: str = typer.Option("", "--who", help="Who begins it."),

@@ -193,18 +193,12 @@ def _prepare(
 
 
 def _plan(order: _Order) -> Plan:
-    from streams.training.plan import Plan
+    from streams.training.plan import Plan, limited
 
     plan = Plan(seed=order.seed)
     if order.protocol == "nsl-kdd":
         plan = dataclasses.replace(plan, window=1)  # the file is in no order: neighbours mean nothing
-    if not order.limit_steps:
-        return plan
-    return dataclasses.replace(
-        plan,
-        vae_steps=min(plan.vae_steps, order.limit_steps),
-        classifier_steps=min(plan.classifier_steps, order.limit_steps),
-    )
+    return limited(plan, order.limit_steps)
 
 
 def _print_cleansing(console: Console, found: Cleansing) -> None:

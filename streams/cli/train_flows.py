@@ -61,15 +61,9 @@ class _Order:
     @property
     def plan(self) -> FlowPlan:
         from streams.training.flows.plan import FlowPlan
+        from streams.training.plan import limited
 
-        plan = FlowPlan(seed=self.seed)
-        if not self.limit_steps:
-            return plan
-        return dataclasses.replace(
-            plan,
-            vae_steps=min(plan.vae_steps, self.limit_steps),
-            classifier_steps=min(plan.classifier_steps, self.limit_steps),
-        )
+        return limited(FlowPlan(seed=self.seed), self.limit_steps)
 
 
 def flows(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from streams.training.flows.plan import FlowPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,17 @@ class Plan:
     operator_types_flagged: float = 0.84  # of the attack types left out: 80 %, and what draws differ by
     checkpoint_every_steps: int = 500
     validate_every_steps: int = 250
+
+
+AnyPlan = TypeVar("AnyPlan", Plan, FlowPlan)
+
+
+def limited(plan: AnyPlan, most_steps: int) -> AnyPlan:
+    """With at most so many steps of each phase; 0: as it is."""
+    if not most_steps:
+        return plan
+    return replace(
+        plan,
+        vae_steps=min(plan.vae_steps, most_steps),
+        classifier_steps=min(plan.classifier_steps, most_steps),
+    )
