@@ -246,6 +246,8 @@ class ApacheKafka:
             "transaction.state.log.min.isr": in_sync,
             "group.initial.rebalance.delay.ms": "0",
             "auto.create.topics.enable": "false",
+            # Retention goes by the records' own times, and a capture's may be years old.
+            "log.retention.ms": "-1",
             # A node that was killed may come back after its old session has ended: 3 s instead of 9.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
