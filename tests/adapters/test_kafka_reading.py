@@ -85,8 +85,16 @@ def test_ends_that_do_not_come_are_not_waited_for_for_ever() -> None:
             list(reader.to_the_end())
 
 
-def test_a_partition_whose_leader_is_being_found_is_asked_for_again() -> None:
-    answers = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
+@pytest.mark.parametrize("of", ["leader", "coordinator"])
+def test_what_has_just_gone_to_another_broker_is_asked_for_again(of: str) -> None:
+    answers = {
+        "leader": [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE],
+        "coordinator": [
+            KafkaError.NOT_COORDINATOR,
+            KafkaError.COORDINATOR_NOT_AVAILABLE,
+            KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        ],
+    }[of]
 
     def ask(limit_s: float) -> int:
         if answers:

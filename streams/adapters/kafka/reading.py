@@ -38,8 +38,14 @@ T = TypeVar("T")
 
 POLL_S: Final = 0.2
 _MOST: Final = 500
-_MOVING: Final = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
-"""What a broker answers of a partition that has just been made, or whose leader has just changed."""
+_MOVING: Final = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""What a broker answers of a partition or a group that has just been made, or just gone to another broker."""
 _PASSING: Final = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
@@ -196,7 +202,7 @@ class Reader:
         return BrokerUnavailable(f"{self._doing}, Kafka at {where(self._settings)}: {problem}")
 
     def _asked(self, ask: Callable[[float], T]) -> T:
-        """The answer, given so many seconds; asked again for as long while a leader is being found."""
+        """The answer, given so many seconds; asked again for as long while its broker is being found."""
         limit_s = self._settings.network_timeout_s
         deadline_s = time.monotonic() + limit_s
         while True:
