@@ -43,6 +43,8 @@ _COLUMNS: Final = dict.fromkeys((*_TEXTS, *_OTHER_TEXTS, *_COUNTS, "ts", "durati
 
 _DOUBTFUL: Final = r"^(?:[-0-9.]*|true|false)$|^[\[{]|[^ -~]|.{257}"
 """Text that may have been no text, is none at all, or is not plain ASCII and short."""
+_MAY_BE_EMPTY: Final = ("history", "service")
+"""Which then say as much as where they are absent."""
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4: Final = rf"^(?:{_OCTET}\.){{3}}{_OCTET}$"
 _SECONDS: Final = r"^[0-9]{9,10}(?:\.[0-9]{1,9})?$"
@@ -194,7 +196,9 @@ def _flows(
 def _is_plain() -> pl.Expr:
     """Whether no text of a record is doubtful."""
     doubtful = [
-        pl.col(name).str.contains(_DOUBTFUL).fill_null(False) for name in (*_TEXTS[3:], *_SENSORS, "uid")
+        pl.col(name).str.contains(_DOUBTFUL).fill_null(False)
+        & (pl.col(name) != "" if name in _MAY_BE_EMPTY else True)
+        for name in (*_TEXTS[3:], *_SENSORS, "uid")
     ]
     is_interim = pl.col("_path").str.contains(r"^conn_long|^.?$|[^a-z_]").fill_null(False)
     return (~pl.any_horizontal(*doubtful, is_interim)).alias("plain")
