@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Chunk, Source
-from streams.core.windows import HEAD
+from streams.core.windows import HEAD, packed
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.detector import Detector
 from streams.pipeline.ports import IncidentSave, Mark, Save, Saved
@@ -52,7 +52,7 @@ class FakeWindows:
                 if same_life and newer:
                     saved[i] = Saved.NEWER_STORED
                     continue
-            self.values[key] = window.tobytes()
+            (self.values[key],) = packed(save.windows[i : i + 1])
         if reach is not None and reached:
             self.marks[source.topic, source.partition] = (
                 life,

@@ -21,6 +21,7 @@ from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.codec.output.sizes import Shortened
 from streams.core.alerts import part_ids
 from streams.core.events import Chunk, Message, Partition, RawRecord, Rejected
+from streams.core.flows import Role
 from streams.core.patience import Retry
 from streams.core.stopwatch import Stopwatch
 from streams.pipeline.conveyor import Begun
@@ -161,16 +162,15 @@ def _event_ids(
 ) -> list[str]:
     """Of the flows, by the chunks that end at these places. Where a record has several flows of a role, those
     after its first are numbered."""
-    numbers = Counter[tuple[int, str]]()
+    before: dict[tuple[int, str], int] = {}
     parts: list[list[tuple[int, str]]] = [[] for _ in chunks]
     number = 0
     for at, flow in read.flows:
         while at >= ends[number]:
             number += 1
-        role = flow.role.value
-        before = numbers[at, role]
-        numbers[at, role] = before + 1
-        parts[number].append((records[at].offset, f"{role}/{before}" if before else role))
+        role = "originator" if flow.role is Role.ORIGINATOR else "target"
+        earlier = before[at, role] = before.get((at, role), -1) + 1
+        parts[number].append((records[at].offset, f"{role}/{earlier}" if earlier else role))
     return [one for chunk, of in zip(chunks, parts, strict=True) for one in part_ids(chunk.source, of)]
 
 
