@@ -151,10 +151,11 @@ def test_each_field_with_each_odd_value_is_read_together_as_alone(field: str) ->
 
 
 def test_plain_records_are_read_in_columns_and_odd_ones_alone_are_not() -> None:
-    records = [*SOLID, bytes_of(zeek(duration=None)), bytes_of({"conn": zeek()}), bytes_of(zeek(ts=5))]
+    plain = [*SOLID, bytes_of(zeek(history="", service="")), bytes_of(zeek(duration=None))]
+    records = [*plain, bytes_of({"conn": zeek()}), bytes_of(zeek(ts=5))]
     places, objects, sensors = zeek_columns.plain(records)
     read, frame = zeek_columns.read(objects, sensors, np.zeros(len(objects), np.int64))
-    assert places[read].tolist() == list(range(22))
+    assert places[read].tolist() == list(range(23))
     assert frame.schema == SCHEMA
 
 

@@ -25,8 +25,8 @@ from streams.core.flows import Flow
 Outcome = list[tuple[Flow, str]] | Skipped | Rejected
 """Of one record: its flows, each with its dialect; or why there are none."""
 
-FEWEST: Final = 256
-"""Fewer of Zeek's plain records are not worth their frames, which cost 10 ms; a record by itself costs 46 us.
+FEWEST: Final = 200
+"""Fewer of Zeek's plain records are not worth their frames, which cost 8 ms; a record by itself costs 40 us.
 """
 _LATEST_KAFKA_MS: Final = 4_102_444_800_000
 
