@@ -40,6 +40,8 @@ class SiteTurn:
     ports: Index  # (A,) that were asked for
     agreed: Agreed
     outcome: Outcome
+    usual: Mapping[str, float]
+    """In training, by column."""
 
     @property
     def held(self) -> Mapping[str, int]:
@@ -80,7 +82,8 @@ def applied_to(
         verdicts=replace(classified.verdicts, verdict=outcome.applied.verdict),
         profiles=revisions if outcome.revision.any() else None,
     )
-    return after, SiteTurn(seen.flows, ports_of(seen.flows)[0], agreed, outcome)
+    usual = usual_in_training(classified.detector)
+    return after, SiteTurn(seen.flows, ports_of(seen.flows)[0], agreed, outcome, usual)
 
 
 def reasons_of(classified: Classified, site: SiteTurn, place: int) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ def reasons_of(classified: Classified, site: SiteTurn, place: int) -> tuple[str,
         verdict = detector.classes[int(verdicts.closest[place])]
     in_force = site.agreed.at(site_of(classified.events.device_id[at]), int(classified.events.kafka_us[at]))
     here: Mapping[str, float] = {} if in_force is None else in_force.profile.usual
-    return said(classified.events.rows[at], told, verdict, Usual(here, usual_in_training(detector)))
+    return said(classified.events.rows[at], told, verdict, Usual(here, site.usual))
 
 
 def usual_in_training(detector: Detector) -> Mapping[str, float]:
