@@ -219,14 +219,18 @@ def flows(
     records: int = typer.Option(100_000, min=10_000, help="Records sent flat out."),
     copies: int = typer.Option(200, min=1, help="Parts of the captures played at once; each has devices."),
     latency_s: float = typer.Option(20.0, min=1.0, help="Seconds of paced records for the latencies."),
+    *,
+    per_s: float = typer.Option(0.0, min=0.0, help="Their rate; 0: half of the capacity."),
+    alerts_only: bool = typer.Option(False, help="Publish no normal verdicts, as by default."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Zeek's records on an unkeyed topic to verdicts, by one worker, beside the bare model."""
     from bench.flow_feed import FlowLoad
-    from bench.flows import measure
+    from bench.flows import Measured, measure
 
+    measured = Measured(latency_s, per_s, alerts_only)
     with tempfile.TemporaryDirectory(prefix="autodeep-bench-") as folder:
-        _print(measure(data, FlowLoad(records, copies), latency_s, Path(folder)), as_json)
+        _print(measure(data, FlowLoad(records, copies), measured, Path(folder)), as_json)
 
 
 @app.command()

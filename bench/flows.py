@@ -4,13 +4,15 @@ All records wait on the broker before the worker starts; some come twice, under 
 rate is that of judged flows between the first tenth and the last, and `ratio` is to the bare model on turns
 of the same size. `stages_us` are CPU microseconds of a flow of a device: `rekey` of the hop's threads, `rest`
 is the worker's process without all of these (fetching, event loop, commits, librdkafka's threads). Then
-records come at half of the rate; the latency is from the sensor's record, by the broker's clock, to its
-verdict.
+records come at half of the rate, or at the one given; the latency is from the sensor's record, by the
+broker's clock, to its verdict. Every verdict is published, or the alerts alone, as by default.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,24 +41,40 @@ from streams.pipeline.detection import STAGES
 
 WARM: Final = 0.1
 STALLED_S: Final = 60.0
+LOOK_S: Final = 0.1
+"""To ask a worker costs it a millisecond."""
 QUIET_S: Final = 3.0
 """So long without a flow, and all that was sent is judged: how many count is not known before."""
 
 
-def measure(data: Path, load: FlowLoad, latency_s: float, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How long records come at which rate, half of the capacity where it is 0; what is published."""
+
+    latency_s: float
+    per_s: float = 0.0
+    alerts_only: bool = False
+
+
+def measure(data: Path, load: FlowLoad, measured: Measured, folder: Path) -> dict[str, Any]:
     records = zeek_records(data, load)
-    with with_flows(folder, publish_classified="true") as parts:
+    classified = str(not measured.alerts_only).lower()
+    with with_flows(folder, publish_classified=classified) as parts:
         servers = parts.settings.kafka_servers
         send_records(servers, SENSORS, records)
         worker = parts.worker("worker")
         flat = _flat_out(worker, len(records))
         rate = flat["flows_per_s"]
-        paced_rate = rate / 2 * len(records) / max(flat["flows"], 1)  # a record may be of several devices
+        half = rate / 2 * len(records) / max(flat["flows"], 1)  # a record may be of several devices
+        paced_rate = measured.per_s or half
         since_us = time.time_ns() // 1000
-        paced = zeek_records(data, FlowLoad(max(int(paced_rate * latency_s), 100), load.copies, seed=2))
+        paced = zeek_records(
+            data, FlowLoad(max(int(paced_rate * measured.latency_s), 100), load.copies, seed=2)
+        )
         send_records(servers, SENSORS, paced, paced_rate)
         _wait_quiet(worker, len(records) + len(paced))
-        latency_ms = _latencies(parts, since_us)
+        said = parts.topics.all_alerts() if measured.alerts_only else [parts.topics.classified]
+        latency_ms = _latencies(parts, since_us, said)
         peak_rss_kib = worker.figures()["peak_rss_kib"]
         worker.stop()
         detector = open_store(parts.settings.model_store).load(parts.settings.flow_model)
@@ -118,7 +136,7 @@ def _wait(worker: WorkerProcess, records: int) -> dict[str, Any]:
             last, last_s = done, time.monotonic()
         if worker.exit_code is not None or time.monotonic() - last_s > STALLED_S:
             raise Unavailable(f"the worker stands at {done} of {records} records:\n{worker.log_tail()}")
-        time.sleep(0.02)
+        time.sleep(LOOK_S)
 
 
 def _wait_quiet(worker: WorkerProcess, records: int) -> dict[str, Any]:
@@ -128,12 +146,12 @@ def _wait_quiet(worker: WorkerProcess, records: int) -> dict[str, Any]:
         now = worker.figures()
         if now["records"] > figures["records"]:
             figures = {**now, "at_s": time.monotonic()}
-        time.sleep(0.02)
+        time.sleep(LOOK_S)
     return figures
 
 
-def _latencies(parts: Parts, since_us: int) -> dict[str, float]:
-    """From when the broker had the sensor's record, to when it had the verdict; first verdicts only."""
+def _latencies(parts: Parts, since_us: int, said: Sequence[str]) -> dict[str, float]:
+    """From when the broker had the sensor's record, to when it had the verdict, on the topics `said`."""
     sensed: dict[str, int] = {}
     for message in to_the_end(parts, [SENSORS]):
         sensed[_uid(message)] = appended_us(message)
@@ -142,7 +160,7 @@ def _latencies(parts: Parts, since_us: int) -> dict[str, float]:
         place = message.partition() or 0, message.offset() or 0
         flow_of[place] = device_flows.decode(message.value()).flow_id
     found = []
-    for message in to_the_end(parts, [parts.topics.classified]):
+    for message in to_the_end(parts, said):
         alert = decode_alert(message.value(), message.headers())
         begun_us = sensed.get(flow_of[alert.partition, alert.offset], 0)
         if begun_us >= since_us:

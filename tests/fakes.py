@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Chunk, Source
-from streams.core.windows import HEAD
+from streams.core.windows import HEAD, packed
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.detector import Detector
 from streams.pipeline.ports import IncidentSave, Mark, Save, Saved
@@ -37,7 +37,7 @@ class FakeWindows:
 
     def _save(self, save: Save) -> npt.NDArray[np.uint8]:
         source, devices, reach = save.source, save.devices, save.reach
-        saved = np.zeros(len(devices), np.uint8)
+        saved, values = np.zeros(len(devices), np.uint8), packed(save.windows)
         life, mark = self.marks.get((source.topic, source.partition), (b"", Mark(0, -1)))
         reached = reach is not None and life == source.topic_id.bytes and mark.through >= reach.follows
         if reach is not None and reach.only_with_mark and not reached:
@@ -52,7 +52,7 @@ class FakeWindows:
                 if same_life and newer:
                     saved[i] = Saved.NEWER_STORED
                     continue
-            self.values[key] = window.tobytes()
+            self.values[key] = values[i]
         if reach is not None and reached:
             self.marks[source.topic, source.partition] = (
                 life,

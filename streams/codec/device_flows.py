@@ -20,6 +20,7 @@ _BOOLEANS: Final = (b"\x00", b"\x01")
 _TRUTHS: Final = {written: bool(place) for place, written in enumerate(_BOOLEANS)}
 """The strict reader gives a boolean as its byte."""
 _KEPT: Final = 4096
+_STATE_NAMES: Final = tuple(state.name.lower() for state in State)
 _STATES: Final = {state.name.lower(): state for state in State}
 _QUALITIES: Final = {word: one for one in Quality for word in one.words}
 
@@ -28,26 +29,30 @@ class FlowUnreadable(DataError, ValueError):
     """A value that is no flow of a device by this schema."""
 
 
-def messages(flows: Sequence[DeviceFlow], topic: str) -> list[Message]:
+def messages(
+    flows: Sequence[DeviceFlow], topic: str, event_ids: Sequence[str] | None = None
+) -> list[Message]:
     """One for each, in their order."""
-    values = encode(flows)
+    values = encode(flows, event_ids)
     return [Message(topic, flow.device.encode(), value) for flow, value in zip(flows, values, strict=True)]
 
 
-def encode(flows: Sequence[DeviceFlow]) -> list[bytes]:
-    """Raises OverflowError for an integer beyond 64 bits."""
+def encode(flows: Sequence[DeviceFlow], event_ids: Sequence[str] | None = None) -> list[bytes]:
+    """`event_ids`: in place of the flows' own. Raises OverflowError for an integer beyond 64 bits."""
+    if event_ids is None:
+        event_ids = [flow.event_id for flow in flows]
     header = framing.single_object_header(schemas.load(schemas.DEVICE_FLOW).fingerprint)
     return [
         b"".join(
             (
                 header,
-                _text(flow.event_id),
+                _text(event_id),
                 _repeated(flow.device, flow.direction, flow.role),
                 _text(flow.peer),
                 _repeated(flow.protocol),
                 long(flow.device_port),
                 long(flow.peer_port),
-                _repeated(flow.service, flow.state.name.lower()),
+                _repeated(flow.service, _STATE_NAMES[flow.state]),
                 long(flow.start_us),
                 long(flow.end_us),
                 _optional(flow.packets_out),
@@ -65,7 +70,7 @@ def encode(flows: Sequence[DeviceFlow]) -> list[bytes]:
                 _repeated(flow.site, flow.sensor),
             )
         )
-        for flow in flows
+        for flow, event_id in zip(flows, event_ids, strict=True)
     ]
 
 

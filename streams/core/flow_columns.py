@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streams.core.drafts import draft_of
 from streams.core.events import Rejected
 from streams.core.flows import Flow, Quality, State
 
@@ -53,8 +54,9 @@ COUNTERS: Final = (
     "originator_payload_bytes",
     "responder_payload_bytes",
 )
-_STATE: Final = tuple(SCHEMA).index("state")
-_QUALITY: Final = tuple(SCHEMA).index("quality")
+_STATES: Final = tuple(State)
+assert [int(state) for state in _STATES] == list(range(len(_STATES)))
+_Draft: Final = draft_of(Flow)
 assert tuple(SCHEMA) == tuple(field.name for field in dataclasses.fields(Flow))
 
 
@@ -73,10 +75,16 @@ class Flows:
         return len(self.position)
 
     def __iter__(self) -> Iterator[Flow]:
+        qualities: dict[int, Quality] = {}
         for row in self.frame.iter_rows():
-            values = list(row)
-            values[_STATE], values[_QUALITY] = State(row[_STATE]), Quality(row[_QUALITY])
-            yield Flow(*values)
+            flow = _Draft(*row)
+            flow.state = _STATES[flow.state]
+            quality = qualities.get(flow.quality)
+            if quality is None:
+                quality = qualities[flow.quality] = Quality(flow.quality)
+            flow.quality = quality
+            flow.__class__ = Flow
+            yield flow
 
     @property
     def counters(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

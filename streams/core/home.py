@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from streams.core.drafts import draft_of
 from streams.core.flows import DeviceFlow, Direction, Flow, Role
 from streams.core.leases import Naming
 
@@ -170,22 +171,24 @@ class Home:
         site = self.site_of(flow)
         networks = self.of_site.get(site, self.networks)
         kinds = networks.kind(flow.originator), networks.kind(flow.responder)
-        devices = tuple(_device(flow, kinds, place, site, naming) for place in (0, 1))
+        devices = _device(flow, kinds, 0, site, naming), _device(flow, kinds, 1, site, naming)
         if not any(devices):
             return ()
-        is_internal = all(kind not in (Kind.OUTSIDE, Kind.NOBODY) for kind in kinds)
+        is_internal = not (_is_outside(kinds[0]) or _is_outside(kinds[1]))
         begins = initiator(flow, kinds)
         return tuple(
-            _as_of(flow, place, (device, site), (begins == place, is_internal))
-            for place, device in enumerate(devices)
-            if device
+            [
+                _as_of(flow, place, (device, site), (begins == place, is_internal))
+                for place, device in enumerate(devices)
+                if device
+            ]
         )
 
 
 def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str, naming: Naming | None) -> str:
     """The name of an end's device; empty where it is none."""
     kind, other = kinds[place], kinds[1 - place]
-    if kind in (Kind.OUTSIDE, Kind.NOBODY):
+    if _is_outside(kind):
         return ""
     packets = (flow.originator_packets, flow.responder_packets)[place]
     if kind is Kind.BROADCAST_LIKE and flow.protocol != "tcp" and not packets:
@@ -195,6 +198,10 @@ def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str, naming:
     mac, address = (flow.originator_mac, flow.responder_mac)[place], (flow.originator, flow.responder)[place]
     name = (naming(site, address, mac, flow.start_us) if naming else "") or mac or address
     return f"{site}/{name}" if site else name
+
+
+def _is_outside(kind: Kind) -> bool:
+    return kind is Kind.OUTSIDE or kind is Kind.NOBODY
 
 
 def _advertises(flow: Flow, place: int) -> bool:
@@ -266,7 +273,7 @@ def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, b
     sides = (_side(flow, 0), _side(flow, 1))
     (_, port, out), (peer, peer_port, came) = sides[place], sides[1 - place]
     direction = Direction.OUT if is_first else Direction.IN
-    return DeviceFlow(
+    made = _Draft(
         device=name,
         direction=Direction.INTERNAL if is_internal else direction,
         role=Role.ORIGINATOR if is_first else Role.TARGET,
@@ -293,8 +300,12 @@ def _as_of(flow: Flow, place: int, device: tuple[str, str], began: tuple[bool, b
         site=site,
         sensor=flow.sensor,
     )
+    made.__class__ = DeviceFlow
+    found: DeviceFlow = made
+    return found
 
 
+_Draft: Final = draft_of(DeviceFlow)
 _Counted = tuple[int | None, int | None, int | None]
 
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from streams.core.clocks import Latest, Mask, begins_anew, counted_time_us, latest_of
 from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.sparse import sparse, whole
 from streams.core.tables import FeatureTable, Rows
 
 WIDTH: Final = 16
@@ -86,7 +87,7 @@ class WindowLayout:
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
-        """One device's packed window: what Redis holds is exactly this.
+        """One device's packed window: what Redis holds is this, as `packed` has it.
 
         Of 16 rows of KDD'99's table, 48 + 16 * 156 + 8 = 2,552 bytes.
         """
@@ -124,16 +125,24 @@ class WindowLayout:
 
     def unpack_into(self, blank: Windows, values: Sequence[bytes | None]) -> None:
         """The same into blank windows (D,) of the values' partitions."""
-        size = self.dtype.itemsize
-        sizes = (size,) if self.beside is not None else (size, size - KAFKA_TIME.itemsize)
         for i, value in enumerate(values):
-            if value is not None and len(value) in sizes:
-                whole = value + value[HEAD.itemsize - KAFKA_TIME.itemsize : HEAD.itemsize]
-                stored = np.frombuffer(whole[:size], self.dtype)[0]
-                head = stored["head"]
-                mine = (head["layout"], head["beside"], head["width"]) == (LAYOUT, self._beside, self.width)
-                if mine and (head["table"] == self._stamp).all():
-                    blank[i] = stored
+            if value is None or len(value) < HEAD.itemsize:
+                continue
+            head = np.frombuffer(value[: HEAD.itemsize], HEAD)[0]
+            mine = (head["layout"], head["beside"], head["width"]) == (LAYOUT, self._beside, self.width)
+            stored = self._stored(value) if mine and (head["table"] == self._stamp).all() else None
+            if stored is not None:
+                blank[i] = np.frombuffer(stored, self.dtype)[0]
+
+    def _stored(self, value: bytes) -> bytes | None:
+        """All bytes of a window; None where there are more or fewer."""
+        size, head = self.dtype.itemsize, HEAD.itemsize
+        if self.beside is not None:
+            rest = whole(value[head:], size - head)
+            return None if rest is None else value[:head] + rest
+        if len(value) == size - KAFKA_TIME.itemsize:
+            return value + value[head - KAFKA_TIME.itemsize : head]
+        return value if len(value) == size else None
 
     @property
     def _beside(self) -> int:
@@ -142,6 +151,24 @@ class WindowLayout:
     @cached_property
     def _stamp(self) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self.table.digest[: HEAD["table"].itemsize], np.uint8)
+
+
+def packed(windows: Windows) -> list[bytes]:
+    """What is stored of each (D,).
+
+    Where something is kept beside the rows, what holds nothing is left out behind the header, and of W rows
+    the oldest: the next event is looked at with the W - 1 before it.
+    """
+    size, head = windows.dtype.itemsize, HEAD.itemsize
+    if "beside" not in (windows.dtype.names or ()):
+        data = windows.tobytes()
+        return [data[at : at + size] for at in range(0, len(data), size)]
+    kept, width = windows.copy(), width_of(windows)
+    full = np.flatnonzero(kept["head"]["count"] == width)
+    kept["rows"][full, kept["head"]["next"][full] % width] = np.zeros((), kept["rows"].dtype)
+    values = kept.view(np.uint8).reshape(len(kept), size)
+    heads = values[:, :head].tobytes()
+    return [heads[at * head : (at + 1) * head] + rest for at, rest in enumerate(sparse(values[:, head:]))]
 
 
 def width_of(windows: Windows) -> int:

@@ -7,9 +7,11 @@ once: what it writes again has the same id.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Protocol
 
 from streams.codec import device_flows
@@ -19,7 +21,7 @@ from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.codec.output.sizes import Shortened
 from streams.core.alerts import part_ids
 from streams.core.events import Chunk, Message, Partition, RawRecord, Rejected
-from streams.core.flows import DeviceFlow
+from streams.core.flows import Role
 from streams.core.patience import Retry
 from streams.core.stopwatch import Stopwatch
 from streams.pipeline.conveyor import Begun
@@ -112,50 +114,64 @@ class Rekeying:
         """Nothing is kept by partition."""
 
     def _compute(self, chunks: Sequence[Chunk]) -> Rekeyed:
-        flows: list[DeviceFlow] = []
-        letters: list[Message] = []
-        skipped, dead, foreign = Counter[str](), Counter[str](), 0
-        for chunk in chunks:
-            read = self._read(chunk)
-            flows += _named(chunk, read)
-            rejected = with_sizes(chunk.records, read.rejected)
-            letters += self._letters(chunk, rejected)
-            dead.update(str(bad.reason) for bad in rejected)
-            skipped.update(read.skipped)
-            foreign += read.foreign
+        """All partitions' records are read at once: reading few costs as much as reading many."""
+        records = [record for chunk in chunks for record in chunk.records]
+        ends = list(accumulate(len(chunk.records) for chunk in chunks))
+        read = self._read(records)
+        flows = [flow for _, flow in read.flows]
+        rejected = with_sizes(records, read.rejected)
         report = FlowReport(
             topic=self.topic,
-            records=sum(len(chunk.records) for chunk in chunks),
+            records=len(records),
             flows=Counter(str(flow.direction) for flow in flows),
-            foreign=foreign,
-            skipped=skipped,
-            dead_letters=dead,
+            foreign=read.foreign,
+            skipped=read.skipped,
+            dead_letters=Counter(str(bad.reason) for bad in rejected),
             shortened={},
         )
-        return Rekeyed(device_flows.messages(flows, self._topics.flows), letters, report)
+        ids = _event_ids(chunks, ends, records, read)
+        messages = device_flows.messages(flows, self._topics.flows, ids)
+        return Rekeyed(messages, self._letters(chunks, ends, records, rejected), report)
 
-    def _read(self, chunk: Chunk) -> Read:
+    def _read(self, records: Sequence[RawRecord]) -> Read:
         """A registry, and leases that are not known yet, are waited for."""
-        return self._patience(lambda: self._reader.read(chunk.records))
+        return self._patience(lambda: self._reader.read(records))
 
-    def _letters(self, chunk: Chunk, rejected: Sequence[Rejected]) -> list[Message]:
+    def _letters(
+        self,
+        chunks: Sequence[Chunk],
+        ends: Sequence[int],
+        records: Sequence[RawRecord],
+        rejected: Sequence[Rejected],
+    ) -> list[Message]:
         topic = self._topics.dead_letters
         return [
-            dead_letter(chunk.source, chunk.records[bad.position], bad, topic, self._version)
+            dead_letter(
+                chunks[bisect_right(ends, bad.position)].source,
+                records[bad.position],
+                bad,
+                topic,
+                self._version,
+            )
             for bad in rejected
         ]
 
 
-def _named(chunk: Chunk, read: Read) -> list[DeviceFlow]:
-    """The flows with their ids. Where a record has several flows, those after its first are numbered."""
-    seen = Counter[tuple[int, str]]()
-    parts = []
+def _event_ids(
+    chunks: Sequence[Chunk], ends: Sequence[int], records: Sequence[RawRecord], read: Read
+) -> list[str]:
+    """Of the flows, by the chunks that end at these places. Where a record has several flows of a role, those
+    after its first are numbered."""
+    before: dict[tuple[int, str], int] = {}
+    parts: list[list[tuple[int, str]]] = [[] for _ in chunks]
+    number = 0
     for at, flow in read.flows:
-        number = seen[at, flow.role]
-        seen[at, flow.role] += 1
-        parts.append((chunk.records[at].offset, f"{flow.role}/{number}" if number else str(flow.role)))
-    ids = part_ids(chunk.source, parts)
-    return [replace(flow, event_id=found) for found, (_, flow) in zip(ids, read.flows, strict=True)]
+        while at >= ends[number]:
+            number += 1
+        role = "originator" if flow.role is Role.ORIGINATOR else "target"
+        earlier = before[at, role] = before.get((at, role), -1) + 1
+        parts[number].append((records[at].offset, f"{role}/{earlier}" if earlier else role))
+    return [one for chunk, of in zip(chunks, parts, strict=True) for one in part_ids(chunk.source, of)]
 
 
 def _whole(message: Message, limit_bytes: int | None) -> Shortened | None:

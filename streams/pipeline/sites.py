@@ -9,10 +9,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from streams.core.flow.columns import DeviceFlows, Index, Protocol
+from streams.core.flow.columns import ROLES, DeviceFlows, Index, Protocol
 from streams.core.flow.facts import ports_of
 from streams.core.flow.saying import FlowTold, Usual, said
 from streams.core.flow.table import FLOW
+from streams.core.flows import Role
 from streams.core.profile.agreed import NONE, Agreed, Outcome, applied_at
 from streams.core.profile.rules import LEARNING_MS, Held, Scores, Seen
 from streams.core.profile.values import site_of
@@ -36,8 +37,11 @@ class SiteTurn:
     """Of the applied events (A) that one model judged."""
 
     flows: DeviceFlows  # (A,)
+    ports: Index  # (A,) that were asked for
     agreed: Agreed
     outcome: Outcome
+    usual: Mapping[str, float]
+    """In training, by column."""
 
     @property
     def held(self) -> Mapping[str, int]:
@@ -78,19 +82,19 @@ def applied_to(
         verdicts=replace(classified.verdicts, verdict=outcome.applied.verdict),
         profiles=revisions if outcome.revision.any() else None,
     )
-    return after, SiteTurn(seen.flows, agreed, outcome)
+    usual = usual_in_training(classified.detector)
+    return after, SiteTurn(seen.flows, ports_of(seen.flows)[0], agreed, outcome, usual)
 
 
 def reasons_of(classified: Classified, site: SiteTurn, place: int) -> tuple[str, ...]:
     """Of an applied event: what drove its verdict, in words."""
     at = int(classified.step.applied[place])
-    flow = site.flows.at(slice(place, place + 1))
     context = (None if classified.events.context is None else classified.events.context[at]) or {}
-    originates = bool(flow.originates[0])
+    originates = ROLES[int(site.flows.role[place])] == Role.ORIGINATOR
     told = FlowTold(
         context.get("dst_address" if originates else "src_address", ""),
-        int(ports_of(flow)[0][0]),
-        Protocol(int(flow.protocol[0])).name.lower(),
+        int(site.ports[place]),
+        Protocol(int(site.flows.protocol[place])).name.lower(),
         originates,
     )
     detector, verdicts = classified.detector, classified.verdicts
@@ -99,7 +103,7 @@ def reasons_of(classified: Classified, site: SiteTurn, place: int) -> tuple[str,
         verdict = detector.classes[int(verdicts.closest[place])]
     in_force = site.agreed.at(site_of(classified.events.device_id[at]), int(classified.events.kafka_us[at]))
     here: Mapping[str, float] = {} if in_force is None else in_force.profile.usual
-    return said(classified.events.rows[at], told, verdict, Usual(here, usual_in_training(detector)))
+    return said(classified.events.rows[at], told, verdict, Usual(here, site.usual))
 
 
 def usual_in_training(detector: Detector) -> Mapping[str, float]:

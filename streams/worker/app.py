@@ -37,7 +37,14 @@ from streams.worker.models import Admissions, WorkerModels
 from streams.worker.pages import add_pages, bound, serve_at
 from streams.worker.path import Said, connect, waiting
 from streams.worker.probes import Probe
-from streams.worker.process import WorkerShell, closed_then_ended, ending, log_config, start_watch
+from streams.worker.process import (
+    WorkerShell,
+    closed_then_ended,
+    ending,
+    log_config,
+    spare_what_stays,
+    start_watch,
+)
 from streams.worker.served import LAYOUT, begins, followed, serve
 from streams.worker.telling import start_telling
 
@@ -70,6 +77,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
             probe.start(health.wait)
         start_telling(settings, health, served, parts)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
+        spare_what_stays()
         shell.execute_from_commandline()
     raise SystemExit(0)
 

@@ -122,6 +122,20 @@ def test_the_turns_change_nothing(kinds: str, data: st.DataObject) -> None:
     assert told(cut) == told(whole)
 
 
+@given(st.lists(st.text("difsx2", min_size=1, max_size=8), min_size=1, max_size=5))
+def test_partitions_of_one_turn_are_as_each_alone(kinds: list[str]) -> None:
+    chunks = [chunk(number, 5 * number, some) for number, some in enumerate(kinds)]
+    found, alone = broker(), broker()
+    hop = rekeying(found)
+    begun = hop.begin(chunks)
+    assert begun.computed is not None
+    hop.deliver(begun.computed)
+    for one in chunks:
+        conveyed(rekeying(alone), [one])
+    assert found.topics == alone.topics
+    assert begun.computed.report.records == sum(map(len, kinds))
+
+
 def test_nothing_is_acknowledged_before_it_is_on_the_broker() -> None:
     def impatient(attempt: object) -> object:
         return attempt()  # type: ignore[operator]

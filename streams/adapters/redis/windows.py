@@ -3,8 +3,8 @@
 links.py and cluster.py bring the calls to a server, a primary that sentinels name, or a cluster's nodes.
 
 Keys carry a hash tag of topic and partition, `ids:w:{ids.telemetry-7}:<device>`, so that a partition's keys
-share a slot of Redis Cluster. The calls of a turn's partitions go in one round trip. A value is exactly
-one window of the layout. The script (script.py) compares before it writes:
+share a slot of Redis Cluster. The calls of a turn's partitions go in one round trip. A value is one window of
+the layout (`packed`). The script (script.py) compares before it writes:
 
     stored window is of this life and newer than ours     nothing is written, NEWER_STORED
     stored window is the one that ours grew from          header and new rows alone, by SETRANGE
@@ -45,7 +45,7 @@ from streams.adapters.redis.refusals import is_refusal, why
 from streams.adapters.redis.script import SAVE, SAVE_SHA
 from streams.adapters.redis.server import Words, raise_error
 from streams.core.events import Source
-from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout, rounds_of
+from streams.core.windows import HEAD, KAFKA_TIME, Index, WindowLayout, packed, rounds_of
 from streams.errors import AccessDenied, SettingsError, WindowStoreUnavailable
 from streams.pipeline.ports import IncidentSave, Mark, Save
 
@@ -265,15 +265,14 @@ class RedisWindows:
         )
         arguments += (self._layout.dtype.itemsize - KAFKA_TIME.itemsize, 0 if save.incidents is None else 2)
         head = save.windows["head"]
-        packed, size = save.windows.tobytes(), save.windows.dtype.itemsize
+        values = packed(save.windows)
         after, counts, offsets = head["next"].tolist(), head["count"].tolist(), head["offset"].tolist()
         based_on, width, rounds = save.based_on.tolist(), self._layout.width, rounds_of(self._layout.width)
         whole = self._layout.beside is not None
         for i, grown in enumerate(save.added.tolist()):
             n = width if whole or based_on[i] < 0 or grown >= width else grown
-            value = packed[i * size : (i + 1) * size]
             grew_from = ((after[i] - n) % rounds, counts[i] - n)
-            arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, value, after[i], n))
+            arguments += (offsets[i], based_on[i], *grew_from, *_parts(self._layout, values[i], after[i], n))
         if save.incidents is not None:
             arguments += incident_arguments(source, save.incidents, how)
         return arguments

@@ -67,6 +67,8 @@ class FlowContexts(Sequence[Mapping[str, str] | None]):
     def __init__(self, columns: Mapping[str, pl.Series], at: npt.NDArray[np.int64]) -> None:
         self._columns = columns
         self._at = at
+        self._rows: list[tuple[Any, ...]] = []
+        """Of all N, once one is asked for: a value of a column by itself costs as much as a row."""
 
     @classmethod
     def of(cls, parts: Sequence[Columns]) -> FlowContexts:
@@ -87,19 +89,20 @@ class FlowContexts(Sequence[Mapping[str, str] | None]):
     def __getitem__(self, place: int | slice) -> Mapping[str, str] | FlowContexts:
         if isinstance(place, slice):
             return self.at(np.arange(len(self))[place])
-        at = int(self._at[place])
-        device, role, peer, device_port, peer_port, protocol, site = self._told(_TOLD, at)
+        if not self._rows:
+            columns = [self._columns[name].gather(self._at) for name in (*_TOLD, *_AS_WRITTEN)]
+            self._rows = list(zip(*(column.to_list() for column in columns), strict=True))
+        device, role, peer, device_port, peer_port, protocol, site, *written = self._rows[place]
         address = device.removeprefix(f"{site}/") if site else device
-        mine = ({"address": address} if _is_address(address) else {}) | {"port": str(device_port)}
-        theirs = {"address": peer, "port": str(peer_port)}
-        ends = ("src", "dst") if role == Role.ORIGINATOR else ("dst", "src")
-        told = {f"{ends[0]}_{name}": text for name, text in mine.items()}
-        told |= {f"{ends[1]}_{name}": text for name, text in theirs.items()}
-        written = dict(zip(_AS_WRITTEN, self._told(_AS_WRITTEN, at), strict=True))
-        return told | {"protocol": protocol} | {name: text for name, text in written.items() if text}
-
-    def _told(self, names: Sequence[str], at: int) -> list[Any]:
-        return [self._columns[name][at] for name in names]
+        mine, theirs = ("src", "dst") if role == Role.ORIGINATOR else ("dst", "src")
+        told = {f"{mine}_address": address} if _is_address(address) else {}
+        told[f"{mine}_port"] = str(device_port)
+        told[f"{theirs}_address"], told[f"{theirs}_port"] = peer, str(peer_port)
+        told["protocol"] = protocol
+        for name, text in zip(_AS_WRITTEN, written, strict=True):
+            if text:
+                told[name] = text
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ def _packed(read: Columns) -> npt.NDArray[np.void]:
     return rows
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def _is_address(text: str) -> bool:
     """A device may be named by its MAC."""
     try:

@@ -49,26 +49,34 @@ class PeerKind(IntEnum):
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return cls.PUBLIC
-        if parsed.is_multicast or parsed == _BROADCAST:
-            return cls.MULTICAST
-        inside = any(parsed in network for network in _PRIVATE if network.version == parsed.version)
-        return cls.PRIVATE if inside else cls.PUBLIC
+        number = int(parsed)
+        for first, last, kind in _KINDS[parsed.version]:
+            if first <= number <= last:
+                return cls(kind)
+        return cls.PUBLIC
 
 
 _PROTOCOLS: Final = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "icmp": Protocol.ICMP}
-_BROADCAST: Final = ipaddress.ip_address("255.255.255.255")
-_PRIVATE: Final = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "169.254.0.0/16",
-        "fc00::/7",
-        "fe80::/10",
-    )
+_PRIVATE: Final = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+    *("fc00::/7", "fe80::/10"),
 )
 """RFC 1918, RFC 4193 and link-local."""
+_NOBODY: Final = ("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")
+
+
+def _ranges(version: int) -> list[tuple[int, int, PeerKind]]:
+    """First and last address of each network of this version, as numbers."""
+    kinds = dict.fromkeys(_PRIVATE, PeerKind.PRIVATE) | dict.fromkeys(_NOBODY, PeerKind.MULTICAST)
+    networks = [(ipaddress.ip_network(text), kind) for text, kind in kinds.items()]
+    return [
+        (int(one.network_address), int(one.broadcast_address), kind)
+        for one, kind in networks
+        if one.version == version
+    ]
+
+
+_KINDS: Final = {version: _ranges(version) for version in (4, 6)}
 ROLES: Final = tuple(Role)
 DIRECTIONS: Final = tuple(Direction)
 

@@ -43,6 +43,8 @@ _COLUMNS: Final = dict.fromkeys((*_TEXTS, *_OTHER_TEXTS, *_COUNTS, "ts", "durati
 
 _DOUBTFUL: Final = r"^(?:[-0-9.]*|true|false)$|^[\[{]|[^ -~]|.{257}"
 """Text that may have been no text, is none at all, or is not plain ASCII and short."""
+_MAY_BE_EMPTY: Final = ("history", "service")
+"""Which then say as much as where they are absent."""
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4: Final = rf"^(?:{_OCTET}\.){{3}}{_OCTET}$"
 _SECONDS: Final = r"^[0-9]{9,10}(?:\.[0-9]{1,9})?$"
@@ -188,13 +190,15 @@ def _flows(
     is_near = (pl.col("kafka_us") == 0) | ((late_us >= -BEHIND_US) & (late_us <= AHEAD_US))
     is_plain &= timed.select(is_near.alias("near")).to_series()
     places = is_plain.arg_true().to_numpy().astype(np.int64)
-    return places, timed.filter(is_plain).pipe(derived).select(canonical())
+    return places, timed.lazy().filter(is_plain).pipe(derived).select(canonical()).collect()
 
 
 def _is_plain() -> pl.Expr:
     """Whether no text of a record is doubtful."""
     doubtful = [
-        pl.col(name).str.contains(_DOUBTFUL).fill_null(False) for name in (*_TEXTS[3:], *_SENSORS, "uid")
+        pl.col(name).str.contains(_DOUBTFUL).fill_null(False)
+        & (pl.col(name) != "" if name in _MAY_BE_EMPTY else True)
+        for name in (*_TEXTS[3:], *_SENSORS, "uid")
     ]
     is_interim = pl.col("_path").str.contains(r"^conn_long|^.?$|[^a-z_]").fill_null(False)
     return (~pl.any_horizontal(*doubtful, is_interim)).alias("plain")
@@ -206,7 +210,9 @@ def _is_whole(text: pl.DataFrame) -> pl.Expr:
         pl.col(name).is_not_null()
         for name in ("id.orig_h", "id.resp_h", "proto", "ts", "history", "conn_state")
     ]
-    kept = [pl.col(name).is_not_null() | text[name].is_null() for name in (*_COUNTS, "duration", "service")]
+    may_be_absent = (*_COUNTS, "duration", "service")
+    absent = text.select(pl.col(may_be_absent).is_null())
+    kept = [pl.col(name).is_not_null() | absent[name] for name in may_be_absent]
     counted = [pl.col(name).fill_null(0) >= 0 for name in _COUNTS]
     has_ports = ~pl.col("proto").is_in(["tcp", "udp"]) | (
         pl.col("id.orig_p").is_not_null() & pl.col("id.resp_p").is_not_null()
@@ -229,25 +235,27 @@ def _address(series: pl.Series) -> pl.Series:
 def _mapped(
     series: pl.Series, of: Callable[[str], T], dtype: type[pl.DataType], absent: T | None = None
 ) -> pl.Series:
-    """Each value by a function of it, called once for a distinct one; null where it cannot be read."""
-    known: dict[str, T | None] = {}
-    for one in series.unique().to_list():
-        if one is not None:
-            try:
-                known[one] = of(one)
-            except Unreadable:
-                known[one] = None
-    found = series.replace_strict(list(known), list(known.values()), default=None, return_dtype=dtype)
-    return found if absent is None else _filled(series, found, absent)
+    """Each value by a function of it, called once for a distinct one; null where it cannot be read. What is
+    absent is so much."""
+    known = _Known(of)
+    known[None] = absent
+    return pl.Series(series.name, list(map(known.__getitem__, series.to_list())), dtype=dtype)
 
 
-def _filled(series: pl.Series, found: pl.Series, absent: Any) -> pl.Series:
-    """What was absent is filled, what could not be read stays null."""
-    if not series.null_count():
+class _Known(dict[str | None, Any]):
+    """By text what a function says of it; a few calls of polars cost more than a look for each value."""
+
+    def __init__(self, of: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, text: str) -> Any:
+        try:
+            found = self._of(text)
+        except Unreadable:
+            found = None
+        self[text] = found
         return found
-    return pl.select(
-        pl.when(series.is_null()).then(pl.lit(absent)).otherwise(found).alias(series.name)
-    ).to_series()
 
 
 def _time(series: pl.Series) -> pl.Series:

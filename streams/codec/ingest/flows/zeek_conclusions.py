@@ -32,7 +32,7 @@ def state_code(text: str) -> int:
     return int(states.zeek_tcp(text, "")) | _IS_SF * (text == "SF") | _IS_S0 * (text == "S0")
 
 
-def derived(frame: pl.DataFrame) -> pl.DataFrame:
+def derived(frame: pl.LazyFrame) -> pl.LazyFrame:
     """What `zeek.flow_of` concludes from the counters, history and state."""
     history = pl.col("history")
     has = {bit: (history & bit) != 0 for bit in (_LOWER_C, _UPPER_C, _HANDSHAKE, _SPOKE_ON)}
