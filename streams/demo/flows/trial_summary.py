@@ -13,7 +13,7 @@ from rich.text import Text
 from streams.client.flow_verdicts import Told
 from streams.codec.times import to_the_second
 from streams.core.incidents import Incident
-from streams.demo.flows.trial import Account, FileAccount
+from streams.demo.flows.account import Account, FileAccount
 
 MOST: Final = 20
 """Devices, and reasons of a kind, that are shown one by one."""

@@ -15,7 +15,8 @@ from streams.client.flow_files import Options
 from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.core.home import Home
 from streams.demo.flows import trial
-from streams.demo.flows.trial import Account, Standing, files_in, standing_of, tried
+from streams.demo.flows.account import Account, Standing, standing_of
+from streams.demo.flows.trial import files_in, tried
 from streams.demo.flows.trial_summary import as_json, notes, tables
 from streams.demo.play import Polled
 from streams.errors import DataError
