@@ -30,8 +30,8 @@ def attempt(
         autodeep try capture.pcapng
         autodeep try /var/log/zeek/2026-11-27 --home 10.20.0.0/16
 
-    Exit codes: 1 some was left without a verdict, 2 the file or an option cannot be used, 69 a part could not
-    be started or was lost on the way, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 1 some was left without a verdict, 2 an option cannot be used or there was no flow, 69 a part
+    could not be started or was lost on the way, 130 after Ctrl-C, 143 after SIGTERM.
     """
     import json
 
@@ -66,3 +66,5 @@ def attempt(
         raise typer.Exit(130)
     if account.lost:
         raise typer.Exit(1)
+    if not any(file.flows for file in account.files):
+        raise typer.Exit(2)

@@ -93,4 +93,5 @@ class FlowSource:
         except (DataError, EOFError, gzip.BadGzipFile, zlib.error) as exc:
             if is_empty:
                 raise
-            self.damage = str(exc)
+            is_ours = isinstance(exc, DataError)
+            self.damage = str(exc) if is_ours else f"the gzip data is cut off or damaged ({exc})"

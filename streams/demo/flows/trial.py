@@ -107,7 +107,7 @@ class _Trial:
         self._home = home
         self._show = show
         self._clock_s = clock_s
-        self._began_s = self._moved_s = clock_s()
+        self._began_s = self._moved_s = self._asked_s = clock_s()
         self._time_ms = 0
         self._files = 0
         self._bytes_of: list[int] = []
@@ -150,17 +150,23 @@ class _Trial:
     def _wait(self, most: int) -> None:
         """Until no more than so many are under way."""
         self._listen(0.0)
+        if self._clock_s() - self._asked_s > _POLL_S:
+            self._ask()
         self._told()
         while self.account.lost > most:
             self._parts.check()
-            before = self.account.standing
-            self.account.standing = self._parts.standing()
-            if self.account.standing != before:
-                self._moved_s = self._clock_s()
-            elif self._clock_s() - self._moved_s > STUCK_S:
+            self._ask()
+            if self._asked_s - self._moved_s > STUCK_S:
                 return
             self._listen(_POLL_S)
             self._told()
+
+    def _ask(self) -> None:
+        """How far the worker is."""
+        before, self.account.standing = self.account.standing, self._parts.standing()
+        self._asked_s = self._clock_s()
+        if self.account.standing != before:
+            self._moved_s = self._asked_s
 
     def _told(self) -> None:
         account = self.account
