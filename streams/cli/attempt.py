@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from streams.cli.flow_options import DIALECT, HOME
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from rich.console import Console
-
-    from streams.demo.flows.trial import Account
-
-_A_LINE_EVERY_S = 3.0
 
 
 def attempt(
@@ -41,19 +30,17 @@ def attempt(
         autodeep try capture.pcapng
         autodeep try /var/log/zeek/2026-11-27 --home 10.20.0.0/16
 
-    Exit codes: 1 some was left without a verdict, 2 the file or an option cannot be used, 69 a part could not
-    be started or was lost on the way, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 1 some was left without a verdict, 2 an option cannot be used or there was no flow, 69 a part
+    could not be started or was lost on the way, 130 after Ctrl-C, 143 after SIGTERM.
     """
     import json
-    import sys
-
-    from rich.console import Console
 
     from streams.cli.flows import settings_of
+    from streams.cli.screen import Screen
     from streams.demo.flows.stage import Asked, staged_flows
     from streams.demo.flows.trial import files_in, tried
     from streams.demo.flows.trial_summary import as_json as object_of
-    from streams.demo.flows.trial_summary import tables
+    from streams.demo.flows.trial_summary import line, tables
     from streams.demo.stage import quiet, stopped_in_order
 
     stopped_in_order()
@@ -62,72 +49,22 @@ def attempt(
     files = files_in(what)
     if not what.is_dir():
         what.open("rb").close()  # before anything is started
-    console = Console(stderr=as_json)
-    live = sys.stdout.isatty() and not as_json
-    _say(console, live, "starting the parts: Kafka, Redis, a worker")
+    screen = Screen.of("try", as_json=as_json)
+    screen.say("starting the parts: Kafka, Redis, a worker")
     try:
-        with staged_flows(Asked(home=home, told=False)) as stage, _progress(console, live) as show:
+        with (
+            staged_flows(Asked(home=home, told=False)) as stage,
+            screen.watching(lambda account: account.view, line) as show,
+        ):
             account = tried(stage, files, ours, options, show)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    if not live:
-        console.width = 130  # what reads it has no width
-    console.print(tables(account))
+    screen.console.print(tables(account))
     if as_json:
         typer.echo(json.dumps(object_of(account)))
     if account.interrupted:
         raise typer.Exit(130)
     if account.lost:
         raise typer.Exit(1)
-
-
-def _say(console: Console, live: bool, what: str) -> None:
-    console.print(f"[dim]{what}[/dim]" if live else f"try: {what}", highlight=False)
-
-
-def _progress(console: Console, live: bool) -> AbstractContextManager[Callable[[Account], None]]:
-    import contextlib
-
-    @contextlib.contextmanager
-    def lines() -> Iterator[Callable[[Account], None]]:
-        import time
-
-        from streams.demo.flows.trial_summary import line
-
-        shown_s = time.monotonic()
-
-        def show(account: Account) -> None:
-            nonlocal shown_s
-            if time.monotonic() - shown_s >= _A_LINE_EVERY_S:
-                shown_s = time.monotonic()
-                console.print(line(account), highlight=False)
-
-        yield show
-
-    @contextlib.contextmanager
-    def bars() -> Iterator[Callable[[Account], None]]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        from streams.demo.flows.trial_summary import told
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[told]}"),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            judged = progress.add_task("judged", total=None, told="")
-
-            def show(account: Account) -> None:
-                progress.update(
-                    judged,
-                    completed=account.standing.judged,
-                    total=max(account.flows_of.total(), account.standing.judged),
-                    told=told(account),
-                )
-
-            yield show
-
-    return bars() if live else lines()
+    if not any(file.flows for file in account.files):
+        raise typer.Exit(2)

@@ -80,6 +80,13 @@ def opened(name: str) -> Iterator[io.BufferedReader]:
             raise DataError(f"{name}: the gzip data is cut off or damaged ({exc})") from exc
 
 
+def bytes_read(stream: io.BufferedReader) -> int:
+    """Of what `opened` opened, as it lies; 0 where that cannot be told."""
+    raw: Any = stream.raw
+    inner: Any = raw.fileobj if isinstance(raw, gzip.GzipFile) else stream
+    return cast(int, inner.tell()) if inner.seekable() else 0
+
+
 def records(stream: io.BufferedReader, name: str, options: Options) -> Iterator[FileRecord]:
     """All records of a file. Raises DataError where it is of a kind that holds none."""
     head = stream.peek(_BLOCK_BYTES)[:_BLOCK_BYTES]

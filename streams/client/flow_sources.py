@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from streams.adapters.captures import frames_in, is_capture_by
-from streams.client.flow_files import FileRecord, Options, opened, records
+from streams.client.flow_files import FileRecord, Options, bytes_read, opened, records
 from streams.client.flow_reading import BLOCK, blocks
 from streams.client.sensing import Sensing
 from streams.codec.ingest.flows import ours
@@ -47,6 +47,8 @@ class FlowSource:
         """Why the rest of the file could not be read; what stood before it was given."""
         self.packets = 0
         """Of a capture."""
+        self.bytes_read = 0
+        """Of the file as it lies, compressed or not."""
         self._options = options
 
     def blocks(self) -> Iterator[Block]:
@@ -58,6 +60,7 @@ class FlowSource:
                 found = self._of_records(stream)
             first = 1
             for read_records, read in found:
+                self.bytes_read = bytes_read(stream)
                 yield Block(first, read_records, read)
                 first += len(read_records)
 
@@ -90,4 +93,5 @@ class FlowSource:
         except (DataError, EOFError, gzip.BadGzipFile, zlib.error) as exc:
             if is_empty:
                 raise
-            self.damage = str(exc)
+            is_ours = isinstance(exc, DataError)
+            self.damage = str(exc) if is_ours else f"the gzip data is cut off or damaged ({exc})"

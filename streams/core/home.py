@@ -163,15 +163,23 @@ class Home:
         """Whether a device of that site may have the address."""
         return self.of_site.get(site, self.networks).kind(address) in (Kind.HOME, Kind.BROADCAST_LIKE)
 
+    def devices(self, flow: Flow) -> tuple[str, ...]:
+        """Whose the flow is, by name and without leases: of nobody, one or two."""
+        site = self.site_of(flow)
+        return tuple(one for one in _devices(flow, self._kinds(site, flow), site, None) if one)
+
+    def _kinds(self, site: str, flow: Flow) -> tuple[Kind, Kind]:
+        networks = self.of_site.get(site, self.networks)
+        return networks.kind(flow.originator), networks.kind(flow.responder)
+
     def site_of(self, flow: Flow) -> str:
         return flow.site or self.of_sensor.get(flow.sensor, self.site)
 
     def device_flows(self, flow: Flow, naming: Naming | None = None) -> tuple[DeviceFlow, ...]:
         """The flow as each of its devices has it: none, one or two. `naming`: by the leases that count."""
         site = self.site_of(flow)
-        networks = self.of_site.get(site, self.networks)
-        kinds = networks.kind(flow.originator), networks.kind(flow.responder)
-        devices = _device(flow, kinds, 0, site, naming), _device(flow, kinds, 1, site, naming)
+        kinds = self._kinds(site, flow)
+        devices = _devices(flow, kinds, site, naming)
         if not any(devices):
             return ()
         is_internal = not (_is_outside(kinds[0]) or _is_outside(kinds[1]))
@@ -183,6 +191,11 @@ class Home:
                 if device
             ]
         )
+
+
+def _devices(flow: Flow, kinds: tuple[Kind, Kind], site: str, naming: Naming | None) -> tuple[str, str]:
+    """The name of each end's device; empty where it is none."""
+    return _device(flow, kinds, 0, site, naming), _device(flow, kinds, 1, site, naming)
 
 
 def _device(flow: Flow, kinds: tuple[Kind, Kind], place: int, site: str, naming: Naming | None) -> str:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streams.codec.times import to_the_second
 from streams.core.alerts import Alert
 from streams.core.topics import NOVEL
 from streams.demo.script import Episode
@@ -45,6 +46,20 @@ class Streak:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Files that are read, where nothing is simulated."""
+
+    file: str = ""
+    place: int = 0
+    files: int = 0
+    share: float = 0.0
+    """Of all of them, that is read and judged."""
+    flows: int = 0
+    unused: int = 0
+    """Records that are no flows, or cannot be read, and flows of nobody here."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that is shown. Seconds count from the first event on, which was at `start_us`."""
 
@@ -65,6 +80,14 @@ class View:
     latest: tuple[Streak, ...] = ()
     """At most LATEST, each on the line where it first stood: a flood neither scrolls nor hides the others."""
     samples: tuple[Sample, ...] = (Sample(0.0, 0, 0),)
+    reading: Reading | None = None
+
+    @property
+    def share(self) -> float:
+        """How far it is, of 1."""
+        if self.reading is not None:
+            return self.reading.share
+        return min(self.at_s / self.span_s, 1.0) if self.span_s else 0.0
 
     @property
     def lag_events(self) -> int:
@@ -141,13 +164,14 @@ def line(view: View) -> str:
 def render(view: View, height_rows: int = ROWS_BESIDE_LATEST + LATEST) -> RenderableType:
     """The view for a terminal of that height and 80 columns at least; its own height never changes."""
     side_by_side = Table.grid(padding=(0, 4))
-    side_by_side.add_row(_by_class(view), _now(view))
+    beside = _now(view) if view.reading is None else _read(view, view.reading)
+    side_by_side.add_row(_by_class(view), beside)
     gone_by = Table.grid(expand=True)  # a bar alone does not end its line
-    gone_by.add_row(ProgressBar(total=view.span_s, completed=min(view.at_s, view.span_s)))
+    gone_by.add_row(ProgressBar(total=1.0, completed=view.share))
     lines = min(max(height_rows - ROWS_BESIDE_LATEST, 1), LATEST)
     return Panel(
         Group(_figures(view), gone_by, "", side_by_side, "", _latest(view, lines)),
-        title="AutoDeep-ID: a simulated fleet",
+        title=f"AutoDeep-ID: {'a simulated fleet' if view.reading is None else 'your traffic'}",
         title_align="left",
         subtitle=Text(view.model, overflow="ellipsis") if view.model else None,
         subtitle_align="left",
@@ -163,7 +187,9 @@ def _figures(view: View) -> Table:
     sent_per_s, classified_per_s = view.rates
     grid = Table.grid(padding=(0, 2))
     figures = {
-        "second": f"{min(view.at_s, view.span_s):.0f} of {view.span_s:.0f}",
+        "second": f"{min(view.at_s, view.span_s):.0f} of {view.span_s:.0f}"
+        if view.span_s
+        else f"{view.at_s:.0f}",
         "events": f"{view.sent:,}",
         "sent/s": f"{sent_per_s:,.0f}",
         "verdicts/s": f"{classified_per_s:,.0f}",
@@ -206,25 +232,43 @@ def _now(view: View) -> Table:
     return table
 
 
+def _read(view: View, reading: Reading) -> Table:
+    table = Table(title="Being read", title_justify="left", box=None, show_header=False, min_width=30)
+    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_row(Text(reading.file))
+    for what in (
+        f"file {reading.place:,} of {reading.files:,}" if reading.files > 1 else "",
+        f"{reading.flows:,} flows",
+        f"{reading.unused:,} of no use" if reading.unused else "",
+    ):
+        if what:
+            table.add_row(Text(what, style="dim"))
+    return table
+
+
 def _latest(view: View, lines: int) -> Table:
     """The `lines` lines that had an alert most recently, in the order in which they began."""
     by_time = sorted(view.latest, key=lambda streak: streak.alert.event_time_us)
     shown = [streak for streak in view.latest if streak in by_time[-lines:]]
     table = Table(title="Latest alerts", title_justify="left", box=None, header_style="dim")
-    for name in ("second", "device", "class", "like", "p", "novelty", "window", "alerts"):
-        right = name in {"second", "alerts"}
+    when = "second" if view.reading is None else "at (UTC)"
+    for name in (when, "device", "class", "like", "p", "novelty", "window", "alerts"):
+        right = name in {when, "alerts"}
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for streak in shown:
-        table.add_row(*_cells(streak, view.start_us))
+        table.add_row(*_cells(streak, None if view.reading else view.start_us))
     for _ in range(lines - len(shown)):  # the height stays the same
         table.add_row()
     return table
 
 
-def _cells(streak: Streak, start_us: int) -> tuple[RenderableType, ...]:
+def _cells(streak: Streak, start_us: int | None) -> tuple[RenderableType, ...]:
+    """`start_us`: the beginning that seconds count from; None: the clock's time is told."""
     alert = streak.alert
     return (
-        f"{(alert.event_time_us - start_us) / 1e6:.1f}",
+        to_the_second(alert.event_time_us)[5:]
+        if start_us is None
+        else f"{(alert.event_time_us - start_us) / 1e6:.1f}",
         Text(alert.device_id),
         Text(alert.verdict, style=COLOURS.get(alert.verdict, "white")),
         "" if alert.closest == alert.verdict else alert.closest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -173,14 +173,12 @@ def _from_json(kind: Kind, value: bytes) -> dict[str, Any]:
         raise kind.error("the value is no object of JSON")
     found: dict[str, Any] = {}
     missing = []
-    for field in schemas.load(kind.schema).source["fields"]:
-        name: str = field["name"]
-        text = name.removesuffix(TIME)
+    for name, text, is_needed, reads in _fields(kind.schema):
         if name in fields:  # times were integers once
-            found[name] = _typed(kind, name, field["type"], fields[name])
+            found[name] = reads(kind, name, fields[name])
         elif text in fields:
             found[name] = _time(kind, text, fields[text])
-        elif "default" not in field:
+        elif is_needed:
             missing.append(text)
     if missing:
         raise kind.error(f"the {kind.word} has no {', '.join(missing)}")
@@ -194,26 +192,61 @@ def _time(kind: Kind, name: str, value: Any) -> int:
         raise kind.error(f"{name} is {shown(value)}, not a time as RFC 3339 has it") from exc
 
 
-def _typed(kind: Kind, name: str, wanted: Any, value: Any) -> Any:
-    """A value of JSON as the schema's type has it."""
+Reads = Callable[[Kind, str, Any], Any]
+"""A value of JSON as a schema's type has it: of which kind of message, by which name, and the value."""
+
+
+@functools.cache
+def _fields(schema: str) -> tuple[tuple[str, str, bool, Reads], ...]:
+    """Of each field its name, that of a time in JSON, whether it must be there, and what reads it."""
+    return tuple(
+        (field["name"], field["name"].removesuffix(TIME), "default" not in field, _reads(field["type"]))
+        for field in schemas.load(schema).source["fields"]
+    )
+
+
+def _reads(wanted: Any) -> Reads:
     match wanted:
-        case {"type": "map"} if isinstance(value, dict):
-            return {
-                _primitive(kind, f"a name in {name}", "string", key): _typed(
-                    kind, f"{name}.{key[:60]}", wanted["values"], item
-                )
-                for key, item in value.items()
-            }
-        case {"type": "array"} if isinstance(value, list):
-            return [
-                _typed(kind, f"{name}.{place}", wanted["items"], item) for place, item in enumerate(value)
-            ]
-        case {"type": "record"} if isinstance(value, dict):
-            parts = ((field["name"], field["type"]) for field in wanted["fields"])
-            return {part: _typed(kind, f"{name}.{part}", of, value.get(part)) for part, of in parts}
+        case {"type": "map"}:
+            return _reads_map(wanted, _reads(wanted["values"]))
+        case {"type": "array"}:
+            return _reads_array(wanted, _reads(wanted["items"]))
+        case {"type": "record"}:
+            return _reads_record(wanted, {part["name"]: _reads(part["type"]) for part in wanted["fields"]})
         case ["null", other]:
-            return None if value is None else _typed(kind, name, other, value)
-    return _primitive(kind, name, wanted, value)
+            of = _reads(other)
+            return lambda kind, name, value: None if value is None else of(kind, name, value)
+    return lambda kind, name, value: _primitive(kind, name, wanted, value)
+
+
+def _reads_map(wanted: Any, of: Reads) -> Reads:
+    def read(kind: Kind, name: str, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return _primitive(kind, name, wanted, value)
+        return {
+            _primitive(kind, f"a name in {name}", "string", key): of(kind, f"{name}.{key[:60]}", item)
+            for key, item in value.items()
+        }
+
+    return read
+
+
+def _reads_array(wanted: Any, of: Reads) -> Reads:
+    def read(kind: Kind, name: str, value: Any) -> Any:
+        if not isinstance(value, list):
+            return _primitive(kind, name, wanted, value)
+        return [of(kind, f"{name}.{place}", item) for place, item in enumerate(value)]
+
+    return read
+
+
+def _reads_record(wanted: Any, parts: Mapping[str, Reads]) -> Reads:
+    def read(kind: Kind, name: str, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return _primitive(kind, name, wanted, value)
+        return {part: of(kind, f"{name}.{part}", value.get(part)) for part, of in parts.items()}
+
+    return read
 
 
 def _primitive(kind: Kind, name: str, wanted: Any, value: Any) -> str | int | float:

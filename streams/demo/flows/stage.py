@@ -13,7 +13,7 @@ from uuid import uuid4
 from streams.adapters.kafka.telemetry import Sender
 from streams.adapters.store.models import open_store
 from streams.core.topics import Topics
-from streams.demo.flows.trial import Standing, standing_of
+from streams.demo.flows.account import Standing, standing_of
 from streams.demo.stage import Reader, environment_of, make_topics
 from streams.embedded.kafka import MockKafka
 from streams.embedded.redis import RedisServer

@@ -7,20 +7,20 @@ than it is judged: the broker that is started here keeps little.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from streams.client.flow_files import Options
 from streams.client.flow_sources import Block, FlowSource
-from streams.client.flow_verdicts import NOTHING_TOLD, Told
+from streams.client.flow_verdicts import NOTHING_TOLD
 from streams.codec.ingest.flows import ours
 from streams.core.flows import Flow
 from streams.core.home import Home
-from streams.core.incidents import Incident
+from streams.demo.flows.account import Account, FileAccount, Standing
 from streams.demo.play import Reader
+from streams.demo.view import Reading, alerted, buried, ticked
 from streams.errors import DataError
 
 UNDER_WAY: Final = 16_384
@@ -58,67 +58,6 @@ class Parts(Running, Protocol):
     def standing(self) -> Standing: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far the worker is: records of sensors read, records of devices written of them, and taken in."""
-
-    read: int = 0
-    written: int = 0
-    judged: int = 0
-    verdicts: int = 0
-    repeats: int = 0
-    """Of what another record had told."""
-    held: Mapping[str, int] = field(default_factory=dict)
-    """Verdicts that do not alert, by why."""
-
-
-@dataclass(slots=True)
-class FileAccount:
-    """What a file held."""
-
-    name: str
-    records: int = 0
-    flows: int = 0
-    foreign: int = 0
-    """Flows without an end at home."""
-    packets: int = 0
-    dialects: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    damage: str = ""
-    """Why it, or the rest of it, could not be read."""
-
-
-@dataclass(slots=True)
-class Account:
-    """What came of all of it."""
-
-    files: list[FileAccount] = field(default_factory=list)
-    flows_of: Counter[str] = field(default_factory=Counter)
-    """Events by device."""
-    alerts: Counter[str] = field(default_factory=Counter)
-    """By class."""
-    alerts_of: Counter[str] = field(default_factory=Counter)
-    """By device."""
-    alone: int = 0
-    """Alerts of no incident."""
-    incidents: dict[str, Incident] = field(default_factory=dict)
-    told: dict[str, Told] = field(default_factory=dict)
-    """Incidents by their alerts: their own records say how many there were at their time."""
-    sent: int = 0
-    standing: Standing = Standing()
-    dead_letters: int = 0
-    seconds: float = 0.0
-    first_us: int = 0
-    last_us: int = 0
-    interrupted: bool = False
-
-    @property
-    def lost(self) -> int:
-        """Records and flows that came to no end."""
-        return self.sent - self.standing.read + self.standing.written - self.standing.judged
-
-
 def files_in(path: Path) -> list[Path]:
     """A file, or all of a folder, by name; raises DataError where there is none."""
     if not path.is_dir():
@@ -147,6 +86,7 @@ def tried(
     cannot be read, BrokerUnavailable, and Unavailable if the worker ends.
     """
     trial = _Trial(parts, home, show, clock_s)
+    trial.expect(files)
     began_s = clock_s()
     try:
         for file in files:
@@ -167,18 +107,29 @@ class _Trial:
         self._home = home
         self._show = show
         self._clock_s = clock_s
-        self._moved_s = clock_s()
+        self._began_s = self._moved_s = self._asked_s = clock_s()
         self._time_ms = 0
+        self._files = 0
+        self._bytes_of: list[int] = []
+        """Of each file as far as it was read."""
+        self._bytes_in_all = 0
+
+    def expect(self, files: Sequence[Path]) -> None:
+        """These are coming: how far it is, is told by them."""
+        self._files = len(files)
+        self._bytes_in_all = sum(file.stat().st_size for file in files if file.is_file())
 
     def send(self, file: Path, options: Options, *, is_alone: bool) -> None:
         account = FileAccount(str(file))
         self.account.files.append(account)
+        self._bytes_of.append(0)
         source = FlowSource(str(file), options)
         try:
             for block in source.blocks():
-                self._note(account, block)
-                account.packets = source.packets
-                for values, times_ms in self._pieces(block):
+                flows = list(block.read.flows)
+                self._note(account, block, flows)
+                account.packets, self._bytes_of[-1] = source.packets, source.bytes_read
+                for values, times_ms in self._pieces(block, flows):
                     self._parts.sender.queue([_KEY] * len(values), values, times_ms)
                     self.account.sent += len(values)
                     self._wait(UNDER_WAY)
@@ -199,20 +150,47 @@ class _Trial:
     def _wait(self, most: int) -> None:
         """Until no more than so many are under way."""
         self._listen(0.0)
-        self._show(self.account)
+        if self._clock_s() - self._asked_s > _POLL_S:
+            self._ask()
+        self._told()
         while self.account.lost > most:
             self._parts.check()
-            before = self.account.standing
-            self.account.standing = self._parts.standing()
-            if self.account.standing != before:
-                self._moved_s = self._clock_s()
-            elif self._clock_s() - self._moved_s > STUCK_S:
+            self._ask()
+            if self._asked_s - self._moved_s > STUCK_S:
                 return
             self._listen(_POLL_S)
-            self._show(self.account)
+            self._told()
+
+    def _ask(self) -> None:
+        """How far the worker is."""
+        before, self.account.standing = self.account.standing, self._parts.standing()
+        self._asked_s = self._clock_s()
+        if self.account.standing != before:
+            self._moved_s = self._asked_s
+
+    def _told(self) -> None:
+        account = self.account
+        known, judged = account.flows_of.total(), account.standing.judged
+        at = ticked(account.view, self._clock_s() - self._began_s, known, judged)
+        account.view = replace(at, devices=len(account.flows_of), reading=self._reading(known, judged))
+        self._show(account)
+
+    def _reading(self, known: int, judged: int) -> Reading:
+        files, before = self.account.files, self.account.view.reading or Reading()
+        done = min(judged / known, 1.0) if known else 1.0
+        share = sum(self._bytes_of) / self._bytes_in_all * done if self._bytes_in_all else done
+        return Reading(
+            Path(files[-1].name).name if files else "",
+            len(files),
+            self._files,
+            max(before.share, min(share, 1.0)),
+            sum(one.flows for one in files),
+            sum(one.foreign + one.skipped.total() + one.rejected.total() for one in files),
+        )
 
     def _listen(self, wait_s: float) -> bool:
         heard, account = self._parts.reader.poll(wait_s), self.account
+        account.view = buried(alerted(account.view, heard.alerts), heard.dead_letters)
         for alert in heard.alerts:
             account.alerts[alert.verdict] += 1
             account.alerts_of[alert.device_id] += 1
@@ -226,48 +204,38 @@ class _Trial:
         account.dead_letters += heard.dead_letters
         return bool(heard.alerts or heard.incidents or heard.dead_letters)
 
-    def _note(self, account: FileAccount, block: Block) -> None:
+    def _note(self, account: FileAccount, block: Block, flows: Sequence[Flow]) -> None:
         account.records += len(block.records)
         account.skipped.update(one.reason for one in block.read.skipped)
         account.rejected.update(str(one.reason) for one in block.read.rejected)
         account.dialects.update(block.read.flows.dialect.to_list())
-        for flow in block.read.flows:
-            mine = self._home.device_flows(flow)
-            account.flows += 1
+        account.flows += len(flows)
+        for flow in flows:
+            mine = self._home.devices(flow)
             account.foreign += not mine
-            self.account.flows_of.update(one.device for one in mine)
-            self.account.first_us = min(self.account.first_us or flow.start_us, flow.start_us)
-            self.account.last_us = max(self.account.last_us, flow.end_us)
+            for device in mine:
+                self.account.flows_of[device] += 1
+        if flows:
+            first_us = min(flow.start_us for flow in flows)
+            self.account.first_us = min(self.account.first_us or first_us, first_us)
+            self.account.last_us = max(self.account.last_us, *(flow.end_us for flow in flows))
 
-    def _pieces(self, block: Block) -> Iterator[tuple[list[bytes], list[int]]]:
+    def _pieces(self, block: Block, flows: Sequence[Flow]) -> Iterator[tuple[list[bytes], list[int]]]:
         """What is sent of a block, some at a time, with its times."""
-        found = list(self._messages(block))
+        found = list(self._messages(block, flows))
         for first in range(0, len(found), _PIECE):
             piece = found[first : first + _PIECE]
             yield [value for value, _ in piece], [time_ms for _, time_ms in piece]
 
-    def _messages(self, block: Block) -> Iterator[tuple[bytes, int]]:
+    def _messages(self, block: Block, flows: Sequence[Flow]) -> Iterator[tuple[bytes, int]]:
         """Rows of a table, which say nothing without its header, leave as our own records."""
-        flows: dict[int, list[Flow]] = {}
-        for place, flow in zip(block.read.flows.position.tolist(), block.read.flows, strict=True):
-            flows.setdefault(place, []).append(flow)
+        of_record: dict[int, list[Flow]] = {}
+        for place, flow in zip(block.read.flows.position.tolist(), flows, strict=True):
+            of_record.setdefault(place, []).append(flow)
         for place, record in enumerate(block.records):
-            mine = flows.get(place, [])
+            mine = of_record.get(place, [])
             self._time_ms = mine[0].end_us // 1000 if mine else self._time_ms
             if record.header is not None:
                 yield from ((ours.encode(flow), self._time_ms) for flow in mine)
             else:
                 yield record.value or b"", self._time_ms
-
-
-def standing_of(figures: Mapping[str, Any]) -> Standing:
-    """From a worker's figures."""
-    topics = figures.get("flows", {}).values()
-    return Standing(
-        read=sum(one["records"] for one in topics),
-        written=sum(sum(one["flows"].values()) for one in topics),
-        judged=figures.get("records", 0),
-        verdicts=figures.get("classified", 0),
-        repeats=figures.get("duplicates", 0),
-        held={name: count for name, count in figures.get("held_back", {}).items() if count},
-    )

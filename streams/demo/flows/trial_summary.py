@@ -13,7 +13,7 @@ from rich.text import Text
 from streams.client.flow_verdicts import Told
 from streams.codec.times import to_the_second
 from streams.core.incidents import Incident
-from streams.demo.flows.trial import Account, FileAccount
+from streams.demo.flows.account import Account, FileAccount
 
 MOST: Final = 20
 """Devices, and reasons of a kind, that are shown one by one."""
@@ -26,17 +26,18 @@ def tables(account: Account) -> RenderableType:
 
 def notes(account: Account) -> list[str]:
     """Sentences, each a line."""
-    files, standing = account.files, account.standing
-    records, packets = sum(one.records for one in files), sum(one.packets for one in files)
-    metered = f" (metered from {packets:,} packets)" if packets else ""
-    found = sum((one.dialects for one in files), Counter[str]())
-    dialects = ", ".join(f"{name} {count:,}" for name, count in found.most_common())
+    standing = account.standing
     lines = [
-        f"Read: {_many(len(files), 'file')}, {records:,} records{metered}"
-        f"{f': {dialects}' if dialects else ''}{_when(account)}.",
-        f"Judged: {standing.verdicts:,} flows of {_many(len(account.flows_of), 'device')} in "
+        f"Read: {', '.join([_many(len(account.files), 'file'), *_read(account.files)])}{_when(account)}.",
+        f"Judged: {_many(standing.verdicts, 'flow')} of {_many(len(account.flows_of), 'device')} in "
         f"{account.seconds:.0f} s; {told(account)}.",
     ]
+    more = standing.judged - standing.verdicts
+    if more > 0:
+        lines.append(
+            f"Of {standing.judged:,} records of devices {more:,} only told more of a flow that went on, told "
+            "one again, or were half of one."
+        )
     if standing.held:
         lines.append(
             f"Held back: {_counts(Counter(standing.held))}. In a device's first half hour only what is "
@@ -48,11 +49,26 @@ def notes(account: Account) -> list[str]:
     return lines
 
 
+def _read(files: Sequence[FileAccount]) -> list[str]:
+    """Captures are metered here; what else there is has records of its own."""
+    metered, others = [one for one in files if one.packets], [one for one in files if not one.packets]
+    parts = []
+    if others:
+        found = sum((one.dialects for one in others), Counter[str]())
+        dialects = ", ".join(f"{name} {count:,}" for name, count in found.most_common())
+        records = _many(sum(one.records for one in others), "record")
+        parts.append(f"{records} ({dialects})" if dialects else records)
+    if metered:
+        packets, flows = sum(one.packets for one in metered), sum(one.flows for one in metered)
+        parts.append(f"{_many(packets, 'packet')} metered as {_many(flows, 'flow')}")
+    return parts
+
+
 def line(account: Account) -> str:
     """How far it is, for what is no terminal."""
     return (
-        f"{account.sent:,} records sent, {account.standing.judged:,} of {account.flows_of.total():,} flows "
-        f"judged, {told(account)}"
+        f"{account.sent:,} records sent, {account.standing.judged:,} of {account.flows_of.total():,} of "
+        f"devices judged, {told(account)}"
     )
 
 
@@ -109,9 +125,9 @@ def _by_time(account: Account) -> list[tuple[str, Told, Incident]]:
 def _incidents(account: Account) -> Table:
     """Those of the devices that have most alerts."""
     table = Table(title="Incidents", title_justify="left")
-    for name in ("device", "flows", "what", "severity", "alerts", "from (UTC)", "to"):
+    for name in ("device", "records", "what", "severity", "alerts", "from (UTC)", "to"):
         table.add_column(
-            name, justify="right" if name in ("flows", "alerts") else "left", no_wrap=name != "device"
+            name, justify="right" if name in ("records", "alerts") else "left", no_wrap=name != "device"
         )
     of_device: dict[str, list[tuple[Told, Incident]]] = {}
     for _, of, one in _by_time(account):
@@ -145,8 +161,9 @@ def told(account: Account) -> str:
     by_class = ", ".join(f"{name} {count:,}" for name, count in account.alerts.most_common())
     devices = len({one.device_id for one in account.incidents.values()})
     return (
-        f"{account.alerts.total():,} alerts ({by_class}) in {_many(len(account.incidents), 'incident')} of "
-        f"{_many(devices, 'device')}{f', {account.alone:,} of none' if account.alone else ''}"
+        f"{_many(account.alerts.total(), 'alert')} ({by_class}) in "
+        f"{_many(len(account.incidents), 'incident')} of {_many(devices, 'device')}"
+        f"{f', {account.alone:,} of none' if account.alone else ''}"
     )
 
 
@@ -158,8 +175,9 @@ def _unused(account: Account) -> list[str]:
     if skipped:
         lines.append(f"Skipped, as no flows: {_counts(skipped)}.")
     if rejected:
+        first = next(one.name for one in account.files if one.rejected)
         lines.append(
-            f"Not readable: {_counts(rejected)}; `autodeep flows read FILE` says what is wrong with each."
+            f"Not readable: {_counts(rejected)}; `autodeep flows read {first}` says what is wrong with each."
         )
     flows, foreign = sum(one.flows for one in account.files), sum(one.foreign for one in account.files)
     if foreign:
@@ -168,9 +186,14 @@ def _unused(account: Account) -> list[str]:
             "`--home NETWORKS` names yours."
         )
     if not flows:
-        lines.append("There was no flow to judge: `autodeep flows doctor FILE` says what the records are.")
+        lines.append(
+            f"There was no flow to judge: `autodeep flows doctor {account.files[0].name}` says what it holds."
+            if account.files
+            else "There was no flow to judge."
+        )
     lines += [
-        f"{one.name}: {one.damage}{'; what stood before it counts' if one.records else ''}."
+        f"{one.name}: {one.damage.removeprefix(f'{one.name}: ')}"
+        f"{'; what stood before it counts' if one.records else ''}."
         for one in account.files
         if one.damage
     ]
@@ -178,7 +201,7 @@ def _unused(account: Account) -> list[str]:
 
 
 def _counts(found: Counter[str]) -> str:
-    parts = [f"{name} {count:,}" for name, count in found.most_common(MOST)]
+    parts = [f"{name.replace('_', ' ')} {count:,}" for name, count in found.most_common(MOST)]
     return ", ".join([*parts, *(["and others"] if len(found) > MOST else [])])
 
 

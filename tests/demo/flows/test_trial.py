@@ -15,9 +15,11 @@ from streams.client.flow_files import Options
 from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.core.home import Home
 from streams.demo.flows import trial
-from streams.demo.flows.trial import Account, Standing, files_in, standing_of, tried
+from streams.demo.flows.account import Account, FileAccount, Standing, standing_of
+from streams.demo.flows.trial import files_in, tried
 from streams.demo.flows.trial_summary import as_json, notes, tables
 from streams.demo.play import Polled
+from streams.demo.view import View, render
 from streams.errors import DataError
 from tests.demo.test_demo_account import said, told
 from tests.flow_samples import Raw, eve, zeek
@@ -161,6 +163,49 @@ def test_incidents_are_told_by_their_alerts_and_in_order(tmp_path: Path) -> None
     text = console.export_text()
     assert "1970-01-01 00:00:03" in text
     assert "3 alerts (dos 2, novel 1) in 1 incident of 1 device, 1 of none" in text
+
+
+def test_what_is_read_and_found_is_shown_live_and_how_far_it_is(tmp_path: Path) -> None:
+    parts, seen = FakeParts(), list[View]()
+    write(tmp_path / "a.json", [zeek(uid=f"C{i}", **{"id.orig_p": 1 + i}) for i in range(9_000)])
+    write(tmp_path / "b.json", [zeek(), eve(event_type="dns")])
+    parts.polled = [Polled((), (said(0, "dos"),), 0)]
+    tried(
+        parts,
+        files_in(tmp_path),
+        Home(),
+        Options(),
+        lambda account: seen.append(account.view),
+        parts.clock_s,
+    )
+    shares = [view.share for view in seen]
+    assert shares == sorted(shares)
+    assert any(0.1 < share < 0.6 for share in shares)
+    assert shares[-1] == 1
+    last = seen[-1]
+    assert (last.sent, last.devices, dict(last.alerts)) == (9_001, 1, {"dos": 1})
+    text = shown(last)
+    assert "b.json" in text
+    assert "file 2 of 2" in text
+    assert "1 of no use" in text
+    assert "cam-1" in text
+
+
+def shown(view: View) -> str:
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(render(view))
+    return console.export_text()
+
+
+def test_records_that_told_more_of_a_flow_and_captures_are_told_apart() -> None:
+    account = Account(
+        [FileAccount("a.pcap", records=3, flows=3, packets=70), FileAccount("b.json", records=5, flows=4)],
+        standing=Standing(judged=9, verdicts=6),
+    )
+    text = "\n".join(notes(account))
+    assert "2 files, 5 records, 70 packets metered as 3 flows." in text
+    assert "6 flows" in text
+    assert "Of 9 records of devices 3 only told more" in text
 
 
 def test_a_workers_figures_say_how_far_it_is() -> None:
