@@ -116,7 +116,10 @@ def _check_complete(found: Found, flow: Flow, present: int) -> None:
         raise DataError("where some records of the deleted topic stood the broker did not tell: run it again")
     if missing or missing_serials:
         count = len(missing) + len(missing_serials)
-        raise DataError(f"Kafka acknowledged {count} records that it does not have: {missing[:5]}")
+        raise DataError(
+            f"Kafka acknowledged {count} records that it does not have: {missing[:5]}, and of those it told no "
+            f"offset of, numbers {missing_serials[:5]}"
+        )
 
 
 def _of_telemetry(servers: Servers, topics: Sequence[str]) -> list[Polled]:
