@@ -117,8 +117,8 @@ def _check_complete(found: Found, flow: Flow, present: int) -> None:
     if missing or missing_serials:
         count = len(missing) + len(missing_serials)
         raise DataError(
-            f"Kafka acknowledged {count} records that it does not have: {missing[:5]}, and of those it told no "
-            f"offset of, numbers {missing_serials[:5]}"
+            f"Kafka acknowledged {count} records that it does not have: {missing[:5]}, and of those that "
+            f"it told no offset of, numbers {missing_serials[:5]}"
         )
 
 
