@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Final
 
 import numpy as np
@@ -15,9 +17,9 @@ def sparse(values: npt.NDArray[np.uint8]) -> list[bytes]:
     count, size = values.shape
     whole = np.zeros((count, _blocks(size) * BLOCK), np.uint8)
     whole[:, :size] = values
-    blocks = whole.reshape(count, -1, BLOCK)
-    there = blocks.view(np.uint64).any(axis=2)  # (D, blocks)
-    maps, kept = np.packbits(there, axis=1), blocks[there].tobytes()
+    words = whole.view(np.uint64).reshape(count, _blocks(size), BLOCK // 8)  # (D, blocks, 4)
+    there = functools.reduce(operator.or_, np.moveaxis(words, 2, 0)) != 0  # (D, blocks)
+    maps, kept = np.packbits(there, axis=1), whole.view(f"V{BLOCK}")[there].tobytes()
     ends = (np.cumsum(there.sum(axis=1)) * BLOCK).tolist()
     return [one.tobytes() + kept[begin:end] for one, begin, end in zip(maps, [0, *ends], ends, strict=False)]
 

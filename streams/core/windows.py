@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from streams.core.clocks import Latest, Mask, begins_anew, counted_time_us, latest_of
 from streams.core.events import NO_TOPIC_ID, Events, Source
+from streams.core.moving import copied
 from streams.core.sparse import sparse, whole
 from streams.core.tables import FeatureTable, Rows
 
@@ -163,7 +164,7 @@ def packed(windows: Windows) -> list[bytes]:
     if "beside" not in (windows.dtype.names or ()):
         data = windows.tobytes()
         return [data[at : at + size] for at in range(0, len(data), size)]
-    kept, width = windows.copy(), width_of(windows)
+    kept, width = copied(windows), width_of(windows)
     full = np.flatnonzero(kept["head"]["count"] == width)
     kept["rows"][full, kept["head"]["next"][full] % width] = np.zeros((), kept["rows"].dtype)
     values = kept.view(np.uint8).reshape(len(kept), size)
@@ -275,7 +276,7 @@ def part_of(step: Advance, owner: Index, chosen: Index) -> Advance:
         applied=step.applied[kept],
         index=place[step.index[kept]],
         valid=step.valid[kept],
-        windows=step.windows[chosen],
+        windows=copied(step.windows, chosen),
         added=step.added[chosen],
         ring_place=place[step.ring_place[kept]],
         stays=step.stays[kept],
@@ -348,7 +349,7 @@ def _starts(windows: Windows, d: Index, first: Index, anew: Mask) -> Index:
 
 def _after(windows: Windows, offset: Index, d: Index, length: Index, clock: Latest, kafka: Latest) -> Windows:
     """The windows (D,) with their headers brought up to the last of the applied events, in device order."""
-    after = windows.copy()
+    after = copied(windows)
     if not len(d):
         return after
     last = np.flatnonzero(np.append(d[1:] != d[:-1], True))  # the last event of each device touched

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.core.events import Partition
+from streams.core.moving import as_bytes, copied
 from streams.core.windows import Index, WindowLayout, Windows
 from streams.model.inference import Latents
 
@@ -122,14 +123,14 @@ class WindowCache:
         for device, slot in zip(devices, slots.tolist(), strict=True):
             mine[device] = slot
             self._owner[slot] = (partition, device)
-        self._windows[slots] = windows
+        as_bytes(self._windows)[slots] = as_bytes(windows)
         self._used[slots] = self._tick
         self._model[slots] = 0
         return slots
 
     def windows(self, slots: Index) -> Windows:
         """Copies (D,) of the windows in these slots."""
-        return np.asarray(self._windows[slots])
+        return copied(self._windows, slots)
 
     def latents(self, slots: Index, model: int, size: int) -> tuple[Latents, npt.NDArray[np.bool_]]:
         """Latents (D, W, L = size) in ring order, and which slots (D,) hold those of this model (> 0)."""
@@ -146,13 +147,13 @@ class WindowCache:
         if size > self._latents.shape[2]:
             self.put_windows(slots, windows)
             return
-        self._windows[slots] = windows
+        as_bytes(self._windows)[slots] = as_bytes(windows)
         self._latents[slots, :, :size] = latents
         self._model[slots] = model
 
     def put_windows(self, slots: Index, windows: Windows) -> None:
         """The same without latents: nobody's are remembered."""
-        self._windows[slots] = windows
+        as_bytes(self._windows)[slots] = as_bytes(windows)
         self._model[slots] = 0
 
     def drop(self, partition: Partition, devices: Sequence[str]) -> None:

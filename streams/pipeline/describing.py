@@ -19,6 +19,7 @@ from streams.core.flow.columns import ROLES, DeviceFlows, Mask, Protocol, unpack
 from streams.core.flow.passing import Passed, pass_turn
 from streams.core.flow.table import FLOW
 from streams.core.flows import Role
+from streams.core.moving import as_bytes, copied
 from streams.core.windows import Advance, Index, Windows
 from streams.pipeline.ports import Decoder
 
@@ -90,9 +91,9 @@ def as_flows(windows: Windows, device: Index, records: Events) -> Described:
     kept = windows["beside"]
     flows = unpacked(records.rows[fresh], number)
     time_us = counted_time_us(records.event_time_us[fresh], records.kafka_us[fresh])
-    passed = pass_turn(kept["state"][owners], kept["latest_us"][owners], flows, time_us)
-    after, reached = windows.copy(), head["offset"].astype(np.int64)
-    after["beside"]["state"][owners] = passed.step.states
+    passed = pass_turn(copied(kept["state"], owners), kept["latest_us"][owners], flows, time_us)
+    after, reached = copied(windows), head["offset"].astype(np.int64)
+    as_bytes(after["beside"]["state"])[owners] = as_bytes(passed.step.states)
     after["beside"]["latest_us"][owners] = passed.latest_us
     np.maximum.at(reached, device[fresh], records.offset[fresh])
     return Described(

@@ -28,6 +28,7 @@ from streams.core.flows import DeviceFlow, Direction, Quality
 from streams.core.incident_book import NEVER, IncidentBook
 from streams.core.incident_rules import IncidentRules
 from streams.core.incidents import Incident
+from streams.core.moving import copied
 from streams.core.profile.agreed import Agreed
 from streams.core.profile.rules import Held, Scores, Seen
 from streams.core.severity import BY_CLASS
@@ -134,11 +135,11 @@ class FlowJudge:
         records, names = from_values([one.flow for one in arrived])
         self._latest.update((one.flow.device, one) for one in arrived)
         places = self._places(names)
-        windows = self._windows[places]  # (D,)
+        windows = copied(self._windows, places)  # (D,)
         kafka_us = np.array([one.timestamp_ms for one in arrived], np.int64) * 1_000
         beside = windows["beside"]
         passed = pass_turn(
-            beside["state"].copy(),
+            copied(beside["state"]),
             beside["latest_us"].copy(),
             records,
             counted_time_us(records.end_us, kafka_us),
@@ -197,7 +198,7 @@ class FlowJudge:
         self, raws: list[_Raw], step: Advance, ordinal: Index, places: Index, latest_us: Index
     ) -> _Told:
         """The flows that counted with their verdicts, and the incidents of these by place."""
-        windows, detector = self._windows[places], self._detector
+        windows, detector = copied(self._windows, places), self._detector
         position, device = step.record, step.flows.device
         offsets, times_ms = (
             np.array([getattr(raw, name) for raw in raws], np.int64) for name in ("offset", "timestamp")

@@ -10,6 +10,7 @@ import numpy as np
 from streams.core import windows as sequence
 from streams.core.alerts import CANARY, CHAMPION
 from streams.core.events import Events, Source
+from streams.core.moving import copied
 from streams.core.windows import Advance, Index, Windows
 from streams.model.detector import Detector
 from streams.model.inference import Canary
@@ -58,7 +59,7 @@ def parts_of(turn: Turn, loaded: Loaded, step: Advance, canary: Canary | None) -
                 detector=detector,
                 role=role,
                 slots=loaded.slots[chosen],
-                windows=loaded.windows[chosen],
+                windows=copied(loaded.windows, chosen),
                 step=sequence.part_of(step, owner, chosen),
             )
         )

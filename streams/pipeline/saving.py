@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from streams.core.moving import copied
 from streams.core.windows import Advance, grew
 from streams.pipeline.loading import Loaded
 from streams.pipeline.ports import ChunkRange, Save
@@ -46,6 +47,6 @@ def changed(save: Save) -> Save | None:
         save,
         devices=[save.devices[i] for i in grown.tolist()],
         based_on=save.based_on[grown],
-        windows=save.windows[grown],
+        windows=copied(save.windows, grown),
         added=save.added[grown],
     )

@@ -29,6 +29,10 @@ def test_blocks_of_zeros_take_a_bit() -> None:
     assert len(something) == 2 + BLOCK
 
 
+def test_no_values_are_none() -> None:
+    assert sparse(np.zeros((0, 10 * BLOCK), np.uint8)) == []
+
+
 @pytest.mark.parametrize("value", [b"", b"\0", b"\0\0\0", b"\x80\0", b"\0\x20" + bytes(BLOCK)])
 def test_what_is_of_no_value_of_that_size_is_none(value: bytes) -> None:
     """Cut, longer than its map says, or with a block beyond the end."""

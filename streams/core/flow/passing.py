@@ -27,6 +27,7 @@ from streams.core.flow.repeats import new_records
 from streams.core.flow.settling import NEVER, Patience, next_release_us, release
 from streams.core.flow.state import States
 from streams.core.flows import Quality
+from streams.core.moving import copied
 
 PATIENCE: Final = Patience()
 
@@ -66,7 +67,7 @@ def pass_turn(
     clock = latest_of(latest_us, records.device[places], time_us[places])
     after = latest_us.copy()
     np.maximum.at(after, records.device[places], time_us[places])
-    course = _Course(states.copy(), patience)
+    course = _Course(copied(states), patience)
     course.run(records.at(places), places, clock.after)
     return Passed(*_in_order(course, new), after)
 

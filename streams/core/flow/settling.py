@@ -26,6 +26,7 @@ from streams.core.flow.matching import matched
 from streams.core.flow.records import Kind
 from streams.core.flow.state import HELD_RECORD, States, bytes_of
 from streams.core.flows import Quality
+from streams.core.moving import copied
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 
@@ -81,7 +82,7 @@ def release(states: States, watermark_us: int | Index, patience: Patience) -> tu
     limit = np.where(kind == Kind.HALF, patience.half_us, patience.open_us)
     reached_us = np.asarray(watermark_us).reshape(-1, 1)  # (1 or D, 1)
     due = (kind > 0) & (states["held"]["end_us"] + limit <= reached_us)
-    after = states.copy()
+    after = copied(states)
     devices = np.flatnonzero(due.any(axis=1))
     waiting, kinds = unpacked(states["held"][devices], devices)
     goes = due[devices][kind[devices] > 0]  # (H,) in the order of `waiting`
