@@ -1,29 +1,24 @@
-"""What a model says of the flows of a partition, in memory: no store, no cache, and turns of another size."""
+"""What is said in memory of flows as they lie on a partition: by the judge of `autodeep flows judge`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
-import numpy as np
 from confluent_kafka import Message
 
 from bench.parity import Said
-from streams.codec.ingest.device_flows import DeviceFlowDecoder
+from streams.codec import device_flows
 from streams.core.alerts import event_ids
-from streams.core.events import Events, Header, Source
-from streams.core.flow.keeping import WINDOWS
+from streams.core.events import ORDINAL_SHIFT, Header, Source
 from streams.core.profile.agreed import Agreed
-from streams.core.windows import numbered
-from streams.model.classified import Classified
-from streams.model.detector import Detector, Verdicts
-from streams.model.inference import infer_from_rows
-from streams.pipeline.describing import Step, advance, as_flows
-from streams.pipeline.sites import Sites, applied_to, seen_of
+from streams.model.detector import Detector
+from streams.pipeline.flow_judging import TURN, Arrived, FlowJudge, JudgingRules
+from streams.pipeline.sites import Sites
 
-_AT_ONCE: Final = 1500
-_IDLE_US: Final = 3_600_000_000
+_RULES: Final = JudgingRules(3_600_000_000)
 """The setting's default."""
 
 
@@ -57,54 +52,16 @@ def said_of(
 
     `sites`: what is agreed on about sites; by itself nothing, and devices are learnt about as by default.
     """
-    events = DeviceFlowDecoder().decode(records).events
-    names, device = numbered(events.device_id)
-    windows = WINDOWS.blank(len(names), source)
+    if not records:
+        return {}
     found: dict[str, Said] = {}
-    for first, end in _turns(events, judge):
-        mask = np.zeros(len(events), np.bool_)
-        mask[first:end] = True
-        owners, number = np.unique(device[first:end], return_inverse=True)
-        before = windows[owners]
-        step = advance(as_flows, before, number, events.only(mask), _IDLE_US)
-        detector, rows = judge(int(events.offset[first])), step.described.events.rows
-        verdicts = infer_from_rows(detector, before, step.advance, rows)
-        windows[owners] = step.advance.windows
-        verdicts = _known_to_sites(source, step, detector, verdicts, sites)
-        ids = event_ids(source, step.described.events.place[step.advance.applied].tolist())
-        columns = zip(
-            ids,
-            verdicts.verdict.tolist(),
-            verdicts.closest.tolist(),
-            verdicts.posterior.astype(np.float64).round(4).tolist(),
-            verdicts.novelty.astype(np.float64).round(4).tolist(),
-            np.minimum(step.advance.fill, detector.width).tolist(),
-            strict=True,
-        )
-        for at, verdict, closest, scores, novelty, fill in columns:
-            names_of = detector.verdicts[verdict], detector.classes[closest]
-            found[at] = Said(*names_of, tuple(scores), novelty, fill)
+    running = FlowJudge(judge(records[0].offset), _RULES, sites)
+    for detector, those in groupby(records, lambda one: judge(one.offset)):
+        running.serve(detector)
+        part = [Arrived(one.offset, device_flows.decode(one.value), one.timestamp) for one in those]
+        for first in range(0, len(part), TURN):
+            verdicts = running.turn(part[first : first + TURN])
+            ids = event_ids(source, [one.caused_by + (one.ordinal << ORDINAL_SHIFT) for one in verdicts])
+            for at, one in zip(ids, verdicts, strict=True):
+                found[at] = Said(one.verdict, one.closest, tuple(one.scores.values()), one.novelty, one.fill)
     return found
-
-
-def _known_to_sites(
-    source: Source, step: Step, detector: Detector, verdicts: Verdicts, sites: Sites
-) -> Verdicts:
-    described = step.described
-    if described.flows is None or described.age_ms is None:
-        return verdicts
-    origin = np.zeros(len(described.events), np.int64)
-    classified = Classified([source], origin, described.events, step.advance, detector, verdicts)
-    seen, scores = seen_of(classified, described.flows, described.age_ms)
-    return applied_to(classified, seen, scores, sites)[0].verdicts
-
-
-def _turns(events: Events, judge: Callable[[int], Detector]) -> Iterable[tuple[int, int]]:
-    """Of at most so many records, and of one model each."""
-    offsets = events.offset.tolist()
-    first = 0
-    for at in range(1, len(offsets) + 1):
-        is_over = at == len(offsets) or at - first == _AT_ONCE
-        if is_over or judge(offsets[at]) is not judge(offsets[first]):
-            yield first, at
-            first = at

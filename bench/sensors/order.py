@@ -3,11 +3,14 @@
     in order     as the file has them
     repeated     each 2 to 5 times in all, under new uids, soon after the first
     shuffled     over six partitions without keys, each record late by up to 300 s, and repeated as above
-    killed       six partitions whose readers are killed: what was not acknowledged is written once more
+    killed       six partitions, two workers that read three each, one of them killed now and then: what it
+                 had not acknowledged is written once more
+    all of it    shuffled, repeated and killed
 
 The features of each are those of the recomputation over the same arrivals. Against the order of the file, a
 flow may differ only where other flows of its device had come before it than in the file: that share is the
-bound. A repeat may count only where its device had more than SEEN other flows in between.
+bound. A repeat may count only where its device had more than SEEN other flows in between: the share of the
+repeats that counts is told, too.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from streams.core.home import Home
 from streams.core.tables import Rows
 
 PARTITIONS: Final = 6
+WORKERS: Final = 2
 LATE_S: Final = 300.0
 TURN: Final = 500
 _SOON: Final = 20
@@ -57,11 +61,13 @@ class Arrival:
 def measure(data: Path, limit: int, seed: int) -> dict[str, Any]:
     lines, ends_s = _zeek(data, limit)
     rng = random.Random(seed)
+    in_order = [Arrival(place, 0) for place in range(len(lines))]
     plan = {
-        "in order": [Arrival(place, 0) for place in range(len(lines))],
+        "in order": in_order,
         "repeated": _repeated(range(len(lines)), rng),
         "shuffled": _repeated(_shuffled(ends_s, rng), rng),
-        "killed": _killed(len(lines), rng),
+        "killed": _killed(in_order, rng),
+        "all of it": _killed(_repeated(_shuffled(ends_s, rng), rng), rng),
     }
     found = {name: _Course(lines, arrivals) for name, arrivals in plan.items()}
     baseline = found["in order"]
@@ -124,18 +130,19 @@ def _shuffled(ends_s: Sequence[float], rng: random.Random) -> list[int]:
     return sorted(range(len(ends_s)), key=arrives_s.__getitem__)
 
 
-def _killed(count: int, rng: random.Random) -> list[Arrival]:
-    """Now and then the latest records of a partition come once more: its reader's successor writes them."""
-    kills = sorted(rng.sample(range(count), min(_KILLS, count)))
-    of = [rng.randrange(PARTITIONS) for _ in range(count)]
-    arrivals: list[Arrival] = []
-    for place in range(count):
-        arrivals.append(Arrival(place, 0))
-        if place in kills:
-            partition = rng.randrange(PARTITIONS)
-            mine = [at for at in range(place + 1) if of[at] == partition]
-            arrivals += [Arrival(at, 1) for at in mine[-rng.randint(1, _UNACKNOWLEDGED) :]]
-    return arrivals
+def _killed(arrivals: Sequence[Arrival], rng: random.Random) -> list[Arrival]:
+    """Now and then the latest records of a worker's partitions come once more: its successor writes them."""
+    kills = set(rng.sample(range(len(arrivals)), min(_KILLS, len(arrivals))))
+    held: list[list[tuple[int, Arrival]]] = [[] for _ in range(PARTITIONS)]
+    found: list[Arrival] = []
+    for at, arrival in enumerate(arrivals):
+        held[rng.randrange(PARTITIONS)].append((at, arrival))
+        found.append(arrival)
+        if at in kills:
+            mine = range(rng.randrange(WORKERS), PARTITIONS, WORKERS)
+            again = [one for number in mine for one in held[number][-rng.randint(1, _UNACKNOWLEDGED) :]]
+            found += [one for _, one in sorted(again, key=lambda one: one[0])]
+    return found
 
 
 class _Course:
@@ -164,7 +171,9 @@ class _Course:
             "arrivals": len(self.arrival),
             "unlike_the_recomputation": self.wrong,
             "lost": len(theirs) - len(names),
+            "repeats": len(self.arrival) - len(theirs),
             "counted_again": again,
+            "counted_again_share": round(again / max(len(self.arrival) - len(theirs), 1), 4),
             "counted_again_within_memory": near,
             "apart_share": _share(any_apart),
             "bound_share": _share(bound),

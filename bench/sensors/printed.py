@@ -78,8 +78,15 @@ def order_table(result: Mapping[str, Any]) -> Table:
     courses = result["courses"]
     for name in courses:
         table.add_column(name, justify="right")
-    rows = ("arrivals", "unlike_the_recomputation", "lost", "counted_again", "counted_again_within_memory")
-    shares = ("apart_share", "bound_share", "bound_share_2_s")
+    rows = (
+        "arrivals",
+        "repeats",
+        "unlike_the_recomputation",
+        "lost",
+        "counted_again",
+        "counted_again_within_memory",
+    )
+    shares = ("counted_again_share", "apart_share", "bound_share", "bound_share_2_s")
     for name in rows:
         table.add_row(name, *(str(course[name]) for course in courses.values()))
     for name in shares:

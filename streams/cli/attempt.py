@@ -53,9 +53,10 @@ def attempt(
     screen.say("starting the parts: Kafka, Redis, a worker")
     try:
         with (
-            staged_flows(Asked(home=home, told=False)) as stage,
+            staged_flows(Asked(home=home, told=False, learns=False)) as stage,
             screen.watching(lambda account: account.view, line) as show,
         ):
+            stage.worker.wait_ready()
             account = tried(stage, files, ours, options, show)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streams.demo.summary import Run, Summary
     from streams.demo.view import View
 
-_ON_FLOWS = False
+_ON_FLOWS = True
 _NO_MEASURE = (
     "Devices and attacks imitate the data that the model learnt from: this shows the path at work and is "
     "no measure of the model (`autodeep evaluate kdd99` is)."
@@ -45,12 +45,17 @@ def demo(
 ) -> None:
     """Simulate 40 devices and attacks on them, and watch one worker find them. Ends by itself.
 
-    Broker, Redis and worker are started here and stopped at the end. Of the settings' model and the latest
-    other version of its name in the store, the older serves first, and the newer is promoted half-way. From
-    15 seconds on every class of attack occurs. At the end stands what was simulated against what was found,
-    misses and false alarms included, and which version raised which alerts. Example:
+    Broker, Redis and worker are started here and stopped at the end. First the network is made known: a
+    profile of its ordinary connections is learnt and accepted. From 15 seconds on every kind of attack
+    occurs. At the end stands what was simulated against what was found, misses and false alarms included.
+    Examples:
 
         autodeep demo --seconds 30 --json | jq .classes
+
+        autodeep demo --kdd99
+
+    With --kdd99 the events are KDD'99's features. Of the settings' model and the latest other version of its
+    name in the store, the older serves first then, and the newer is promoted half-way.
 
     On a Kafka of yours the topics have a prefix of their own (ids-demo-...), and stay.
 
@@ -103,12 +108,13 @@ def _flows(seconds: float, seed: int, given: tuple[str, str], screen: Screen) ->
     screen.say("starting the parts: Kafka, Redis, a worker")
     with staged_flows(Asked(*given, NETWORK), simulation.names) as stage:
         screen.say(f"running: model {stage.model}, topics {stage.settings.topic_prefix}.*")
-        screen.say("making the devices known: ordinary connections of the time before")
-        history = prepare(stage, simulation, lambda judged, of: None)
-        screen.say(f"{history.judged:,} events judged; now it begins")
+        screen.say("making the network known, as it is without attacks: what its devices did before")
+        before = prepare(stage, simulation)
+        screen.say(f"{before.history.judged:,} events judged, what is usual here is learnt; now it begins")
         with _watching(screen) as show:
-            what = played(stage, simulation, seconds, show, history)
-    return what, run_of(seconds, seed, what, simulation, history)
+            what = played(stage, simulation, seconds, show, before)
+        standing = stage.standing()
+    return what, run_of(simulation, (seconds, seed), what, before, standing)
 
 
 def _watching(screen: Screen) -> AbstractContextManager[Callable[[View], None]]:

@@ -28,6 +28,7 @@ def judge_file(source: FlowSource, home: Home, model: tuple[str, str], profile: 
     from streams.cli.output import say
     from streams.client.flow_verdicts import NOTHING_TOLD, Counted, judged, remarks, summary
     from streams.client.flow_verdicts import as_json as object_of
+    from streams.core.profile.rules import Held
 
     judge, counted = _judge_of(*model, _agreed(profile, home)), Counted()
     verdicts, held = Counter[str](), Counter[str]()
@@ -43,14 +44,20 @@ def judge_file(source: FlowSource, home: Home, model: tuple[str, str], profile: 
         print(json.dumps({"summary": summary(source, judge, counted, verdicts.total(), held)}))
     else:
         _show(told, judge.incidents)
+        devices = f"{judge.devices:,} device{'' if judge.devices == 1 else 's'}"
         named = ", ".join(f"{name} {count:,}" for name, count in verdicts.most_common())
         say(
             f"{counted.records:,} records ({counted.skipped:,} skipped, {counted.rejected:,} rejected), "
-            f"{verdicts.total():,} flows of {judge.devices:,} devices{f': {named}' if named else ''}"
+            f"{verdicts.total():,} flows of {devices}{f': {named}' if named else ''}"
         )
         if held:
             why = ", ".join(f"{name} {count:,}" for name, count in sorted(held.items()))
             say(f"{held.total():,} verdicts do not alert: {why}")
+        if held[Held.LEARNING.word]:
+            say(
+                "learning: a device's first half hour, in which it alerts beyond doubt alone; "
+                "AUTODEEP_FLOW_LEARNING_S=0 has all of it told"
+            )
     for remark in remarks(source, counted):
         typer.echo(f"autodeep: {remark}", err=True)
     return 2 if source.damage else 0

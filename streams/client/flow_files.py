@@ -28,12 +28,13 @@ from streams.errors import DataError
 STANDARD_INPUT: Final = "-"
 _BLOCK_BYTES: Final = 1 << 16
 _SMALL_BYTES: Final = 1 << 16
+_CAPTURE: Final = "a capture of packets; `autodeep try` and `autodeep flows judge` meter it themselves"
 _NO_FLOWS: Final = {
     b"Obj\x01": "an Avro container file; flows are read as single objects, as they stand on a topic",
     b"PAR1": "a Parquet file; no sensor writes that",
-    b"\xd4\xc3\xb2\xa1": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
-    b"\xa1\xb2\xc3\xd4": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
-    b"\x0a\x0d\x0d\x0a": "a capture of packets; `autodeep sensor --pcap`, Zeek or Suricata makes flows of it",
+    b"\xd4\xc3\xb2\xa1": _CAPTURE,
+    b"\xa1\xb2\xc3\xd4": _CAPTURE,
+    b"\x0a\x0d\x0d\x0a": _CAPTURE,
     b"\x28\xb5\x2f\xfd": "compressed by zstd; decompress it first",
     b"PK\x03\x04": "a zip file; unpack it first",
 }

@@ -38,7 +38,7 @@ class Learning:
     def from_file(self, source: FlowSource, home: Home, counted: Counted) -> None:
         """Raises DataError and OSError as the source does."""
         for block in source.blocks():
-            self._take(arrived_of(block, home, counted))
+            self.take(arrived_of(block, home, counted))
 
     def from_topic(self, settings: Settings, since_ms: int) -> None:
         """What the topic of flows has of that time and later. Raises BrokerUnavailable."""
@@ -53,15 +53,16 @@ class Learning:
                     continue  # a dead letter of the workers
                 held.append(Arrived(number, flow, message.timestamp()[1]))
                 if len(held) >= TURN:
-                    self._take(held)
+                    self.take(held)
                     held = []
-            self._take(held)
+            self.take(held)
 
     def rest(self) -> None:
         """Nothing more comes."""
         self._judge.rest()
 
-    def _take(self, arrived: Sequence[Arrived]) -> None:
+    def take(self, arrived: Sequence[Arrived]) -> None:
+        """In the order of their arrival."""
         if len(self._peers) > _MOST_PEERS:
             self._peers.clear()
         self._peers.update({hash_of(one): one for one in {one.flow.peer for one in arrived}})

@@ -123,10 +123,18 @@ class FlowJudge:
         self._names: list[str] = []
         self._windows = WINDOWS.blank(0, SOURCE)
         self._latents = np.zeros((0, WINDOWS.width, detector.latent_size), np.float32)
+        self._known = np.zeros(0, np.bool_)
+        """(devices,) of which `_latents` are this detector's."""
         self._offset = 0
         self._watermark_ms = NO_WATERMARK
         self._waiting: dict[_Ends, list[Arrived]] = {}
         self._latest: dict[str, Arrived] = {}
+
+    def serve(self, detector: Detector) -> None:
+        """From the next flow on this one judges, and sees the flows that came before it, too."""
+        self._detector = detector
+        self._latents = np.zeros((*self._latents.shape[:2], detector.latent_size), np.float32)
+        self._known = np.zeros(len(self._known), np.bool_)
 
     def turn(self, arrived: Sequence[Arrived]) -> list[FlowVerdict]:
         """The next flows, in the order of their arrival; verdicts in the order in which flows count."""
@@ -187,6 +195,7 @@ class FlowJudge:
             self._windows = np.concatenate([self._windows, WINDOWS.blank(more, SOURCE)])
             room = np.zeros((more, *self._latents.shape[1:]), np.float32)
             self._latents = np.concatenate([self._latents, room])
+            self._known = np.concatenate([self._known, np.ones(more, np.bool_)])
         return np.array([self._numbers[name] for name in names], np.int64)
 
     def _raws(self, timestamps_ms: Sequence[int]) -> list[_Raw]:
@@ -213,11 +222,12 @@ class FlowJudge:
             ordinal=ordinal,
         )
         advanced = sequence.advance(windows, device, events, self._rules.idle_us)
-        known = np.ones(len(places), np.bool_)
-        verdicts, latents = infer(detector, windows, advanced, events.rows, self._latents[places], known)
+        known, mine = self._known[places], self._latents[places]
+        verdicts, latents = infer(detector, windows, advanced, events.rows, mine, known)
         advanced.windows["beside"]["state"] = step.states
         advanced.windows["beside"]["latest_us"] = latest_us
         self._windows[places], self._latents[places] = advanced.windows, latents
+        self._known[places] = True
         origin = np.zeros(len(events), np.int64)
         own = Classified([SOURCE], origin, events, advanced, detector, verdicts)
         seen, scores = seen_of(own, step.flows, step.age_ms)

@@ -130,3 +130,6 @@ def test_order_may_change_only_what_depends_on_it(tmp_path: Path) -> None:
     assert courses["repeated"]["arrivals"] > 2 * courses["in order"]["arrivals"]
     assert 0 < courses["shuffled"]["apart_share"] <= courses["shuffled"]["bound_share"]
     assert courses["shuffled"]["apart_share_by"]["itself"] == 0
+    for name in ("killed", "all of it"):
+        assert 0 < courses[name]["repeats"] == courses[name]["arrivals"] - courses["in order"]["arrivals"]
+        assert 0 <= courses[name]["counted_again_share"] < 1

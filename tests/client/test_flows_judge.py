@@ -125,7 +125,7 @@ def test_without_json_the_incidents_are_a_table(store: str, tmp_path: Path) -> N
     path = write(tmp_path / "conn.log", records)
     lines, _, _ = judge(store, path)
     result = typer.testing.CliRunner().invoke(app, ["flows", "judge", path, "--store", store])
-    assert "40 records (0 skipped, 0 rejected), 40 flows of 1 devices" in result.stdout
+    assert "40 records (0 skipped, 0 rejected), 40 flows of 1 device" in result.stdout
     of = [line for line in lines if line["incident"] is not None]
     for incident in {line["incident"] for line in of}:
         alerts = [line for line in of if line["incident"] == incident]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,14 +11,12 @@ from hypothesis import strategies as st
 
 from bench.flows_offline import Lying, said_of
 from bench.parity import Said
-from streams.codec import device_flows
-from streams.core.alerts import event_ids
-from streams.core.events import ORDINAL_SHIFT, Source
 from streams.core.flows import DeviceFlow, Direction, Quality, Role, State
 from streams.core.profile.agreed import Agreed
 from streams.pipeline.flow_judging import Arrived, FlowJudge, FlowVerdict, JudgingRules
 from streams.pipeline.sites import Sites
 from tests.flow_model import flow_detector
+from tests.flow_world import FlowWorld, source, stored
 
 DETECTOR = flow_detector()
 START_US = 1_790_000_000_000_000
@@ -166,24 +163,34 @@ def test_incidents_count_the_alerts_that_name_them() -> None:
             assert (incident.device_id, incident.verdict) == (one.device, one.verdict)
 
 
-@settings(max_examples=12)
-@given(st.lists(FLOWS, max_size=40))
-def test_verdicts_are_those_of_the_streams_own_steps(flows: list[DeviceFlow]) -> None:
+@settings(max_examples=12, deadline=None)
+@given(st.lists(FLOWS, max_size=40), st.integers(1, 40))
+def test_verdicts_are_those_of_the_stream(flows: list[DeviceFlow], size: int) -> None:
     """As `ids.flows` has the same records: their bytes, one partition, offsets from 0."""
-    source = Source("ids.flows", uuid.UUID(int=7), 0)
-    records = arrived(flows)
-    lying = [
-        Lying(number, one.timestamp_ms, message.key, message.value)
-        for number, (one, message) in enumerate(
-            zip(records, device_flows.messages(flows, "ids.flows"), strict=True)
-        )
+    records, world = stored(flows), FlowWorld()
+    world.feed(records, size)
+    lying = [Lying(one.offset, one.timestamp, one.key, one.value) for one in records]
+    sites = Sites(Agreed, learning_ms=0)
+    assert {at: Said.by(one) for at, one in world.verdicts().items()} == said_of(
+        source(), lying, lambda offset: DETECTOR, sites
+    )
+
+
+def test_a_model_that_takes_over_judges_as_if_it_had_seen_all_flows() -> None:
+    flows = [
+        flow(i, f"10.0.0.{i % 2}", at_s=i, peer=f"192.0.2.{i}", state=State.NO_ANSWER, packets_in=0)
+        for i in range(30)
     ]
-    sites = Sites(Agreed, learning_ms=60_000)
-    judge = FlowJudge(DETECTOR, RULES, sites)
-    places = [(one.caused_by - 1 + (one.ordinal << ORDINAL_SHIFT), one) for one in judge.turn(records)]
-    ids = event_ids(source, [place for place, _ in places])
-    said = {
-        at: Said(one.verdict, one.closest, tuple(one.scores.values()), one.novelty, one.fill)
-        for at, (_, one) in zip(ids, places, strict=True)
-    }
-    assert said == said_of(source, lying, lambda offset: DETECTOR, sites)
+    other, records = flow_detector(seed=5), arrived(flows)
+    judge, alone = FlowJudge(DETECTOR, RULES), FlowJudge(other, RULES)
+    judge.turn(records[:15])
+    alone.turn(records[:15])
+    judge.serve(other)
+    for first, end in ((15, 20), (20, 30)):
+        verdicts, right = judge.turn(records[first:end]), alone.turn(records[first:end])
+        assert [said(one) for one in verdicts] == [said(one) for one in right]
+
+
+def said(one: FlowVerdict) -> FlowVerdict:
+    """But for the incident, which may have begun earlier."""
+    return replace(one, incident=None)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.incidents import Incident
+from streams.core.topics import NORMAL
 from streams.demo.flows.connections import zeek_record
 from streams.demo.flows.simulator import FlowSimulation
 from streams.demo.flows.trial import UNDER_WAY, Running, Sender
@@ -43,6 +44,18 @@ class FlowFeed:
         self._sender.finish()
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came before as the sensor writes it; `start_us` is when the beginning is."""
+
+    start_us: int
+    values: list[bytes]
+
+    @classmethod
+    def of(cls, simulation: FlowSimulation, start_us: int) -> Told:
+        return cls(start_us, simulation.told_before(start_us))
+
+
 @dataclass(slots=True)
 class History:
     """What became of what came before the beginning."""
@@ -52,6 +65,11 @@ class History:
     dead_letters: int = 0
 
     @property
+    def alarms(self) -> int:
+        """All false: nothing but ordinary connections came before."""
+        return self.verdicts.total() - self.verdicts[NORMAL]
+
+    @property
     def judged(self) -> int:
         return self.verdicts.total() + self.dead_letters
 
@@ -59,13 +77,12 @@ class History:
 def send_history(
     parts: Running,
     simulation: FlowSimulation,
-    start_us: int,
+    told: Told,
     clock_s: Callable[[], float],
-    show: Callable[[int, int], None] = lambda judged, of: None,
 ) -> History:
     """Send it, not too far ahead of the worker, and wait until all of it is judged, or no more comes.
 
-    It has the timestamps of its time. `show` is told how much is judged.
+    It has the timestamps of its time.
     """
     records, found, sent = simulation.history, History(), 0
     many = np.cumsum([0, *(sum(end in simulation.names for end in one.connection.ends) for one in records)])
@@ -73,9 +90,8 @@ def send_history(
     while found.judged < many[-1] and clock_s() - news_s <= LAST_VERDICT_S:
         parts.check()
         if many[sent] - found.judged < UNDER_WAY and sent < len(records):
-            piece = records[sent : sent + _PIECE]
-            values = [zeek_record(one.connection.moved(start_us), one.uid) for one in piece]
-            times_ms = [(one.connection.end_us + start_us) // 1000 for one in piece]
+            piece, values = records[sent : sent + _PIECE], told.values[sent : sent + _PIECE]
+            times_ms = [(one.connection.end_us + told.start_us) // 1000 for one in piece]
             parts.sender.queue([_ONE_PLACE] * len(piece), values, times_ms)
             sent += len(piece)
         heard = parts.reader.poll(_POLL_S)
@@ -84,5 +100,4 @@ def send_history(
         found.dead_letters += heard.dead_letters
         if heard.verdicts or heard.dead_letters:
             news_s = clock_s()
-        show(found.judged, int(many[-1]))
     return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from streams.core.topics import NORMAL
-from streams.demo.flows.feed import FlowFeed, History, send_history
+from streams.core.profile.values import Profile
+from streams.demo.flows.account import Standing
+from streams.demo.flows.feed import FlowFeed, History, Told, send_history
+from streams.demo.flows.knowing import know, wait_for
 from streams.demo.flows.simulator import FlowSimulation
 from streams.demo.flows.stage import FlowStage
 from streams.demo.play import Played, play
@@ -48,10 +51,25 @@ class FlowPath:
         self.stage.check()
 
 
-def prepare(stage: FlowStage, simulation: FlowSimulation, show: Callable[[int, int], None]) -> History:
-    """Make the devices known: the worker judges what they did before."""
-    start_us = time.time_ns() // 1000
-    return send_history(stage, simulation, start_us, time.monotonic, show)
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What came before the beginning."""
+
+    history: History
+    profile: Profile
+    """What was learnt of it."""
+    held: Mapping[str, int]
+    """Verdicts that did not alert until then, by why."""
+
+
+def prepare(stage: FlowStage, simulation: FlowSimulation) -> Before:
+    """Make the network known: its profile is learnt, and the worker judges what its devices did before."""
+    told = Told.of(simulation, time.time_ns() // 1000)
+    known = know(stage.settings, told.values)  # while the worker starts
+    stage.worker.wait_ready()
+    history = send_history(stage, simulation, told, time.monotonic)
+    wait_for(known, stage)
+    return Before(history, known.profile, stage.standing().held)
 
 
 def played(
@@ -59,28 +77,48 @@ def played(
     simulation: FlowSimulation,
     seconds: float,
     show: Callable[[View], None],
-    history: History,
+    before: Before,
 ) -> Played:
     path = FlowPath(stage, FlowFeed(stage.sender, simulation), Serving(f"{stage.model} serves"))
-    return play(path, simulation, seconds, show, earlier=list(history.incidents.values()))
+    return play(path, simulation, seconds, show, earlier=list(before.history.incidents.values()))
 
 
-def run_of(seconds: float, seed: int, what: Played, simulation: FlowSimulation, history: History) -> Run:
-    before = history.verdicts.total()
-    alarms = before - history.verdicts[NORMAL]
+def run_of(
+    simulation: FlowSimulation, asked: tuple[float, int], what: Played, before: Before, standing: Standing
+) -> Run:
+    """`asked`: seconds and seed; `standing`: how far the worker was at the end."""
+    seconds, seed = asked
+    judged, alarms = before.history.verdicts.total(), before.history.alarms
+    held = Counter(standing.held) - Counter(before.held)
     shipped = {
         "records": len(simulation.records),
         "late": simulation.late,
         "twice": simulation.twice,
-        "events_before": before,
+        "events_before": judged,
         "alarms_before": alarms,
-        "incidents_before": len(history.incidents),
+        "incidents_before": len(before.history.incidents),
+        "held_back": held.total(),
     }
-    remarks = (
+    by_why = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in held.most_common())
+    remarks = [
         f"The sensor's records left without keys: {shipped['records']:,}, {shipped['late']:,} of them late, "
         f"{shipped['twice']:,} for the second time.",
-        f"Before that {before:,} events of {-simulation.history[0].sent_us / 6e7:.0f} minutes made the "
-        f"devices known: {alarms:,} false alarms in {len(history.incidents):,} incidents.",
-        NO_MEASURE,
+        f"Before that {judged:,} events of {-simulation.history[0].sent_us / 6e7:.0f} minutes made the "
+        f"network known: {_about(before.profile)} Until then there were {alarms:,} false alarms in "
+        f"{len(before.history.incidents):,} incidents.",
+    ]
+    if held:
+        remarks.append(
+            f"What is known of the network held back {held.total():,} verdicts ({by_why}); those of "
+            "attacks count as missed."
+        )
+    sent, letters = what.view.sent, what.view.dead_letters
+    return Run(seconds, seed, sent, letters, "", (*remarks, NO_MEASURE), shipped)
+
+
+def _about(profile: Profile) -> str:
+    accepted = sum(one.how == "accepted" for one in profile.known)
+    return (
+        f"{len(profile.known):,} kinds of connections are its own, {accepted:,} of them by a word that no "
+        "attack was among them (`autodeep profile learn`, `accept`)."
     )
-    return Run(seconds, seed, what.view.sent, what.view.dead_letters, "", remarks, shipped)

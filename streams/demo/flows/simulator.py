@@ -18,7 +18,7 @@ import numpy.typing as npt
 from streams.core.topics import NORMAL
 from streams.demo.episodes import NO_EPISODE, Episode, planned, stages
 from streams.demo.flows.attacks import ATTACKS, Attack
-from streams.demo.flows.connections import Connection
+from streams.demo.flows.connections import Connection, zeek_record
 from streams.demo.flows.habits import addresses, ordinary
 from streams.demo.habits import A_SECOND_US, device_ids
 from streams.errors import SettingsError
@@ -58,6 +58,10 @@ class FlowSimulation:
     """What came before the beginning, at times below 0."""
     names: Mapping[str, str]
     """Of devices, by address."""
+
+    def told_before(self, start_us: int) -> list[bytes]:
+        """The records of what came before, as the sensor writes them; `start_us`: when the beginning is."""
+        return [zeek_record(one.connection.moved(start_us), one.uid) for one in self.history]
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Asked:
     """Networks of devices."""
     told: bool = True
     """Whether every verdict is published, normal ones too."""
+    learns: bool = True
+    """Whether devices are learnt about at first, as the settings have it. Not in what lasts minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class FlowStage:
 
 @contextmanager
 def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) -> Iterator[FlowStage]:
-    """Everything up and the worker reading the topic of sensors; `names` are those of devices, by address.
+    """Everything up, and a worker that begins to read the topic of sensors: it is to be waited for.
 
+    `names` are those of devices, by address.
     Topics on a given Kafka begin with a prefix of their own and stay. Raises Unavailable,
     SettingsError, and ModelRejected where the store has no model of flows.
     """
@@ -73,8 +76,8 @@ def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) 
         environment[f"{PREFIX}FLOW_TOPICS"] = Topics(prefix).sensors
         if asked.home:
             environment[f"{PREFIX}HOME_NETWORKS"] = asked.home
-        # It lasts minutes: no device would ever be past its first half hour.
-        environment.setdefault(f"{PREFIX}FLOW_LEARNING_S", "0")
+        if not asked.learns:
+            environment.setdefault(f"{PREFIX}FLOW_LEARNING_S", "0")
         environment[f"{PREFIX}PUBLISH_CLASSIFIED"] = str(asked.told).lower()
         settings = Settings.from_environment(environment)
         make_topics(settings, embedded=not asked.kafka_servers)
@@ -83,7 +86,6 @@ def staged_flows(asked: Asked, names: Mapping[str, str] = MappingProxyType({})) 
         reader = Reader(settings, names)
         parts.callback(reader.close)
         reader.begin()
-        worker.wait_ready()
         yield FlowStage(settings, worker, sender, reader, model)
 
 

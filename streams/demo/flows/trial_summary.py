@@ -188,8 +188,8 @@ def _unused(account: Account) -> list[str]:
     if not flows:
         lines.append(
             f"There was no flow to judge: `autodeep flows doctor {account.files[0].name}` says what it holds."
-            if account.files
-            else "There was no flow to judge."
+            if any(one.records for one in account.files)
+            else "There was no flow to judge, nor any other record."
         )
     lines += [
         f"{one.name}: {one.damage.removeprefix(f'{one.name}: ')}"

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from streams.adapters.kafka.profile_topic import read_profiles
 from streams.adapters.store.models import open_store
 from streams.core.kdd99 import KDD99
-from streams.demo.flows import feed
-from streams.demo.flows.feed import FlowFeed, send_history
+from streams.core.profile.agreed import LEAD_US
+from streams.core.profile.values import UNNAMED, blank
+from streams.demo.flows import feed, path
+from streams.demo.flows.feed import FlowFeed, Told, send_history
 from streams.demo.flows.habits import NETWORK
+from streams.demo.flows.knowing import Known, wait_for
 from streams.demo.flows.path import played, prepare, run_of
 from streams.demo.flows.simulator import FlowSimulation, simulate
 from streams.demo.flows.stage import Asked, staged_flows
@@ -30,7 +34,7 @@ START_US = 1_790_000_000_000_000
 
 @pytest.fixture(scope="module")
 def simulation() -> FlowSimulation:
-    return simulate(6, 1, history_s=200)
+    return simulate(4, 1, history_s=150)
 
 
 class FakeParts:
@@ -88,11 +92,11 @@ def test_what_came_before_is_sent_with_its_times_and_not_far_ahead_of_the_worker
     monkeypatch.setattr(feed, "UNDER_WAY", 600)
     monkeypatch.setattr(feed, "_PIECE", 100)
     parts = FakeParts(simulation, a_poll=80)
-    history = send_history(parts, simulation, START_US, parts.clock_s)
+    history = send_history(parts, simulation, Told.of(simulation, START_US), parts.clock_s)
     assert len(parts.sent) == len(simulation.history) > 1_000
     times_ms = [time_ms for _, _, time_ms in parts.sent]
     assert times_ms == sorted(times_ms)
-    assert START_US // 1000 - 201_000 < times_ms[0] < times_ms[-1] <= START_US // 1000
+    assert START_US // 1000 - 151_000 < times_ms[0] < times_ms[-1] <= START_US // 1000
     assert parts.most_ahead < 600 + 200
     assert history.judged == parts._events
     assert list(history.incidents) == ["i1"]
@@ -100,8 +104,15 @@ def test_what_came_before_is_sent_with_its_times_and_not_far_ahead_of_the_worker
 
 def test_a_worker_that_judges_nothing_is_not_waited_for_for_ever(simulation: FlowSimulation) -> None:
     parts = FakeParts(simulation, a_poll=0)
-    assert send_history(parts, simulation, START_US, parts.clock_s).judged == 0
+    assert send_history(parts, simulation, Told.of(simulation, START_US), parts.clock_s).judged == 0
     assert parts.now_s > LAST_VERDICT_S
+
+
+def test_it_begins_when_the_profile_is_in_force(simulation: FlowSimulation) -> None:
+    parts = FakeParts(simulation)
+    known = Known(blank(UNNAMED), parts.clock_s() + LEAD_US / 1e6)
+    wait_for(known, parts, parts.clock_s, parts.poll)
+    assert LEAD_US / 1e6 <= parts.now_s < LEAD_US / 1e6 + 1
 
 
 @pytest.mark.redis
@@ -114,15 +125,26 @@ def test_every_event_of_the_fleet_has_its_verdict_and_late_and_second_records_co
     models.save(Detector.random(KDD99, seed=1), "kdd99", "1", {}, "random")
     monkeypatch.setenv("AUTODEEP_MODEL_STORE", str(tmp_path))
     monkeypatch.setenv("AUTODEEP_MODEL", "kdd99/1")
+    monkeypatch.setattr(path, "wait_for", lambda known, parts: None)
     with staged_flows(Asked(home=NETWORK), simulation.names) as stage:
-        history = prepare(stage, simulation, lambda judged, of: None)
-        what = played(stage, simulation, 6, lambda view: None, history)
-    summary = summarise(run_of(6, 1, what, simulation, history), what.ledger)
+        before = prepare(stage, simulation)
+        what = played(stage, simulation, 4, lambda view: None, before)
+        standing = stage.standing()
+        known = read_profiles(stage.settings).newest(UNNAMED)
+    summary = summarise(run_of(simulation, (4, 1), what, before, standing), what.ledger)
     assert (summary.lost, summary.repeats, summary.dead_letters) == (0, 0, 0)
     assert (summary.alerts_differing, summary.incidents_differing) == (0, 0)
     assert summary.events == summary.classified == len(simulation.device_id)
     assert summary.shipped["twice"] > 10
-    assert summary.shipped["events_before"] == history.judged > len(simulation.history)
+    assert summary.shipped["events_before"] == before.history.judged > len(simulation.history)
+    assert known == before.profile
+    assert [one.action for one in before.profile.history] == ["learn", "accept"]
+    assert before.profile.proposals == ()
+    assert {one.how for one in before.profile.known} == {"accepted", "learnt"}
+    seen = before.profile.warm_up
+    assert seen is not None
+    assert (seen.model, seen.devices) == ("flows/1", len(simulation.names))
+    assert summary.shipped["held_back"] == sum(standing.held.values()) - sum(before.held.values())
     assert {line.device_id for line in summary.episodes} <= set(simulation.names.values())
     assert {line.model for line in summary.models} == {"flows/1"}
     assert any("without keys" in line for line in notes(summary))
