@@ -35,6 +35,7 @@ _PASSWORD: Final = "of-the-bench"
 _ASK_S: Final = 60.0
 _PAUSE_S: Final = 0.5
 _REFUSED_WITHIN_S: Final = 2.0
+_BACK_WITHIN_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,26 @@ def access_of(form: KafkaForm, folder: Path) -> Access | None:
 
 
 def is_refused(client: ssl.SSLContext, port: int) -> bool:
-    """A broker that takes a certificate waits for the first request; one that does not says so at once."""
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), _REFUSED_WITHIN_S) as plain,
-            client.wrap_socket(plain, server_hostname="localhost") as connection,
-        ):
-            return not connection.recv(1)
-    except TimeoutError:
-        return False
-    except ssl.SSLError:
-        return True
+    """A broker that takes a certificate waits for the first request; one that does not says so at once.
+
+    One that is being struck is waited for. Raises OSError where it does not come back.
+    """
+    deadline_s = time.monotonic() + _BACK_WITHIN_S
+    while True:
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", port), _REFUSED_WITHIN_S) as plain,
+                client.wrap_socket(plain, server_hostname="localhost") as connection,
+            ):
+                return not connection.recv(1)
+        except TimeoutError:
+            return False
+        except ssl.SSLError:
+            return True
+        except ConnectionError:
+            if time.monotonic() > deadline_s:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def least_rights(settings: Settings) -> list[AclBinding]:

@@ -29,7 +29,7 @@ from streams.settings import PREFIX, Settings
 PARTITIONS: Final = 4
 HEAP_MIB: Final = 256
 VERSIONS: Final = ("1", "2")
-FLOW_MODEL: Final = "flows/1"
+FLOW_MODEL: Final = "flows/2"
 _BROKER: Final = {
     "log.message.timestamp.type": "LogAppendTime",  # stalls and recoveries are read off these
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",

@@ -25,13 +25,15 @@ from streams.core.usual import from_manifest, to_manifest
 from streams.errors import ModelRejected
 from streams.model.detector import Detector, Identity, OperatingPoint, Parameters
 from streams.model.network import Architecture, Network
+from streams.model.trees import SIDE_COLUMN, questions
 
 FORMAT: Final = 3
 NETWORK: Final = "vae-bigru"
 WITH_EVIDENCE: Final = "vae-bigru-evidence"
-NETWORKS: Final = (NETWORK, WITH_EVIDENCE)
-"""The kinds of networks that this version has: a VAE and a bidirectional GRU, model/network.py, and the same
-with absent columns and monotone evidence, model/evidence.py."""
+WITH_TREES: Final = "vae-bigru-evidence-trees"
+NETWORKS: Final = (NETWORK, WITH_EVIDENCE, WITH_TREES)
+"""The kinds of networks that this version has: a VAE and a bidirectional GRU, model/network.py; the same with
+absent columns and monotone evidence, model/evidence.py; and that with trees beside it, model/trees.py."""
 _DEFAULT_TABLE: Final = "kdd99"
 """Manifests that were written before there was another table or network name neither."""
 TENSORS, MANIFEST, CARD = "model.safetensors", "manifest.json", "MODEL_CARD.md"
@@ -39,6 +41,7 @@ FILES: Final = (TENSORS, MANIFEST, CARD)
 GOLDEN_TOLERANCE: Final = 1e-4
 """Between kinds of CPU the last bits differ; a wrong tensor or table moves scores by far more."""
 _LARGEST_SIZE: Final = 4096
+_DEEPEST_TREE: Final = 8
 _MOST_GOLDEN: Final = 1 << 16
 """Events in all golden windows together; ours have a few hundred."""
 UNFIT: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -109,6 +112,11 @@ def unpack(files: Mapping[str, bytes], where: str, tables: Mapping[str, FeatureT
     tensors = _checked_tensors(files[TENSORS], parameters.shape, where)
     network = Network.random(parameters.shape, 0)
     network.load_state_dict(tensors)
+    if parameters.shape.trees:
+        try:
+            network.trees.check(len(questions(table, parameters.shape.evidence)))
+        except ValueError as exc:
+            _reject(where, TENSORS, str(exc))
     identity = Identity(
         str(manifest["name"]), str(manifest["version"]), hashlib.sha256(files[MANIFEST]).hexdigest()
     )
@@ -171,6 +179,8 @@ def _table(manifest: Mapping[str, Any], tables: Mapping[str, FeatureTable], wher
 
 
 def _kind(shape: Architecture) -> str:
+    if shape.trees:
+        return WITH_TREES
     return WITH_EVIDENCE if shape.masked or shape.evidence or shape.withheld else NETWORK
 
 
@@ -222,10 +232,18 @@ def _check(shape: Architecture, table: FeatureTable, network: str) -> None:
         raise ValueError(f"architecture: is of the network {_kind(shape)}")
     if (shape.evidence or shape.withheld) and not shape.masked:
         raise ValueError("architecture: evidence and what is withheld need a network of absent columns")
+    _check_trees(shape, table)
     if shape.numbers != len(table.numeric) or shape.symbols != tuple(of.size for of in table.symbolic):
         raise ValueError("architecture: numbers or symbols are not those of the feature table")
     if min(shape.window, shape.latent, shape.gru_hidden, shape.vae_hidden) < 1 or shape.classes < 2:
         raise ValueError("architecture: a size is too small")
+
+
+def _check_trees(shape: Architecture, table: FeatureTable) -> None:
+    if bool(shape.trees) != bool(shape.tree_depth) or shape.tree_depth > _DEEPEST_TREE:
+        raise ValueError(f"architecture: trees are some, of a depth of 1 to {_DEEPEST_TREE}, or none of 0")
+    if shape.trees and not (shape.evidence and SIDE_COLUMN in table.symbolic_names):
+        raise ValueError("architecture: trees need evidence, and a table that says who began")
 
 
 def _check_fields(shape: Architecture, numbers: int) -> None:

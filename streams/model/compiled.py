@@ -33,6 +33,7 @@ from streams.model.network import (
     novelty,
     numbers_there,
 )
+from streams.model.trees import mixed
 
 _SUM: Final = 0
 """How the function beneath `F.embedding_bag` is told to sum; that one looks at its arguments for 10 us."""
@@ -183,10 +184,10 @@ class Encoder:
         mean, terms = self.scorer.terms(of)
         odd = novelty(self.scorer.score(terms), self.floor, self.threshold).unsqueeze(1)
         if self.dense is None:
-            return torch.cat((mean, odd, of.evidence, of.keys), 1)
+            return torch.cat((mean, odd, of.evidence, of.boosted, of.keys), 1)
         first, last = self.dense
         encoding = last(first(of.scaled, of.places)).tanh_()[:, : self.embedding]
-        return torch.cat((mean, odd, encoding, of.evidence, of.keys), 1)
+        return torch.cat((mean, odd, encoding, of.evidence, of.boosted, of.keys), 1)
 
     def surprise(self, of: Features) -> Tensor:
         """What each column adds to the novelty's score. M events -> (M, columns)."""
@@ -260,6 +261,13 @@ class Raising:
         return units @ self.scores
 
 
+class Mixing(NamedTuple):
+    """What the trees said of an event, and how far the network is trusted beside them (`trees.py`)."""
+
+    at: slice
+    trust: Tensor  # (C - 1,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
     """From windows to class probabilities: the BiGRU and the class output (eq. 13), calibrated."""
@@ -267,14 +275,17 @@ class Judge:
     recurrence: Recurrence
     output: Affine
     evidence: Raising | None
+    boosted: Mixing | None
     temperature: float
     log_prior: Tensor  # (C,)
 
     @classmethod
-    def of(cls, classifier: Classifier, temperature: float, log_prior: Tensor) -> Judge:
+    def of(cls, network: Network, temperature: float, log_prior: Tensor) -> Judge:
+        classifier = network.classifier
         raising = Raising.of(classifier) if classifier.shape.evidence else None
         output = _blind(classifier.output, classifier.shape) if raising else beside(classifier.output)
-        return cls(Recurrence.of(classifier), output, raising, temperature, log_prior)
+        mixing = Mixing(classifier.shape.boosted_at, network.trees.trust) if classifier.shape.trees else None
+        return cls(Recurrence.of(classifier), output, raising, mixing, temperature, log_prior)
 
     def __call__(self, windows: Tensor, hidden: Tensor) -> Tensor:
         """(2, W, M, L) forwards and backwards in time, overwritten, (2, W, M, 1) -> (M, C)."""
@@ -285,16 +296,18 @@ class Judge:
         scores = self.output(context)[:, : len(self.log_prior)]
         if self.evidence is not None:
             scores = scores + self.evidence(context, present)[:, : len(self.log_prior)]
+        if self.boosted is not None:
+            scores = mixed(scores, present[:, self.boosted.at], self.boosted.trust)
         return torch.softmax(scores / self.temperature - self.log_prior, 1)
 
 
 def _with_gap(weight: Tensor, shape: Architecture, before: int = 0) -> Tensor:
-    """Weights (I, O) of what is seen of an event as weights of all of it: of its evidence 0.
+    """Weights (I, O) of what is seen of an event as weights of all of it: of evidence and trees' scores 0.
 
     `before` inputs are no event's.
     """
     at = before + shape.evidence_at.start
-    gap = weight.new_zeros(len(shape.evidence), weight.shape[1])
+    gap = weight.new_zeros(shape.unseen_size, weight.shape[1])
     return torch.cat((weight[:at], gap, weight[at:]))
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from streams.core.decisions import CONTEST_CLASSES, CONTEST_COST, decide, unknown_share, with_false_alarms
-from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
+from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Mask, Rows
 from streams.core.usual import Usual
 from streams.errors import SettingsError
 from streams.model.blocks import blocks, padded
@@ -34,6 +35,7 @@ from streams.model.network import (
     smoothed,
     span_of,
 )
+from streams.model.trees import Forest, asked
 
 NOVEL = "novel"
 CONTEST: Final = "contest"
@@ -141,9 +143,10 @@ class Detector:
         self._span = span_of(self._low, torch.tensor(parameters.high))
         self._known = np.stack(known_codes(parameters.seen_codes))  # (symbols, 256)
         self._repetition = network.repetition.numpy() if parameters.shape.repetition else None
+        self._forest = Forest.of(network.trees) if parameters.shape.trees else None
         self._encoder = Encoder.of(network, parameters.score_floor, parameters.score_threshold)
         log_prior = torch.tensor(parameters.log_prior)
-        self._judge = Judge.of(network.classifier, parameters.temperature, log_prior)
+        self._judge = Judge.of(network, parameters.temperature, log_prior)
         point = parameters.operating_points[self.operating_point]
         self._cost = with_false_alarms(parameters.cost, point.false_alarm_factor)
 
@@ -170,18 +173,27 @@ class Detector:
         shape, given = self.parameters.shape, torch.from_numpy(numbers)
         evidence = log_counts(given[:, list(shape.evidence)]) if shape.evidence else None
         scaled = scaled_in_place(given, self._low, self._span)
-        found = features(scaled, torch.from_numpy(codes), self.network.edges, shape, self._there(rows, size))
-        return found if evidence is None else found._replace(evidence=evidence)
+        present = self.table.present(rows) if shape.masked else None
+        seen = None if present is None else self._seen(present, size)
+        found = features(scaled, torch.from_numpy(codes), self.network.edges, shape, seen)
+        if evidence is not None:
+            found = found._replace(evidence=evidence)
+        return found if self._forest is None else found._replace(boosted=self._boosted(rows, present, size))
 
-    def _there(self, rows: Rows, size: int) -> Tensor | None:
-        """Which numbers the network sees, (size, numbers); None where it sees all of every event."""
+    def _boosted(self, rows: Rows, present: Mask | None, size: int) -> Tensor:
+        """What the trees say, (size, B); 0 of what pads."""
+        forest, shape = self._forest, self.parameters.shape
+        assert forest is not None
+        scores = forest(torch.from_numpy(asked(self.table, shape.evidence, rows, present)))
+        return F.pad(scores, (0, 0, 0, size - len(rows)))
+
+    def _seen(self, present: Mask, size: int) -> Tensor:
+        """Which numbers the network sees: (N, columns) -> (size, numbers)."""
         shape = self.parameters.shape
-        if not shape.masked:
-            return None
-        there = np.zeros((size, shape.numbers), np.bool_)
-        there[: len(rows)] = self.table.present(rows)[:, : shape.numbers]
-        there[:, [*shape.withheld, *shape.evidence]] = False
-        return torch.from_numpy(there)
+        seen = np.zeros((size, shape.numbers), np.bool_)
+        seen[: len(present)] = present[:, : shape.numbers]
+        seen[:, [*shape.withheld, *shape.evidence]] = False
+        return torch.from_numpy(seen)
 
     @torch.inference_mode()
     def encode(self, rows: Rows) -> npt.NDArray[np.float32]:

@@ -21,6 +21,7 @@ Everything here is deterministic but `VAE.loss`, which draws eps.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,7 @@ from torch.nn import functional as F
 
 from streams.core.tables import KeyPlaces
 from streams.model.evidence import Evidence
+from streams.model.trees import Trees
 
 KEYS: Final = 4
 """K: service, flag, bytes sent and bytes received, by which an event is compared with those before it."""
@@ -72,6 +74,8 @@ class Architecture:
         int, ...
     ] = ()  # numbers that go to the scores by a monotone way of their own, and no other
     withheld: tuple[int, ...] = ()  # numbers that the network does not see: as if they were always absent
+    trees: int = 0  # that speak beside the network (trees.py)
+    tree_depth: int = 0
 
     @property
     def numbers(self) -> int:
@@ -95,23 +99,39 @@ class Architecture:
     @property
     def event_size(self) -> int:
         """L: what stands for one event in a window."""
-        return self.latent + 1 + self.embedding + len(self.evidence) + KEYS
+        return self.seen_size + self.unseen_size
+
+    @property
+    def boosted(self) -> int:
+        """B: scores of the trees, one of each attack."""
+        return self.classes - 1 if self.trees else 0
+
+    @property
+    def unseen_size(self) -> int:
+        """Of these, what the recurrence does not see: the evidence and what the trees say."""
+        return len(self.evidence) + self.boosted
 
     @property
     def seen_size(self) -> int:
-        """Of these, what the recurrence sees: all but the evidence."""
-        return self.event_size - len(self.evidence)
+        """What it sees."""
+        return self.latent + 1 + self.embedding + KEYS
 
     @property
     def evidence_at(self) -> slice:
-        """Where the evidence stands among what stands for an event: before the keys."""
-        return slice(self.seen_size - KEYS, self.event_size - KEYS)
+        """Where the evidence stands among what stands for an event: before the trees' scores and the keys."""
+        first = self.seen_size - KEYS
+        return slice(first, first + len(self.evidence))
+
+    @property
+    def boosted_at(self) -> slice:
+        """Where the trees' scores stand: before the keys."""
+        return slice(self.evidence_at.stop, self.evidence_at.stop + self.boosted)
 
     @property
     def seen(self) -> tuple[int, ...]:
         """Where all else stands."""
         places = range(self.event_size)
-        return (*places[: self.evidence_at.start], *places[self.evidence_at.stop :])
+        return (*places[: self.evidence_at.start], *places[self.boosted_at.stop :])
 
 
 class Features(NamedTuple):
@@ -121,6 +141,7 @@ class Features(NamedTuple):
     places: Tensor  # (N, columns) int64, in 0..T - 1: each column's bin or code
     keys: Tensor  # (N, K) float32
     evidence: Tensor  # (N, V) float32, log(1 + x); V is 0 where there is none
+    boosted: Tensor  # (N, B) float32, what the trees say; B is 0 where there are none
 
     def take(self, chosen: object) -> Features:
         return Features(*(of[chosen] for of in self))  # type: ignore[index]
@@ -170,7 +191,7 @@ def features(
     """Min-max numbers (N, numbers) and symbol codes (N, symbols) as places in the table and as keys.
 
     `edges` (numbers, B): the least scaled value of every bin but a column's first, ascending. `there`
-    (N, numbers), where columns may be absent: which are not. No evidence yet.
+    (N, numbers), where columns may be absent: which are not. No evidence yet, and nothing of trees.
     """
     if there is not None:
         scaled = scaled * there
@@ -181,7 +202,8 @@ def features(
     service, flag, sent, received = shape.keys
     names = codes.index_select(1, _columns((service, flag))).to(torch.float32)
     sizes = scaled.index_select(1, _columns((sent, received)))
-    return Features(scaled, places, torch.cat((names, sizes), 1), scaled.new_empty(len(scaled), 0))
+    nothing = scaled.new_empty(len(scaled), 0)
+    return Features(scaled, places, torch.cat((names, sizes), 1), nothing, nothing)
 
 
 def numbers_there(places: Tensor, shape: Architecture) -> Tensor:
@@ -367,7 +389,7 @@ class Classifier(nn.Module):
         steps = range(self.width)
         of, events = events[:, -1, self.shape.evidence_at], related(events)
         if self.shape.evidence:
-            events = events[:, :, list(self.shape.seen)]
+            events = events[:, :, list(self.shape.seen)]  # the trees' scores are mixed in afterwards
         ahead = self.forwards(events, mask, steps)  # (N, H)
         back = self.backwards(events, mask, steps[::-1])  # (N, H)
         seen = torch.cat((ahead, back, events[:, -1]), 1)  # (N, 2H + L)
@@ -451,6 +473,15 @@ class Network(nn.Module):
             self.symbols = OneHotLinear(shape.places, shape.embedding_hidden, len(shape.columns))
             self.embedding = nn.Linear(shape.embedding_hidden, shape.embedding)
         self.classifier = Classifier(shape)
+        if shape.trees:
+            self.trees = Trees(shape.trees, shape.tree_depth, shape.classes - 1)
+
+    def with_trees(self, trees: Trees) -> Network:
+        """The same network with these trees beside it."""
+        depth, count = trees.columns.shape
+        found = Network(dataclasses.replace(self.shape, trees=count, tree_depth=depth))
+        found.load_state_dict(self.state_dict() | {f"trees.{k}": v for k, v in trees.state_dict().items()})
+        return found
 
     @torch.no_grad()
     def extract(self, of: Features, floor: float, threshold: float) -> Tensor:
@@ -465,10 +496,11 @@ class Network(nn.Module):
         `kept` (N, columns) of 0 and 1 hides columns from it, in training.
         """
         if not self.shape.embedding:
-            return torch.cat((extracted, of.evidence, of.keys), 1)
+            return torch.cat((extracted, of.evidence, of.boosted, of.keys), 1)
         scaled = of.scaled if kept is None else of.scaled * kept[:, : self.shape.numbers]
         hidden = F.relu(self.numbers(scaled) + self.symbols(of.places, kept))
-        return torch.cat((extracted, torch.tanh(self.embedding(hidden)), of.evidence, of.keys), 1)
+        encoding = torch.tanh(self.embedding(hidden))
+        return torch.cat((extracted, encoding, of.evidence, of.boosted, of.keys), 1)
 
     @classmethod
     def random(cls, shape: Architecture, seed: int) -> Network:

@@ -14,7 +14,9 @@ from streams.evaluation.flows.views import FULL, NETFLOW
 from streams.model.detector import Detector
 from streams.training.flow_protocol.deciding import Scores
 from streams.training.flow_protocol.labelled import LabelledFlows
-from streams.training.flows.fit import Seen, fit, found_by
+from streams.training.flows.fit import fit, found_by
+from streams.training.flows.heads import HEADS
+from streams.training.flows.material import Seen
 from streams.training.flows.plan import FlowPlan
 
 
@@ -22,7 +24,8 @@ def trained(plan: FlowPlan) -> Method:
     """Of the classes' log-odds and the novelty, as they are before operating points are chosen."""
     description = (
         f"VAE and bidirectional GRU over the last {plan.window} flows, with evidence's own way to the "
-        f"output; {plan.vae_steps} and {plan.classifier_steps} steps"
+        f"output; {plan.vae_steps} and {plan.classifier_steps} steps; beside it {plan.tree_rounds} trees for "
+        f"each of {' and '.join(HEADS)}"
     )
     return Method(
         name="this model",

@@ -14,7 +14,7 @@ from streams.evaluation.flows.methods import Tell
 from streams.evaluation.flows.model import trained
 from streams.evaluation.flows.rules import RULES
 from streams.evaluation.flows.scoring import LEARNT, Scoring, Seen
-from streams.evaluation.flows.study import SHARE, Scope, study
+from streams.evaluation.flows.study import SETUP, STEADY, Scope, study
 from streams.evaluation.flows.trees import ABLATIONS, FOREST, boosting
 from streams.evaluation.flows.views import VIEWS
 from streams.training.flow_protocol.folds import LeaveOut
@@ -68,8 +68,9 @@ def evaluate(order: Order, tell: Tell) -> Json:
         "ablated": "" if order.quick else boosted.name,
         "split": {
             "name": f"{order.path.name}, one {order.leave_out} left out in turn, {len(first.folds)} folds",
-            "tuned": f"Thresholds let {SHARE:g} of the clean flows of the other folds pass, by class; none "
-            "of a fold's own flows has a say in them.",
+            "tuned": f"Thresholds of each class cost {STEADY:g} false incidents a device-day on the other "
+            f"folds in steady state, and {STEADY * SETUP:g} while devices are set up, at most; none of a "
+            "fold's own flows has a say in them.",
             "folds": [fold.name for fold in first.folds],
         },
         "notes": _notes(),

@@ -15,15 +15,17 @@ from streams.evaluation.flows.scoring import Scoring, Seen
 from streams.evaluation.flows.views import FULL
 from streams.evaluation.flows.warming import Judged, warmed
 from streams.evaluation.spread import mean_and_spread
-from streams.training.flow_protocol.deciding import Scores, margins, verdicts
+from streams.training.flow_protocol.deciding import Budget, Scores, margins, verdicts
 from streams.training.flow_protocol.figures import figures
 from streams.training.flow_protocol.labelled import CLASSES, UNSCORED
 
 Json = dict[str, Any]
-SHARE: Final = 0.003
-"""Of clean flows of the other folds, by class: where the tables stand."""
-SHARES: Final = (0.0001, 0.0003, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05)
-BUDGETS: Final = (0.1, 0.3, 0.6, 1.0)
+STEADY: Final = 0.09
+"""False incidents a device-day in steady state, of a class on the other folds: where the tables stand."""
+SETUP: Final = 20.0
+"""Times as many may there be while devices are set up."""
+CURVE: Final = (0.01, 0.02, 0.03, 0.06, STEADY, 0.12, 0.2, 0.4)
+EQUAL: Final = (0.1, 0.3, 0.6, 1.0, 1.5)
 """False incidents a device-day at which methods are compared."""
 
 
@@ -53,7 +55,7 @@ def study(scoring: Scoring, scope: Scope) -> Json:
     found: Json = {
         "captures": _captures(scoring.views[FULL]),
         "seeds": len(scope.seeds),
-        "share": SHARE,
+        "budget": STEADY,
         "methods": {},
         "views": {},
         "warm_up": {},
@@ -64,14 +66,14 @@ def study(scoring: Scoring, scope: Scope) -> Json:
         full = [it[FULL] for it in mine]
         found["methods"][method.name] = _of_method(method, scoring.views[FULL], full)
         found["views"][method.name] = {
-            view: mean_and_spread([_at(method, scoring.views[view], it[view], SHARE) for it in mine])
+            view: mean_and_spread([_at(method, scoring.views[view], it[view], STEADY) for it in mine])
             for view in views
         }
         if scope.told is not None and method.is_seeded:
             found["warm_up"][method.name] = _warm_up(scoring.views[FULL], scope.told, full)
     equal = {
         str(budget): {name: within(it["curve"], budget) for name, it in found["methods"].items()}
-        for budget in BUDGETS
+        for budget in EQUAL
     }
     return {**found, "ablation": ablation, "leak": leak, "at_equal_false_incidents": equal}
 
@@ -80,21 +82,25 @@ def _seeds(method: Method, scope: Scope) -> Sequence[int]:
     return scope.seeds if method.is_seeded else scope.seeds[:1]
 
 
-def _at(method: Method, seen: Seen, scores: Scores, share: float) -> Json:
+def _at(method: Method, seen: Seen, scores: Scores, budget: float) -> Json:
     if method.is_fixed:
         said = np.where(scores.any(axis=1), scores.argmax(axis=1) + 1, 0)
     else:
-        said = verdicts(margins(scores, seen.flows.clean, seen.folds, share))
+        said = verdicts(_margins(scores, seen, budget))
     return figures(seen.flows, said)
 
 
+def _margins(scores: Scores, seen: Seen, steady: float) -> Scores:
+    return margins(scores, seen.flows, seen.folds, Budget(steady, SETUP * steady))
+
+
 def _of_method(method: Method, seen: Seen, scores: Sequence[Scores]) -> Json:
-    """Figures at SHARE, and the operating curve: of a fixed method a single point."""
+    """Figures at STEADY, and the operating curve: of a fixed method a single point."""
     curve = []
-    for share in (None,) if method.is_fixed else SHARES:
-        point = mean_and_spread([_at(method, seen, it, share or 0.0) for it in scores])
-        curve.append({"share": share, **{k: v for k, v in point.items() if k != "by_capture"}})
-        if share in (None, SHARE):
+    for budget in (None,) if method.is_fixed else CURVE:
+        point = mean_and_spread([_at(method, seen, it, budget or 0.0) for it in scores])
+        curve.append({"budget": budget, **{k: v for k, v in point.items() if k != "by_capture"}})
+        if budget in (None, STEADY):
             main = point
     return {"description": method.description, "seeds": len(scores), "figures": main, "curve": curve}
 
@@ -102,14 +108,14 @@ def _of_method(method: Method, seen: Seen, scores: Sequence[Scores]) -> Json:
 def within(curve: Sequence[Mapping[str, Any]], budget: float) -> Json | None:
     """The loosest point of a curve that costs no more false incidents a device-day; None: all cost more."""
     fitting = [it for it in curve if (it["false_incidents"]["all"]["a_device_day"] or 0.0) <= budget]
-    return dict(max(fitting, key=lambda it: it["share"] or 0.0)) if fitting else None
+    return dict(max(fitting, key=lambda it: it["budget"] or 0.0)) if fitting else None
 
 
 def _warm_up(seen: Seen, told: DeviceFlows, scores: Sequence[Scores]) -> Json:
     """By way of warming up, figures of the flows that are left to judge; and what poison costs."""
     readings = []
     for it in scores:
-        margin = margins(it, seen.flows.clean, seen.folds, SHARE)
+        margin = _margins(it, seen, STEADY)
         rest, found = warmed(Judged(seen.flows, told, margin, verdicts(margin)))
         readings.append({way: figures(seen.flows.at(rest), one[rest]) for way, one in found.items()})
     of_ways: Json = mean_and_spread(readings)
@@ -142,7 +148,7 @@ def _ablation(scoring: Scoring, scope: Scope) -> Json:
     found = {}
     for method in (scope.ablated, *scope.ablations):
         scores = scoring.scores(method, scope.seeds[0], (FULL,))[FULL]
-        found[method.name] = _at(method, scoring.views[FULL], scores, SHARE)
+        found[method.name] = _at(method, scoring.views[FULL], scores, STEADY)
     return found
 
 
@@ -157,6 +163,6 @@ def _leak(scoring: Scoring, scope: Scope) -> Json:
         scores = scoring.scores(one, seed, (FULL,))[FULL]
         found[name] = {
             "area": areas(seen.flows, scores),
-            **{k: v for k, v in _at(one, seen, scores, SHARE).items() if k != "by_capture"},
+            **{k: v for k, v in _at(one, seen, scores, STEADY).items() if k != "by_capture"},
         }
     return {"method": method.name, "seed": seed, **found}

@@ -76,7 +76,7 @@ def summary(found: Json) -> Table:
 
 
 def _at(found: Json) -> str:
-    return f"thresholds at {found['share']:g} of other folds' clean flows"
+    return f"thresholds at {found['budget']:g} false incidents a device-day and class on other folds"
 
 
 def alarms(found: Json) -> Table:

@@ -23,7 +23,8 @@ from streams.training.flows.descent import (
     train_vae,
 )
 from streams.training.flows.features import Extremes, as_read, extremes, untrained
-from streams.training.flows.material import learnt_from, weights_of, windows_of
+from streams.training.flows.heads import trees_of
+from streams.training.flows.material import Seen, learnt_from, weights_of, windows_of
 from streams.training.flows.plan import FlowPlan
 from streams.training.usual import usual_of
 
@@ -34,14 +35,6 @@ POINT: Final = "operator"
 _NOBODY: Final = Identity("", "", "")
 _LEAST_CHANCE: Final = 1e-38
 _NEVER: Final = 60.0
-
-
-class Seen(NamedTuple):
-    """The same flows twice."""
-
-    full: LabelledFlows
-    bare: LabelledFlows
-    """As a sensor has them that knows neither states nor services nor payload."""
 
 
 def quiet(phase: str, step: int, steps: int, loss: float) -> None:
@@ -75,6 +68,8 @@ def fit(seen: Seen, learn: Mask, plan: FlowPlan, report: Report = quiet) -> Dete
         train_vae(network, material, plan, report)
         scale = novelty_scale(network, material, plan.novelty_quantile)
         train_classifier(network, material, scale, plan, report)
+    trees = trees_of(seen, learn, plan)
+    network = network if trees is None else network.with_trees(trees)
     parameters = _parameters(network, of, scale, plan)
     of_class = {name: seen.full.rows[places[target == at]] for at, name in enumerate(CLASSES)}
     usual = MappingProxyType(usual_of(FLOW, of_class))

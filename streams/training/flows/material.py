@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,14 @@ def as_netflow(capture: Capture) -> Capture:
         payload_bytes_in=np.full_like(flows.payload_bytes_in, UNKNOWN),
     )
     return dataclasses.replace(capture, flows=without)
+
+
+class Seen(NamedTuple):
+    """The same flows twice."""
+
+    full: LabelledFlows
+    bare: LabelledFlows
+    """As a sensor has them that knows neither states nor services nor payload."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

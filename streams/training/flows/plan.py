@@ -35,6 +35,12 @@ class FlowPlan:
     hidden_history_share: float = 0.5
     netflow_share: float = 0.5  # of the steps: as a sensor without states, services and payload has the flows
     normal_share: float = 0.5  # of the windows of a step
+    tree_rounds: int = 60  # trees of each class that has some
+    tree_depth: int = 3
+    tree_rate: float = 0.15
+    tree_ridge: float = 3.0
+    tree_share: float = 0.5  # of the columns, that a tree may ask about
+    tree_most: int = 200  # flows of one class of one capture
     clean_quantile: float = 0.998  # of what clean flows that were learnt from score, by class: it becomes 0
     novelty_quantile: float = 0.995
     score_decay: float = 0.3

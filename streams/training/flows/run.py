@@ -27,8 +27,8 @@ from streams.training.flow_protocol.figures import figures
 from streams.training.flow_protocol.folds import Fold
 from streams.training.flow_protocol.labelled import CLASSES, NORMAL, LabelledFlows, labelled
 from streams.training.flows.descent import Report
-from streams.training.flows.fit import Found, Seen, fit, found_by, quiet
-from streams.training.flows.material import as_netflow
+from streams.training.flows.fit import Found, fit, found_by, quiet
+from streams.training.flows.material import Seen, as_netflow
 from streams.training.flows.plan import FlowPlan
 from streams.training.flows.points import with_points
 

@@ -123,10 +123,10 @@ def test_more_evidence_never_lowers_a_monotone_head_even_where_the_flows_say_so(
 
 def test_the_point_within_a_budget_is_the_loosest_that_keeps_to_it() -> None:
     curve = [
-        {"share": share, "false_incidents": {"all": {"a_device_day": cost}}}
-        for share, cost in ((0.001, 0.1), (0.003, 0.3), (0.01, 0.2), (0.03, 0.9))
+        {"budget": budget, "false_incidents": {"all": {"a_device_day": cost}}}
+        for budget, cost in ((0.001, 0.1), (0.003, 0.3), (0.01, 0.2), (0.03, 0.9))
     ]
     chosen = within(curve, 0.25)
     assert chosen is not None
-    assert chosen["share"] == 0.01
+    assert chosen["budget"] == 0.01
     assert within(curve, 0.05) is None
