@@ -113,7 +113,7 @@ def test_its_files_give_it_back_and_name_their_kind_of_network() -> None:
         ({"tree_depth": 9}, "trees are some, of a depth of 1 to 8"),
         ({"trees": 0}, "is of the network vae-bigru-evidence$"),
         ({"trees": 0, "tree_depth": 0}, "is of the network vae-bigru-evidence$"),
-        ({"trees": 8}, "leaves is torch.float32"),
+        ({"trees": 8}, "trees.* is torch.float32"),
         ({"evidence": []}, "trees need evidence"),
     ],
 )
