@@ -38,25 +38,29 @@ class Incidents:
 class _Device:
     recent: deque[tuple[int, int]] = field(default_factory=deque)
     """Its latest alerts: (which of its flows, place)."""
-    flows: int = 0
     open: int = NONE
     last_us: int = 0
 
 
-def incidents(device: Index, time_us: Index, alert: Mask, rule: IncidentRule = IncidentRule()) -> Incidents:
-    """Of flows in arrival order, of any devices."""
+def incidents(
+    device: Index,
+    time_us: Index,
+    alert: Mask,
+    rule: IncidentRule = IncidentRule(),
+    ordinal: Index | None = None,
+) -> Incidents:
+    """Of flows in arrival order, of any devices. `ordinal`: what `ordinals` gives, where it is at hand."""
+    ordinal = ordinals(device) if ordinal is None else ordinal
     opened: list[int] = []
     of_flow, counts = np.full(len(alert), NONE), np.full(len(alert), NONE)
     known: dict[int, _Device] = {}
-    for place, (number, at_us, rings) in enumerate(
-        zip(device.tolist(), time_us.tolist(), alert.tolist(), strict=True)
+    at = np.flatnonzero(alert)  # most flows raise none
+    for place, number, which, at_us in zip(
+        at.tolist(), device[at].tolist(), ordinal[at].tolist(), time_us[at].tolist(), strict=True
     ):
         one = known.setdefault(number, _Device())
-        one.flows += 1
-        if not rings:
-            continue
-        one.recent.append((one.flows, place))
-        while one.recent[0][0] <= one.flows - rule.flows:
+        one.recent.append((which, place))
+        while one.recent[0][0] <= which - rule.flows:
             one.recent.popleft()
         if one.open != NONE and at_us - one.last_us > rule.quiet_us:
             one.open = NONE
@@ -69,6 +73,15 @@ def incidents(device: Index, time_us: Index, alert: Mask, rule: IncidentRule = I
             of_flow[place] = counts[place] = one.open
             one.last_us = max(one.last_us, at_us)
     return Incidents(np.array(opened, np.int64), of_flow, counts)
+
+
+def ordinals(device: Index) -> Index:
+    """(N,) which of its device's flows each is, in arrival order."""
+    order = np.argsort(device, kind="stable")
+    _, first, number = np.unique(device[order], return_index=True, return_inverse=True)
+    found = np.empty(len(device), np.int64)
+    found[order] = np.arange(len(device)) - first[number]
+    return found
 
 
 def observed_us(device: Index, time_us: Index, quiet_us: int = HOUR_US) -> int:
