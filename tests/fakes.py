@@ -86,6 +86,10 @@ class FakeWindows:
         _, through, states, _ = self._book(source)
         return through, list(states.items())
 
+    def reached(self, sources: Sequence[Source]) -> list[int]:
+        self._answer()
+        return [self._book(source)[1] for source in sources]
+
     def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
         self._answer()
         return [self._book(source)[3].get(key) for source, key in wanted]

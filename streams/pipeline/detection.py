@@ -24,7 +24,7 @@ from streams.codec.output.dead_letters import dead_letter, with_sizes
 from streams.codec.output.dead_letters import shorter as shorter_letter
 from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
-from streams.core.events import Chunk, Message, Partition, Rejected
+from streams.core.events import Chunk, Events, Message, Partition, Rejected
 from streams.core.incidents import Incident
 from streams.core.latency import NO_LATENCY, latency_of
 from streams.core.newcomers import Newcomers
@@ -41,7 +41,7 @@ from streams.pipeline.conveyor import Begun
 from streams.pipeline.describing import Described, Intake, advance
 from streams.pipeline.incidents import Asking, IncidentFigures, Incidents, Reason, TurnIncidents
 from streams.pipeline.judging import JudgedPart, parts_of
-from streams.pipeline.loading import Loading
+from streams.pipeline.loading import Loaded, Loading
 from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
@@ -233,7 +233,7 @@ class Detection:
         self._cache.widen(max(judge.latent_size for judge in turn.judges))
         recovery = self._ports.recovery
         reaches = [None if recovery is None else recovery.take_up(chunk) for chunk in turn.chunks]
-        loaded = self._loading(turn, decoded.events)
+        loaded = self._load(turn, decoded.events)
         taken = advance(
             self._ports.intake.describe, loaded.windows, loaded.device, loaded.events, self._rules.idle_us
         )
@@ -271,6 +271,23 @@ class Detection:
         )
         saves = saves_of(turn, loaded, step, reaches)
         return Computed(judged, self._ports.clock_us(), letters, saves, report, incidents)
+
+    def _load(self, turn: Turn, events: Events) -> Loaded:
+        """Windows that the partitions' incidents fit.
+
+        A worker may stand still between any two steps, while another takes its partitions and goes on. Where
+        that has happened all of the partition is loaded anew: what the other has told is a repeat then.
+        """
+        if self._incidents is None:
+            return self._loading(turn, events)
+        while True:
+            self._incidents.open(turn)
+            loaded = self._loading(turn, events)
+            overtaken = self._incidents.overtaken(loaded.asked)
+            if not overtaken:
+                return loaded
+            for place in overtaken:
+                self._load_anew(place)
 
     def _told(self, computed: Computed, watch: Stopwatch) -> tuple[list[Alert], dict[str, Reason]]:
         """The turn's alerts, and what drove those of which it is asked."""
@@ -370,9 +387,12 @@ class Detection:
             if devices is not None:
                 self._cache.drop(place, devices)
                 continue
-            self._cache.drop_partition(place)
-            if self._incidents is not None:
-                self._incidents.forget(place)
+            self._load_anew(place)
+
+    def _load_anew(self, place: Partition) -> None:
+        self._cache.drop_partition(place)
+        if self._incidents is not None:
+            self._incidents.forget(place)
 
 
 def _alerted_us(judged: Sequence[Judged]) -> Times:

@@ -1,8 +1,8 @@
 """Incidents of a turn: the alerts of its verdicts are counted, and what has ended meanwhile is closed.
 
 In the thread that computes, from a book a partition (`core/incident_book.py`). It is read from the store
-with the partition's first turn and held whole, so a turn asks the store nothing; what changed is saved with
-the turn's windows, in one step. In the thread that delivers, each revision gets what drove its worst alert:
+with the partition's first turn, before its windows, and held whole; what changed is saved with the turn's
+windows, in one step. In the thread that delivers, each revision gets what drove its worst alert:
 by the turn itself, or as it was kept when that alert came.
 """
 
@@ -117,8 +117,27 @@ class Incidents:
                 found[verdict, Severity(severity).word] += count
         return IncidentFigures(found, sum(map(len, books)))
 
+    def open(self, turn: Turn) -> None:
+        """Have the partitions' books. Raises Unavailable when the patience ends while the store is away."""
+        for chunk in turn.chunks:
+            self._book(chunk)
+
+    def overtaken(self, chunks: Sequence[Chunk]) -> list[Partition]:
+        """Partitions whose incidents are kept beyond what this worker knows: another has gone further.
+
+        Asked after windows were loaded: those may be the other's, and then they do not fit this book. Raises
+        Unavailable as `open` does.
+        """
+        sources = [chunk.source for chunk in chunks]
+        reached = self._patience(lambda: self._store.reached(sources)) if sources else []
+        return [
+            chunk.source.place
+            for chunk, through in zip(chunks, reached, strict=True)
+            if through > self._book(chunk).through and not _is_of_another_life(chunk, through)
+        ]
+
     def turn(self, turn: Turn, judged: Sequence[Classified]) -> TurnIncidents:
-        """Raises Unavailable when the patience ends while the store is away."""
+        """Raises Unavailable as `open` does."""
         self._settle()
         books = [self._book(chunk) for chunk in turn.chunks]
         found = gather(turn, [len(book) > 0 for book in books], judged, self._severities)
@@ -144,7 +163,7 @@ class Incidents:
     ) -> tuple[list[Incident], list[IncidentSave | None]]:
         """The revisions with what drove the worst alerts, and what is to be saved; `reasons` by alert's id.
 
-        Raises Unavailable as `turn` does.
+        Raises Unavailable as `open` does.
         """
         known = {**reasons, **self._kept_reasons(turn, reasons)}
         incidents = [
@@ -180,10 +199,9 @@ class Incidents:
         return book
 
     def _load(self, chunk: Chunk) -> IncidentBook:
-        """Where topics have no id, what is kept beyond the partition's end is of another life."""
         source = chunk.source
         through, kept = self._store.incidents(source)
-        if source.topic_id == NO_TOPIC_ID and through >= chunk.end_offset:
+        if _is_of_another_life(chunk, through):
             self._whole.add(source.place)
             through, kept = NEVER, ()
         return IncidentBook(source, self._rules, through, kept)
@@ -229,6 +247,11 @@ class Incidents:
             elif alert_id is None or self._asking.may_be_kept(key):
                 found[key] = None
         return found
+
+
+def _is_of_another_life(chunk: Chunk, through: int) -> bool:
+    """Where topics have no id, what is kept beyond the partition's end is."""
+    return chunk.source.topic_id == NO_TOPIC_ID and through >= chunk.end_offset
 
 
 def _worst_ids(outcome: Outcome) -> dict[str, str | None]:

@@ -36,6 +36,8 @@ class Loaded:
     new_devices: int
     refused: Sequence[Rejected]
     """The events of new devices that were not let in."""
+    asked: Sequence[Chunk]
+    """Those of which a window was asked of the store."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +70,7 @@ class Loading:
         """Raises Unavailable when the patience ends while the store is away."""
         numbered = _number(turn, events)
         slots = self._find(turn, numbered)
+        asked = [chunk for chunk, _, _ in _missing(turn, numbered, slots)]
         stored, is_new = self._stored(turn, numbered, slots)
         admitted = self._admitted(turn, events, numbered, is_new)  # (N,)
         refused: Sequence[Rejected] = ()
@@ -92,6 +95,7 @@ class Loading:
             based_on,
             int(is_new.sum()),
             refused,
+            asked,
         )
 
     def forget(self, partition: Partition) -> None:

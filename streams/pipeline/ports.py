@@ -107,6 +107,10 @@ class WindowStore(Protocol):
         """
         ...
 
+    def reached(self, sources: Sequence[Source]) -> list[int]:
+        """Up to which offset each partition's incidents are kept; all in one round trip or few."""
+        ...
+
     def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
         """What is kept under these keys of `IncidentSave.reasons`; all in one round trip or few."""
         ...

@@ -56,6 +56,18 @@ def test_what_changed_is_kept_and_what_ended_goes(store: WindowStore) -> None:
     assert kept(store, replace(SOURCE, partition=4)) == (-1, {})
 
 
+def test_how_far_they_are_kept_is_told_of_many_partitions_and_of_this_life_alone(store: WindowStore) -> None:
+    other, none, reborn = (
+        replace(SOURCE, partition=4),
+        replace(SOURCE, partition=5),
+        replace(SOURCE, topic_id=uuid.UUID(int=8)),
+    )
+    keep(store, -1, 9, {"a": b"1"})
+    keep(store, -1, 2**50, {}, source=other)
+    assert store.reached([SOURCE, none, other, reborn]) == [9, -1, 2**50, -1]
+    assert store.reached([]) == []
+
+
 def test_a_save_whose_answer_was_lost_is_made_again(store: WindowStore) -> None:
     assert [keep(store, -1, 9, {"a": b"1"}), keep(store, -1, 9, {"a": b"1"})] == [Saved.DONE] * 2
     assert [keep(store, 9, 12, {"a": b"2"}), keep(store, 9, 12, {"a": b"2"})] == [Saved.DONE] * 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +107,9 @@ class World:
         assert list(gaps(self.incidents())) == []
         return {(one.incident_id, one.revision): one for one in self.incidents()}
 
+    def told(self) -> list[str]:
+        return [repr(one) for one in self.incidents()]
+
     def alerts(self) -> dict[str, Alert]:
         found: dict[str, Alert] = {}
         for topic in TOPICS.all_alerts():
@@ -135,13 +139,17 @@ def fetched(
     return found
 
 
-def undisturbed(partitions: Sequence[Sequence[Record]], explain_share: float = 0.0) -> World:
-    world = World(explain_share=explain_share)
-    worker = world.worker()
-    for chunk in fetched(partitions, 1000, {}, {}):
+def carry(worker: Detection, chunks: Sequence[Chunk]) -> None:
+    """A chunk a turn, one turn after the other."""
+    for chunk in chunks:
         computed = worker.begin([chunk]).computed
         assert computed is not None
         worker.deliver(computed)
+
+
+def undisturbed(partitions: Sequence[Sequence[Record]], explain_share: float = 0.0) -> World:
+    world = World(explain_share=explain_share)
+    carry(world.worker(), fetched(partitions, 1000, {}, {}))
     return world
 
 
@@ -185,6 +193,54 @@ def test_a_crash_anywhere_repeats_revisions_that_say_the_same_and_counts_no_aler
     conveyed(world.worker(), fetched(partitions, size, through, marks_ms), most)
     whole = undisturbed(partitions, explain_share=0.3)
     assert world.revisions() == whole.revisions()
+    assert world.alerts() == whole.alerts()
+    assert world.store.books == whole.store.books
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(steps, min_size=1, max_size=2), st.integers(1, 15), st.integers(1, 20), st.data())
+def test_a_worker_that_stands_still_anywhere_while_another_goes_on_tells_nothing_else(
+    drawn: list[list[tuple[int, int]]], size: int, most: int, data: st.DataObject
+) -> None:
+    before = data.draw(st.integers(0, 40), label="records before, by another that has gone")
+    still_at = data.draw(st.integers(0, 8), label="calls until it stands still")
+    how_far = data.draw(st.integers(1, 40), label="records that the other takes meanwhile")
+    overtaken([telemetry(of) for of in drawn], size, most, before, still_at, how_far)
+
+
+@pytest.mark.parametrize("still_at", range(9))
+def test_a_worker_that_stands_still_while_another_closes_what_it_opened_tells_nothing_else(
+    still_at: int,
+) -> None:
+    overtaken([a_day()], 30, 30, 0, still_at, 150)
+
+
+@pytest.mark.parametrize("still_at", range(9))
+def test_a_worker_that_stands_still_while_an_incident_goes_on_with_another_does_not_close_it(
+    still_at: int,
+) -> None:
+    overtaken([telemetry([(0, 20)] * 90)], 30, 30, 30, still_at, 60)
+
+
+def overtaken(
+    partitions: Sequence[Sequence[Record]], size: int, most: int, before: int, still_at: int, how_far: int
+) -> None:
+    """One worker stands still at this call, having begun after `before` records of each partition."""
+    world, calls = World(explain_share=0.0), 0
+    carry(world.worker(), fetched([of[:before] for of in partitions], size, {}, {}))
+    after = dict.fromkeys(sources(len(partitions)), before - 1)
+
+    def standing_still(attempt: Callable[[], object]) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == still_at + 1:
+            meanwhile = [of[: before + how_far] for of in partitions]
+            carry(world.worker(), fetched(meanwhile, size, after, {}))
+        return attempt()
+
+    conveyed(world.worker(standing_still), fetched(partitions, size, after, {}), most)
+    whole = undisturbed(partitions, explain_share=0.0)
+    assert set(world.told()) == set(whole.told())
     assert world.alerts() == whole.alerts()
     assert world.store.books == whole.store.books
 

@@ -67,9 +67,9 @@ def read(
     Raises WindowStoreUnavailable, also where somebody writes meanwhile: a worker that had it before.
     """
     states, _ = keys
-    look = [Call(states, ("HGET", states, ""))]
+    look = [look_at_head(keys)]
     (head,) = ask(look)
-    through = _through(head, source)
+    through = through_of(head, source)
 
     def scan() -> Iterator[tuple[str, bytes]]:
         cursor: Any = 0
@@ -86,7 +86,13 @@ def read(
     return through, scan() if through >= 0 else iter(())
 
 
-def _through(head: bytes | None, source: Source) -> int:
+def look_at_head(keys: tuple[str, str]) -> Call:
+    states, _ = keys
+    return Call(states, ("HGET", states, ""))
+
+
+def through_of(head: bytes | None, source: Source) -> int:
+    """Up to which offset they are kept; -1 where none are, or none of this life of the partition."""
     if head is None or len(head) != _HEAD.size:
         return -1
     layout, life, through = _HEAD.unpack(head)

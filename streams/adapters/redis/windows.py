@@ -38,7 +38,7 @@ import redis
 from streams.adapters.redis.address import parse_address
 from streams.adapters.redis.cluster import Cluster
 from streams.adapters.redis.evictions import Evictions, read_evictions
-from streams.adapters.redis.incidents import How, incident_keys, pieces, read
+from streams.adapters.redis.incidents import How, incident_keys, look_at_head, pieces, read, through_of
 from streams.adapters.redis.incidents import arguments as incident_arguments
 from streams.adapters.redis.links import Call, Link, OneServer, Sentinels
 from streams.adapters.redis.refusals import is_refusal, why
@@ -216,6 +216,10 @@ class RedisWindows:
 
     def incidents(self, source: Source) -> tuple[int, Iterator[tuple[str, bytes]]]:
         return read(incident_keys(self._prefix, source), source, self._read)
+
+    def reached(self, sources: Sequence[Source]) -> list[int]:
+        heads = self._read([look_at_head(incident_keys(self._prefix, source)) for source in sources])
+        return [through_of(head, source) for head, source in zip(heads, sources, strict=True)]
 
     def reasons(self, wanted: Sequence[tuple[Source, str]]) -> list[bytes | None]:
         """Where a partition's keys stand together, they are asked for together."""
