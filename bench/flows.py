@@ -37,7 +37,7 @@ from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.model.detector import Detector
 from streams.model.gate import standard_rows
-from streams.pipeline.detection import STAGES
+from streams.pipeline.reports import STAGES
 
 WARM: Final = 0.1
 STALLED_S: Final = 60.0

@@ -31,7 +31,7 @@ from streams.core.windows import WindowLayout
 from streams.embedded.workers import WorkerProcess
 from streams.errors import Unavailable
 from streams.model.detector import Detector
-from streams.pipeline.detection import STAGES
+from streams.pipeline.reports import STAGES
 
 LAYOUT = WindowLayout(KDD99)
 

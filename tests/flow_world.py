@@ -22,8 +22,9 @@ from streams.model.detector import Detector
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake, as_flows
-from streams.pipeline.detection import Detection, Ports, Report, Watchers
+from streams.pipeline.detection import Detection, Ports
 from streams.pipeline.recovery import Recovery
+from streams.pipeline.reports import Report, Watchers
 from tests.fakes import Always, FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
 from tests.flow_model import flow_detector

@@ -19,7 +19,7 @@ from streams.adapters.store.models import open_store
 from streams.core.events import Chunk, Partition
 from streams.core.timers import NO_WATERMARK, Timers
 from streams.pipeline.conveyor import Begun
-from streams.pipeline.detection import Watchers
+from streams.pipeline.reports import Watchers
 from streams.rollout.admission import Admission
 from streams.settings import Settings
 from streams.worker.app import create_app

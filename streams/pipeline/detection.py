@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,15 +25,13 @@ from streams.core.alerts import CANARY, CHAMPION, Alert
 from streams.core.clocks import Times
 from streams.core.events import Chunk, Events, Message, Partition, Rejected
 from streams.core.incidents import Incident
-from streams.core.latency import NO_LATENCY, latency_of
+from streams.core.latency import latency_of
 from streams.core.newcomers import Newcomers
 from streams.core.patience import Retry
-from streams.core.skew import NO_SKEW, Skew, skew_of
-from streams.core.spans import Spans
+from streams.core.skew import skew_of
 from streams.core.stopwatch import Stopwatch
-from streams.core.windows import Windows
 from streams.model.classified import NO_INCIDENTS, Classified
-from streams.model.inference import Canary, infer, infer_from_rows
+from streams.model.inference import infer, infer_from_rows
 from streams.pipeline.alerting import Judged, Rules, alerts_from, explained
 from streams.pipeline.cache import CacheFigures, WindowCache
 from streams.pipeline.conveyor import Begun
@@ -45,42 +42,10 @@ from streams.pipeline.loading import Loaded, Loading
 from streams.pipeline.ports import Publisher, Save, Saved, WindowStore
 from streams.pipeline.publishing import Part, publish
 from streams.pipeline.recovery import Recovered, Recovery
+from streams.pipeline.reports import NOBODY, Observed, Report, Watchers
 from streams.pipeline.saving import changed, saves_of
 from streams.pipeline.sites import Sites, applied_to, seen_of
 from streams.pipeline.turn import Admission, Turn
-
-STAGES: Final = ("decode", "windows", "infer", "incidents", "explain", "publish", "save")
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of one turn. Times are CPU nanoseconds of the worker's threads, by stage."""
-
-    records: int
-    classified: int
-    repeats: int
-    """Events that had been applied before: read again after a crash or a rebalance."""
-    verdicts: Mapping[str, int]
-    dead_letters: Mapping[str, int]
-    new_devices: int
-    """Devices of which no window was known, and that were let in."""
-    fenced: int
-    """Devices whose stored window was newer than ours: another worker owns them by now."""
-    cpu_ns: Mapping[str, int]
-    shortened: Mapping[str, int] = field(default_factory=dict)
-    """Messages that their topics took only without a part of them, by that part."""
-    window_resets: int = 0
-    """Windows that began anew after a gap."""
-    skew: Skew = NO_SKEW
-    """Of the classified events' times against Kafka's."""
-    latency: Spans = NO_LATENCY
-    """Of the alerts, from Kafka's timestamp of their events until all were acknowledged."""
-    revisions: Mapping[str, int] = field(default_factory=dict)
-    """Of incidents, by activity."""
-    duplicates: int = 0
-    """Records that said what another one had said."""
-    held: Mapping[str, int] = field(default_factory=dict)
-    """Verdicts on flows that do not alert, by why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,28 +75,6 @@ class Ports:
     """What is known of sites; None: every verdict on a flow alerts."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Observed:
-    """What a champion has judged of a turn, for whoever compares; the arrays are this turn's own."""
-
-    windows: Windows  # (D,) before the turn
-    classified: Classified
-    lag_records: int
-    """How far the partition that is furthest behind is behind."""
-    cpu_ns: int
-    """What judging took; windows half remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watchers:
-    """Who judges a share of the devices, who compares, and who counts."""
-
-    canary: Callable[[], Canary | None] = lambda: None
-    watch: Callable[[Observed], None] = lambda observed: None
-    done: Callable[[Report], None] = lambda report: None
-    """Called once a turn is delivered, by the thread that delivers."""
-
-
 class Detection:
     """The path of one worker. One thread computes; one, which may be another, delivers."""
 
@@ -141,7 +84,7 @@ class Detection:
         rules: Rules,
         cache: WindowCache,
         admission: Admission,
-        watchers: Watchers = Watchers(),
+        watchers: Watchers = NOBODY,
     ) -> None:
         self._ports = ports
         self._rules = rules

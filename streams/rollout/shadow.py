@@ -19,7 +19,7 @@ from streams.errors import Unavailable
 from streams.model.comparison import Comparison, beyond_training
 from streams.model.detector import Detector, Verdicts
 from streams.model.inference import infer_from_rows
-from streams.pipeline.detection import Observed
+from streams.pipeline.reports import Observed
 from streams.rollout.challenge import Challenge, Running
 from streams.rollout.loading import UNRUNNABLE, ref_of
 

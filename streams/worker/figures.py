@@ -13,8 +13,8 @@ from typing import Any, Final
 from streams.core.latency import NO_LATENCY
 from streams.core.skew import NONE
 from streams.core.spans import Spans
-from streams.pipeline.detection import Report
 from streams.pipeline.rekeying import FlowReport
+from streams.pipeline.reports import Report
 
 SIZE_BOUNDS: Final = (1, 4, 16, 64, 256, 1024, 4096)
 """Turns are counted by their records: at most so many, or more than the last."""

@@ -29,9 +29,9 @@ from streams.core.incidents import Activity
 from streams.core.profile.rules import Held
 from streams.core.topics import ATTACK_CLASSES, NORMAL, NOVEL
 from streams.pipeline.cache import CacheFigures
-from streams.pipeline.detection import STAGES
 from streams.pipeline.incidents import IncidentFigures
 from streams.pipeline.recovery import Recovered
+from streams.pipeline.reports import STAGES
 from streams.worker.figures import SIZE_BOUNDS, Totals
 from streams.worker.flow_metrics import flow_metrics
 from streams.worker.health import OUTCOMES, Health

@@ -30,8 +30,9 @@ from streams.errors import SettingsError, Unavailable
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake
-from streams.pipeline.detection import Detection, Ports, Watchers
+from streams.pipeline.detection import Detection, Ports
 from streams.pipeline.recovery import Recovery, RecoveryParts
+from streams.pipeline.reports import Watchers
 from streams.pipeline.sites import Sites
 from streams.rollout.admission import Admission
 from streams.settings import Settings

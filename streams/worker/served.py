@@ -18,7 +18,8 @@ from streams.core.windows import WindowLayout
 from streams.model.detector import Detector
 from streams.model.drift import Drift
 from streams.pipeline.describing import Intake, as_flows
-from streams.pipeline.detection import Detection, Observed, Report, Watchers
+from streams.pipeline.detection import Detection
+from streams.pipeline.reports import Observed, Report, Watchers
 from streams.rollout.admission import Admission
 from streams.rollout.loading import fitting
 from streams.settings import Settings

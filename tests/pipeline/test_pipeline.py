@@ -29,7 +29,8 @@ from streams.model.network import Network
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake
-from streams.pipeline.detection import Detection, Ports, Report, Watchers
+from streams.pipeline.detection import Detection, Ports
+from streams.pipeline.reports import Report, Watchers
 from streams.pipeline.turn import Admission, Admitted
 from tests.belt import Died, conveyed
 from tests.fakes import FakeWindows, patient

@@ -23,9 +23,10 @@ from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.conveyor import Begun
 from streams.pipeline.describing import Intake
-from streams.pipeline.detection import Computed, Observed, Ports
+from streams.pipeline.detection import Computed, Ports
 from streams.pipeline.ports import Mark
 from streams.pipeline.recovery import Recovered, Recovery, RecoveryParts
+from streams.pipeline.reports import Observed
 from streams.pipeline.turn import Admission
 from tests.fakes import Always, patient
 from tests.pipeline.test_pipeline import (

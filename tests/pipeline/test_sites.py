@@ -19,7 +19,8 @@ from streams.core.topics import NORMAL
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake, as_flows
-from streams.pipeline.detection import Ports, Report
+from streams.pipeline.detection import Ports
+from streams.pipeline.reports import Report
 from streams.pipeline.sites import Sites
 from tests.core.flow.drawn import drawn
 from tests.fakes import Always, patient

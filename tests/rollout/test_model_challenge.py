@@ -31,7 +31,8 @@ from streams.model.inference import Canary
 from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake
-from streams.pipeline.detection import Observed, Ports, Watchers
+from streams.pipeline.detection import Ports
+from streams.pipeline.reports import Observed, Watchers
 from streams.rollout import shadow
 from streams.rollout.admission import Admission
 from streams.rollout.challenge import Challenge

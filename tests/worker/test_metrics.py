@@ -21,9 +21,9 @@ from streams.core.spans import Spans
 from streams.errors import BrokerUnavailable, WindowStoreUnavailable
 from streams.model.drift import DriftFigures
 from streams.pipeline.cache import CacheFigures
-from streams.pipeline.detection import Report
 from streams.pipeline.incidents import IncidentFigures
 from streams.pipeline.recovery import Recovered
+from streams.pipeline.reports import Report
 from streams.worker.health import STUCK_AFTER_S, Health
 from streams.worker.metrics import exposition
 from streams.worker.pages import stats_of
