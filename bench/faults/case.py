@@ -129,6 +129,11 @@ class Case:
         """Of a topic that is gone, or what was deleted, nothing can be read back."""
         return self.rebuilds and event.place.life == len(self.lives) - 1 and not self.deletions
 
+    def is_to_be_judged(self, place: Place) -> bool:
+        """What was not committed when its topic was deleted may be judged or not, or in part."""
+        done = self.committed.get(place.life, {}).get(place.partition, 0)
+        return place.life == len(self.lives) - 1 or place.offset < done
+
     def id_of(self, place: Place) -> str:
         name = f"{self.lives[place.life]}/{place.partition}/{place.offset}"
         return str(uuid.uuid5(ID_NAMESPACE, name))

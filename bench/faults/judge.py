@@ -196,14 +196,10 @@ class _Reached:
 
 
 def _lost(case: Case, hearing: _Alerted, judged_us: Mapping[Place, int]) -> Iterator[Broken]:
-    def to_be_judged(place: Place) -> bool:
-        done = case.committed.get(place.life, {}).get(place.partition, 0)
-        return place.life == len(case.lives) - 1 or place.offset < done
-
     verdicts, alerts = _Reached(case, case.classified), _Reached(case, case.alerts)
     (topic,) = {one.topic for one in case.classified} or {""}
     for number, event in enumerate(case.events):
-        asked = to_be_judged(event.place)
+        asked = case.is_to_be_judged(event.place)
         said = hearing.verdicts.get(number)
         if not said:
             if asked or verdicts.passed(event, topic):
@@ -216,7 +212,7 @@ def _lost(case: Case, hearing: _Alerted, judged_us: Mapping[Place, int]) -> Iter
         ):
             yield Broken(Law.LOST, f"no alert of {event.device}, {event.place}")
     for place, (record, _) in case.poison.items():
-        if to_be_judged(place) and place not in judged_us:
+        if case.is_to_be_judged(place) and place not in judged_us:
             yield Broken(Law.LOST, f"no dead letter of {record.poison}, {place}")
 
 

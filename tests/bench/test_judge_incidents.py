@@ -78,3 +78,13 @@ def test_after_a_loss_incidents_may_begin_anew_but_none_is_named_of_which_nothin
     case = replace(with_incidents(), losses=((0, 1),))
     assert wrong(replace(case, incidents=case.incidents[:1])) == []
     assert wrong(replace(case, incidents=[]))
+
+
+def test_of_a_topic_that_was_deleted_before_an_event_was_done_its_incident_may_be_missing() -> None:
+    """A worker that died between publishing an alert and its incident has no other to do it again."""
+    case, name = with_incidents(), "9e00a184-07e0-5a67-82c7-8b789c8e6842"
+    last = case.alerts[-1]
+    former = replace(last.alert, alert_id="a", topic_id=case.lives[0], offset=7, incident_id=name)
+    case = replace(case, losses=((0, 1),), alerts=[*case.alerts, replace(last, alert=former)])
+    assert wrong(replace(case, committed={0: {0: 8}})) == [f"a: nothing is told of {name}"]
+    assert wrong(replace(case, committed={0: {0: 7}})) == []
