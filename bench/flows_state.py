@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from streams.core.flow.columns import ROLES, UNKNOWN, DeviceFlows, columns_of, joined
-from streams.core.flow.features import advance
+from streams.core.flow.passing import pass_turn
 from streams.core.flow.state import STATE, States, blank
 from streams.core.flow.table import FLOW
 from streams.core.flows import Quality, Role, State
@@ -22,6 +22,9 @@ WARM: Final = 3
 """Turns before those that are measured: states are full then."""
 AT_HOME: Final = {"rita": ["64.225.56.201"]}
 ALONE: Final = ("st008",)
+
+TURN_US: Final = 4_500_000_000
+"""From turn to turn."""
 
 Turn = Callable[[np.random.Generator, int], DeviceFlows]
 
@@ -41,6 +44,7 @@ def measure(data: Path) -> dict[str, Any]:
         "40 devices, 4,000 halves": (40, _halves(40)),
         "one device, 4,000 halves": (1, _halves(1)),
         "40 devices, 4,000 halves, the other ones missing": (40, _lone(40)),
+        "one device, 4,000 halves, each of which lets one before it go": (1, _lone_by_the_second),
         "500 devices, 4,000 interim records, four a flow": (500, _interim(500)),
         "40 devices, 4,000 interim records, four a flow": (40, _interim(40)),
         "40 devices, 4,000 pieces, four a flow": (40, _pieces(40)),
@@ -59,11 +63,13 @@ def measure(data: Path) -> dict[str, Any]:
 def _cost(devices: int, turn: Turn) -> float:
     rng = np.random.default_rng(1)
     states: States = blank(devices)
+    latest_us = np.zeros(devices, np.int64)
     least = float("inf")
     for number in range(WARM + ROUNDS):
-        flows = turn(rng, START_US + number * 400_000_000)
+        flows = turn(rng, START_US + number * TURN_US)
         began = time.process_time()
-        states = advance(states, flows).states
+        passed = pass_turn(states, latest_us, flows, flows.end_us)
+        states, latest_us = passed.step.states, passed.latest_us
         if number >= WARM:
             least = min(least, (time.process_time() - began) / len(flows))
     return least * 1e6
@@ -149,6 +155,13 @@ def _lone(devices: int) -> Turn:
         return joined([one.at(slice(0, None, 2)) for one in both])
 
     return turn
+
+
+def _lone_by_the_second(rng: np.random.Generator, now_us: int) -> DeviceFlows:
+    """So far apart that each waits as long as it may, and no more than twelve at once."""
+    halves = _lone(1)(rng, now_us)
+    end_us = now_us + np.arange(len(halves)) * 1_100_000
+    return replace(halves, start_us=end_us, end_us=end_us)
 
 
 def _told(rng: np.random.Generator, now_us: int, devices: int) -> DeviceFlows:

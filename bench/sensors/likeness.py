@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from streams.core.flow.columns import DIRECTIONS, DeviceFlows, Index, Protocol, from_values, joined
 from streams.core.flow.features import advance, advance_released
-from streams.core.flow.settling import NEVER, Patience, release
+from streams.core.flow.records import NEVER, Patience
+from streams.core.flow.settling import release
 from streams.core.flow.state import blank
 from streams.core.flow.table import COUNTS, EVIDENCE, FLOW, SHARES, SUMS, WINDOWS
 from streams.core.flows import DeviceFlow, State

@@ -14,7 +14,8 @@ from streams.codec.ingest.flows.decoder import FlowDecoder
 from streams.core.flow.columns import DeviceFlows, Index, from_values, hash_of
 from streams.core.flow.kdd import Columns, projected
 from streams.core.flow.passing import pass_turn
-from streams.core.flow.settling import NEVER, Patience, release
+from streams.core.flow.records import NEVER, Patience
+from streams.core.flow.settling import release
 from streams.core.flow.state import States, blank
 from streams.core.flows import DeviceFlow
 from streams.core.home import Home

@@ -22,7 +22,8 @@ from streams.core.events import NO_TOPIC_ID, ORDINAL_SHIFT, Chunk, Events, Heade
 from streams.core.flow.columns import DIRECTIONS, DeviceFlows, Index, from_values
 from streams.core.flow.features import Advance, advance_released
 from streams.core.flow.keeping import WINDOWS
-from streams.core.flow.passing import PATIENCE, pass_turn
+from streams.core.flow.passing import pass_turn
+from streams.core.flow.records import PATIENCE
 from streams.core.flow.settling import release
 from streams.core.flows import DeviceFlow, Direction, Quality
 from streams.core.incident_book import NEVER, IncidentBook

@@ -25,6 +25,7 @@ from streams.core.flow.columns import DeviceFlows, Index, Mask, Protocol, bounde
 from streams.core.flow.comparison import Comparison, Window, compared
 from streams.core.flow.facts import NEW_PEER, UNANSWERED, UNANSWERED_KNOWN, Facts, facts_of
 from streams.core.flow.familiar import met_before
+from streams.core.flow.records import Patience
 from streams.core.flow.regular import STEPS, Regularity, amount_of, regularity
 from streams.core.flow.repeats import new_records
 from streams.core.flow.settling import settle
@@ -35,6 +36,17 @@ from streams.core.flows import State
 from streams.core.tables import Rows
 
 Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passing:
+    """Time as it passes with N records."""
+
+    latest_us: Index
+    """(D,) of the devices before them."""
+    time_us: Index
+    """(N,) what each record's end counts as."""
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,12 +67,20 @@ class Advance:
     """(D,) afterwards."""
 
 
-def advance(states: States, records: DeviceFlows) -> Advance:
-    """Records (N,) in arrival order, and the states (D,) of their devices before them."""
+def advance(states: States, records: DeviceFlows, passing: Passing | None = None) -> Advance:
+    """Records (N,) in arrival order, and the states (D,) of their devices before them.
+
+    Without `passing` nothing that waits is let go for having waited.
+    """
     order = np.argsort(records.device, kind="stable")
     sorted_ = bounded(records.at(order))
     new, seen = new_records(states, sorted_)
-    settled = settle(states, sorted_ if new.all() else sorted_.at(new))
+    sorted_ = sorted_ if new.all() else sorted_.at(new)
+    if passing is None:
+        settled = settle(states, sorted_)
+    else:
+        clock = latest_of(passing.latest_us, sorted_.device, passing.time_us[order][new])
+        settled = settle(states, sorted_, clock.after, passing.patience)
     rows, age_ms, after = _described(states, settled.flows)
     after["seen"] = seen
     bytes_of(after, "held")[:] = settled.held.view(np.uint8).reshape(len(after), -1)

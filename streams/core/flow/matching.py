@@ -1,5 +1,7 @@
 """Which records belong together: in arrival order, by a few whole numbers of each. Contents are not moved.
 
+With each record time passes first, where it does: what has waited long enough goes as what it is.
+
 Flows are numbered in one pool: records, then pairs of halves, chains (a flow's interim records) and sums (the
 pieces of a flow). A member of a pair is a record, that of a chain a record or a pair, that of a sum any of
 the three.
@@ -14,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from streams.core.flow.columns import DeviceFlows, Index
+from streams.core.flow.columns import DeviceFlows, Index, Mask
 from streams.core.flow.halves import APART_US, sent_by_devices
-from streams.core.flow.records import Kind
+from streams.core.flow.records import NEVER, Kind, Patience
 from streams.core.flow.state import HELD
 from streams.core.flows import Quality
 
@@ -26,6 +28,19 @@ _CHAIN: Final = 1 << 40
 _SUM: Final = 1 << 41
 """Where numbers of chains and sums begin until it is known how many pairs there are."""
 _HALF, _OPEN, _PIECE = int(Kind.HALF), int(Kind.OPEN), int(Kind.PIECE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Records (A,) of a turn, in device order, with which anything may be matched or let go."""
+
+    place: Index
+    """In the turn."""
+    device: Index
+    watermark_us: Index
+    """The device's time with each."""
+    special: Mask
+    """Whether it may have to do with others; those stand in the pool. With the rest time passes."""
 
 
 @dataclass(slots=True)
@@ -40,9 +55,11 @@ class Matched:
     made: list[int] = field(default_factory=list)
     """Flows that count, in the order in which they became such."""
     causes: list[int] = field(default_factory=list)
-    """The record with which each did."""
+    """Place in the turn of the record with which each did."""
     pushed_out: list[int] = field(default_factory=list)
     """The kind as which each waited that had to go; 0: it did not have to."""
+    timed_out: list[int] = field(default_factory=list)
+    """The kind as which each waited long enough; 0: it did not."""
     waiting: list[int] = field(default_factory=list)
     """What waits afterwards: by device, the oldest first."""
     kinds: list[int] = field(default_factory=list)
@@ -65,7 +82,7 @@ class Matched:
 class _Flow:
     """What is known of a flow while its records are matched."""
 
-    __slots__ = ("cut", "end", "ends", "final", "identity", "kind", "number", "sent", "start")
+    __slots__ = ("cut", "due_us", "end", "ends", "final", "identity", "kind", "number", "sent", "start")
 
     def __init__(self, number: int, ends: int, span: tuple[int, int], *, sent: bool) -> None:
         self.number = number
@@ -74,33 +91,35 @@ class _Flow:
         self.sent = sent
         """Of a half: by the device."""
         self.kind = 0
+        self.due_us = NEVER
         self.identity = 0
         self.final, self.cut = True, False
 
 
-def matched(pool: DeviceFlows, kinds: Index) -> Matched:
-    """Of what waits, (H,) of these kinds, the oldest first, and new records behind it, in device order."""
+def matched(pool: DeviceFlows, kinds: Index, arrivals: Arrivals, patience: Patience) -> Matched:
+    """Of what waits, (H,) of these kinds, the oldest first, and the special records behind it.
+
+    All in device order; nothing waits of a device without arrivals.
+    """
     found = Matched(len(pool))
     held = len(kinds)
-    device = pool.device.tolist()
+    owners, is_half = pool.device[:held].tolist(), iter(pool.half[held:].tolist())
     flows = _flows(pool)
-    old = [next(flows) for _ in range(held)]
-    for one, kind in zip(old, kinds.tolist(), strict=True):
-        one.kind = kind
-    is_half = pool.half[held:].tolist()
-    matching = _Matching(found)
+    matching = _Matching(found, patience)
+    old = [matching.waits_as(next(flows), kind) for kind in kinds.tolist()]
     waits, mine = 0, -1
-    waiting: list[_Flow] = []
-    for place, (one, half) in enumerate(zip(flows, is_half, strict=True), held):
-        if device[place] != mine:
-            matching.leave(waiting)
-            mine = device[place]
-            waiting = []
-            while waits < held and device[waits] == mine:
-                waiting.append(old[waits])
+    columns = (arrivals.place, arrivals.device, arrivals.watermark_us, arrivals.special)
+    for place, device, watermark_us, special in zip(*(one.tolist() for one in columns), strict=True):
+        if device != mine:
+            matching.leave()
+            mine, first = device, waits
+            while waits < held and owners[waits] == mine:
                 waits += 1
-        matching.take(waiting, one, half=half)
-    matching.leave(waiting)
+            matching.enter(old[first:waits])
+        matching.pass_time(watermark_us, place)
+        if special:
+            matching.take(next(flows), place, half=next(is_half))
+    matching.leave()
     return found
 
 
@@ -124,23 +143,44 @@ def _flows(pool: DeviceFlows) -> Iterator[_Flow]:
 
 
 class _Matching:
-    """The rules, one record after the other."""
+    """The rules, one record after the other, of one device after the other."""
 
-    def __init__(self, found: Matched) -> None:
+    def __init__(self, found: Matched, patience: Patience) -> None:
         self._found = found
+        self._patience = patience
+        self._waiting: list[_Flow] = []  # the oldest first
+        self._due_us = NEVER  # before then none of them is due
 
-    def leave(self, waiting: list[_Flow]) -> None:
+    def enter(self, waiting: list[_Flow]) -> None:
+        """A device's records begin."""
+        self._waiting = waiting
+        self._due_us = min((one.due_us for one in waiting), default=NEVER)
+
+    def leave(self) -> None:
         """A device's records are over."""
-        self._found.waiting += [one.number for one in waiting]
-        self._found.kinds += [one.kind for one in waiting]
+        self._found.waiting += [one.number for one in self._waiting]
+        self._found.kinds += [one.kind for one in self._waiting]
 
-    def take(self, waiting: list[_Flow], one: _Flow, *, half: bool) -> None:
-        """`waiting`, the oldest first, is brought up to date."""
-        cause = one.number
+    def waits_as(self, one: _Flow, kind: int) -> _Flow:
+        one.kind = kind
+        one.due_us = one.end + (self._patience.half_us if kind == _HALF else self._patience.open_us)
+        return one
+
+    def pass_time(self, watermark_us: int, cause: int) -> None:
+        """What has waited long enough goes."""
+        if watermark_us < self._due_us:
+            return
+        for one in self._waiting:
+            if one.due_us <= watermark_us:
+                self._make(one, cause, timed_out=one.kind)
+        self.enter([one for one in self._waiting if one.due_us > watermark_us])
+
+    def take(self, one: _Flow, cause: int, *, half: bool) -> None:
+        waiting = self._waiting
         if half:
             at = _other_half(waiting, one)
             if at < 0:
-                self._wait(waiting, one, _HALF, cause)
+                self._wait(one, _HALF, cause)
                 return
             one = self._pair(waiting.pop(at), one)
         if waiting:
@@ -148,28 +188,29 @@ class _Matching:
             if at >= 0:
                 one = self._joined(waiting.pop(at), one, self._found.chains, _CHAIN)
         if not one.final:
-            self._wait(waiting, one, _OPEN, cause)
+            self._wait(one, _OPEN, cause)
             return
         if waiting:
             at = _piece(waiting, one)
             if at >= 0:
                 one = self._joined(waiting.pop(at), one, self._found.sums, _SUM)
         if one.cut:
-            self._wait(waiting, one, _PIECE, cause)
+            self._wait(one, _PIECE, cause)
             return
-        self._make(one, cause, 0)
+        self._make(one, cause)
 
-    def _wait(self, waiting: list[_Flow], one: _Flow, kind: int, cause: int) -> None:
-        one.kind = kind
-        waiting.append(one)
-        if len(waiting) > HELD:
-            oldest = waiting.pop(0)
-            self._make(oldest, cause, oldest.kind)
+    def _wait(self, one: _Flow, kind: int, cause: int) -> None:
+        self._waiting.append(self.waits_as(one, kind))
+        self._due_us = min(self._due_us, one.due_us)
+        if len(self._waiting) > HELD:
+            oldest = self._waiting.pop(0)
+            self._make(oldest, cause, pushed_out=oldest.kind)
 
-    def _make(self, one: _Flow, cause: int, pushed_out: int) -> None:
+    def _make(self, one: _Flow, cause: int, pushed_out: int = 0, timed_out: int = 0) -> None:
         self._found.made.append(one.number)
         self._found.causes.append(cause)
         self._found.pushed_out.append(pushed_out)
+        self._found.timed_out.append(timed_out)
 
     def _pair(self, one: _Flow, other: _Flow) -> _Flow:
         pairs = self._found.pairs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from streams.core.flow.columns import COLUMNS, DeviceFlows, columns_of
 from streams.core.flow.state import HELD_RECORD
@@ -20,6 +23,19 @@ class Kind(IntEnum):
     """The next record of the same flow, with larger counters, or its last."""
     PIECE = 3
     """The next piece of a flow that an active time-out cut: counters add up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long records wait, by the watermark, after their end."""
+
+    half_us: int = 10_000_000
+    open_us: int = 3_600_000_000
+
+
+PATIENCE: Final = Patience()
+NEVER: Final = int(np.iinfo(np.int64).max)
+"""The watermark at which nothing is due."""
 
 
 class Record(NamedTuple):

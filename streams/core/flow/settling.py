@@ -6,8 +6,8 @@
 - A piece that an active time-out cut (`Quality.CUT` on a final record) has counters of its own: pieces with
   the same ends that follow each other add up, until one comes that was not cut.
 
-What waits is let go by `release` once the watermark is far enough: a half as what it is alone, an open flow
-as far as it was told. There is room for HELD; who comes beyond it pushes out whoever waits longest.
+What has waited long enough is let go by the next record, or by `release`: a half as what it is alone, an open
+flow as far as it was told. There is room for HELD; who comes beyond it pushes out whoever waits longest.
 
 Which records belong together is decided one by one, by a few whole numbers of each (`matching.py`); what
 becomes of them is computed for all at once (`assembling.py`).
@@ -16,27 +16,17 @@ becomes of them is computed for all at once (`assembling.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
+from streams.core.clocks import latest_of
 from streams.core.flow.assembling import assembled, let_go, packed, unpacked
 from streams.core.flow.columns import DeviceFlows, Index, Mask, joined
-from streams.core.flow.matching import matched
-from streams.core.flow.records import Kind
+from streams.core.flow.matching import Arrivals, matched
+from streams.core.flow.records import NEVER, PATIENCE, Kind, Patience
 from streams.core.flow.state import HELD_RECORD, States, bytes_of
 from streams.core.flows import Quality
 from streams.core.moving import copied
-
-NEVER: Final = int(np.iinfo(np.int64).max)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long records wait, by the watermark, after their end."""
-
-    half_us: int = 10_000_000
-    open_us: int = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,27 +40,35 @@ class Settled:
     """(D, HELD) what waits afterwards."""
 
 
-def settle(states: States, flows: DeviceFlows) -> Settled:
-    """Of new records (N,) in device order."""
+def settle(
+    states: States, flows: DeviceFlows, watermark_us: Index | None = None, patience: Patience = PATIENCE
+) -> Settled:
+    """Of new records (N,) in device order, and their devices' time with each; None: no time passes."""
     held = bytes_of(states, "held").copy().view(HELD_RECORD)  # (D, HELD)
     special = _special(held, flows)
-    if not special.any():
+    passes = special
+    if watermark_us is None:
+        watermark_us = np.full(len(flows), -NEVER)
+    else:
+        passes = special | _may_be_due(states, flows, watermark_us, patience)
+    if not passes.any():
         return Settled(flows, np.arange(len(flows)), held)
-    places = np.flatnonzero(special)
-    records = flows.at(places)
-    devices = np.unique(records.device)
+    places = np.flatnonzero(passes)
+    arrivals = Arrivals(places, flows.device[places], watermark_us[places], special[places])
+    devices = np.unique(arrivals.device)
     waiting, kinds = unpacked(held[devices], devices)
-    pool = joined([waiting, records])
-    found = matched(pool, kinds)
+    pool = joined([waiting, flows.at(special)])
+    found = matched(pool, kinds, arrivals, patience)
     pool = assembled(pool, found)
     made = pool.at(found.places(found.made))
     made = let_go(made, np.array(found.pushed_out, np.int64), timely=False)
+    made = let_go(made, np.array(found.timed_out, np.int64), timely=True)
     waits = pool.at(found.places(found.waiting))
     held[devices] = packed(waits, np.array(found.kinds, np.int64), devices)
     plain = np.flatnonzero(~special)
-    cause = np.concatenate([plain, places[np.array(found.causes, np.int64) - len(kinds)]])
-    order = np.argsort(cause, kind="stable")
-    return Settled(joined([flows.at(plain), made]).at(order), cause[order], held)
+    cause = np.concatenate([np.array(found.causes, np.int64), plain])
+    order = np.argsort(cause, kind="stable")  # what a plain record lets go stands before it
+    return Settled(joined([made, flows.at(plain)]).at(order), cause[order], held)
 
 
 def release(states: States, watermark_us: int | Index, patience: Patience) -> tuple[DeviceFlows, States]:
@@ -98,10 +96,23 @@ def next_release_us(states: States, patience: Patience) -> Index:
     return np.asarray(due.min(axis=1))
 
 
+def may_be_held(flows: DeviceFlows) -> Mask:
+    """(N,) which records are no flow by themselves."""
+    return np.asarray(flows.half | ~flows.final | ((flows.quality & int(Quality.CUT)) != 0))
+
+
+def _may_be_due(states: States, flows: DeviceFlows, watermark_us: Index, patience: Patience) -> Mask:
+    """(N,) with which records something that waits may be let go: of before, or of this turn."""
+    limit = np.where(flows.half, min(patience.half_us, patience.open_us), patience.open_us)
+    due = np.where(may_be_held(flows), flows.end_us + limit, NEVER)
+    earliest = -latest_of(-next_release_us(states, patience), flows.device, -due).before
+    return np.asarray(watermark_us >= earliest)
+
+
 def _special(held: States, flows: DeviceFlows) -> Mask:
     """(N,) which records can have to do with others: the rest are flows as they are."""
     cut = (flows.quality & int(Quality.CUT)) != 0
-    special = flows.half | ~flows.final | cut
+    special = may_be_held(flows)
     waits: Mask = np.any(held["state"] >> 4 >= Kind.OPEN, axis=1)  # (D,)
     waits[flows.device[~flows.final | cut]] = True
     return np.asarray(special | waits[flows.device])

@@ -12,8 +12,8 @@ from streams.core.flow.columns import MOST_COUNTED, UNKNOWN
 from streams.core.flow.features import advance
 from streams.core.flow.halves import ACK, FIN, RST, SYN
 from streams.core.flow.matching import Matched
-from streams.core.flow.records import Kind, Record, flows_of, records_of
-from streams.core.flow.settling import Patience, release, settle
+from streams.core.flow.records import Kind, Patience, Record, flows_of, records_of
+from streams.core.flow.settling import release, settle
 from streams.core.flow.state import HELD, blank
 from streams.core.flows import Quality
 from tests.core.flow.drawn import START_US, record

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.flow.features import Advance, advance, advance_released
-from streams.core.flow.records import Record, flows_of, records_of
-from streams.core.flow.settling import Patience, release
+from streams.core.flow.records import Patience, Record, flows_of, records_of
+from streams.core.flow.settling import release
 from streams.core.flow.state import States, blank, unpack
 from streams.core.flow.table import EVIDENCE, FLOW, SLOW
 from streams.core.flows import Quality, State

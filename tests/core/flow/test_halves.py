@@ -10,8 +10,8 @@ import pytest
 from streams.core.flow.columns import DIRECTIONS, ROLES, from_values
 from streams.core.flow.features import advance, advance_released
 from streams.core.flow.halves import ACK, FIN, RST, SYN
-from streams.core.flow.records import Record, flows_of, records_of
-from streams.core.flow.settling import NEVER, Patience, next_release_us, release
+from streams.core.flow.records import NEVER, Patience, Record, flows_of, records_of
+from streams.core.flow.settling import next_release_us, release
 from streams.core.flow.state import HELD, blank
 from streams.core.flows import Direction, Quality, Role, State
 from tests.core.flow.drawn import START_US, record

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from streams.core.flow.columns import UNKNOWN
 from streams.core.flow.passing import Passed, pass_turn
-from streams.core.flow.records import Record, flows_of, records_of
-from streams.core.flow.settling import Patience
+from streams.core.flow.records import Patience, Record, flows_of, records_of
 from streams.core.flow.state import States, blank
 from streams.core.flow.table import FLOW
 from streams.core.flows import State
