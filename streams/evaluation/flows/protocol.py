@@ -51,12 +51,13 @@ def evaluate(order: Order, tell: Tell) -> Json:
         tell(f"features: {view}")
         views[view] = Seen.of(features_of(captures, view, order.setting_up, kept), order.leave_out)
     boosted = boosting()
+    fitted = (*([trained(order.plan)] if order.plan else []), boosted)
     scope = Scope(
         seeds=order.seeds,
-        methods=(*([trained(order.plan)] if order.plan else []), boosted, FOREST, *RULES[::-1]),
+        methods=(*fitted, FOREST, *RULES[::-1]),
         ablated=None if order.quick else boosted,
         ablations=() if order.quick else [boosting(name, without) for name, without in ABLATIONS.items()],
-        leaking=None if order.quick else boosted,
+        leaking=() if order.quick else fitted,
         told=None if order.quick else told_of(captures),
         tell=tell,
     )

@@ -37,8 +37,8 @@ class Scope:
     ablations: Sequence[Method] = ()
     """Of the method `ablated`, one seed each."""
     ablated: Method | None = None
-    leaking: Method | None = None
-    """The method that is fitted to shuffled labels."""
+    leaking: Sequence[Method] = ()
+    """Methods that are fitted to shuffled labels, one seed each."""
     told: DeviceFlows | None = None
     """The flows themselves, where networks are watched before they are judged."""
     tell: Tell = field(default=lambda text: None)
@@ -153,16 +153,15 @@ def _ablation(scoring: Scoring, scope: Scope) -> Json:
 
 
 def _leak(scoring: Scoring, scope: Scope) -> Json:
-    """Of the method as it is, and fitted to labels that say nothing."""
-    method, seed = scope.leaking, scope.seeds[0]
-    if method is None:
-        return {}
+    """Of each method as it is, and fitted to labels that say nothing."""
     seen = scoring.views[FULL]
-    found = {}
-    for name, one in (("labels as they are", method), ("labels shuffled", shuffled(method))):
-        scores = scoring.scores(one, seed, (FULL,))[FULL]
-        found[name] = {
-            "area": areas(seen.flows, scores),
-            **{k: v for k, v in _at(one, seen, scores, STEADY).items() if k != "by_capture"},
-        }
-    return {"method": method.name, "seed": seed, **found}
+    found: dict[str, Json] = {}
+    for method in scope.leaking:
+        of_method = found.setdefault(method.name, {})
+        for name, one in (("labels as they are", method), ("labels shuffled", shuffled(method))):
+            scores = scoring.scores(one, scope.seeds[0], (FULL,))[FULL]
+            of_method[name] = {
+                "area": areas(seen.flows, scores),
+                **{k: v for k, v in _at(one, seen, scores, STEADY).items() if k != "by_capture"},
+            }
+    return found

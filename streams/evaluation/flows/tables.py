@@ -170,15 +170,15 @@ def warm_up(found: Json) -> Iterator[Table]:
 
 
 def leak(found: Json) -> Iterator[Table]:
-    if not found.get("leak"):
-        return
-    rows = []
-    for name in ("labels as they are", "labels shuffled"):
-        of = found["leak"][name]
-        for it, column in of["columns"].items():
-            kind = it.split("_")[0]
-            rows.append([f"{name}: {COLUMN_NAMES[it]}", ranged(of["area"], kind), ranged(column, "flagged")])
-    yield Table(f"{found['leak']['method']}, fitted anew", ("", "area under the curve", "flagged"), rows)
+    for method, fits in found["leak"].items():
+        rows = []
+        for name, of in fits.items():
+            for it, column in of["columns"].items():
+                kind = it.split("_")[0]
+                rows.append(
+                    [f"{name}: {COLUMN_NAMES[it]}", ranged(of["area"], kind), ranged(column, "flagged")]
+                )
+        yield Table(f"{method}, fitted anew", ("", "area under the curve", "flagged"), rows)
 
 
 def captures(found: Json) -> Table:

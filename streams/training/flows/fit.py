@@ -80,10 +80,12 @@ def fit(seen: Seen, learn: Mask, plan: FlowPlan, report: Report = quiet) -> Dete
 def with_clean_scale(detector: Detector, flows: LabelledFlows, learn: Mask, plan: FlowPlan) -> Detector:
     """The detector with scores of which few clean flows that it learnt from are above 0.
 
-    So that scores of models that learnt from other networks mean the same. A class of which it has learnt
-    nothing is never meant.
+    So that scores of models that learnt from other networks mean the same. Where each device has attacks, its
+    normal flows do. A class of which it has learnt nothing is never meant.
     """
-    clean = learnt_from(flows, learn & flows.clean, plan.most_of_a_capture // 4, plan.seed)
+    of_clean = learn & flows.clean
+    normal = of_clean if of_clean.any() else learn & (flows.target == NORMAL)
+    clean = learnt_from(flows, normal, plan.most_of_a_capture // 4, plan.seed)
     scores = found_by(detector, flows, clean).scores
     shift = np.quantile(scores, plan.clean_quantile, axis=0)
     known = np.isin(np.arange(1, len(CLASSES)), flows.target[learn])

@@ -93,7 +93,8 @@ def test_other_sensors_ablation_and_shuffled_labels_are_told(report: tuple[Path,
     assert "without windows" in found["ablation"]
     assert list(found["warm_up"]) == ["this model", "boosting", "random forest"]
     assert list(found["warm_up"]["boosting"]) == list(WAYS)
-    asis, shuffled = found["leak"]["labels as they are"], found["leak"]["labels shuffled"]
+    assert list(found["leak"]) == ["this model", "boosting"]
+    asis, shuffled = (found["leak"]["boosting"][f"labels {how}"] for how in ("as they are", "shuffled"))
     assert asis["area"]["probe"] > 0.95
     assert shuffled["area"]["probe"] < 0.8
     assert all(it["met"] in (True, False) for it in found["aims"])
