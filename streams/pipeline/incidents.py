@@ -119,6 +119,7 @@ class Incidents:
 
     def open(self, turn: Turn) -> None:
         """Have the partitions' books. Raises Unavailable when the patience ends while the store is away."""
+        self._settle()
         for chunk in turn.chunks:
             self._book(chunk)
 
@@ -137,8 +138,7 @@ class Incidents:
         ]
 
     def turn(self, turn: Turn, judged: Sequence[Classified]) -> TurnIncidents:
-        """Raises Unavailable as `open` does."""
-        self._settle()
+        """After `open`, and raises Unavailable as that does."""
         books = [self._book(chunk) for chunk in turn.chunks]
         found = gather(turn, [len(book) > 0 for book in books], judged, self._severities)
         links: list[dict[int, str]] = [{} for _ in judged]

@@ -29,6 +29,7 @@ from streams.pipeline.alerting import Rules
 from streams.pipeline.cache import WindowCache
 from streams.pipeline.describing import Intake
 from streams.pipeline.detection import Detection, Ports
+from streams.pipeline.ports import IncidentSave, Saved
 from tests.belt import Died, conveyed
 from tests.fakes import Always, FakeWindows, patient
 from tests.fakes_kafka import FakeKafkaPublisher
@@ -371,6 +372,35 @@ def test_what_a_worker_tells_after_another_went_further_is_what_the_other_told()
             assert computed is not None
             worker.deliver(computed)
     assert Counter(alert.device_id for alert in world.alerts().values()) > Counter({"d0": 30, "d1": 30})
+
+
+def test_what_the_store_lost_is_not_saved_whole_by_a_worker_that_was_overtaken_since() -> None:
+    """It would take back what its successor has kept meanwhile."""
+    store = Whole()
+    world = World(store, explain_share=0.0)
+    stopped, quick = world.worker(), world.worker()
+    newcomer = Record(90, 7, 10**7)
+    first, second, third = fetched([[*a_day(90), newcomer]], 45, {}, {})
+    carry(stopped, [first])
+    store.books.clear()
+    carry(stopped, [second])
+    carry(quick, [first, second, third])
+    store.whole.clear()
+    carry(stopped, [third])
+    assert store.whole == []
+
+
+class Whole(FakeWindows):
+    """Notes how far incidents are kept that are saved whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole: list[int] = []
+
+    def _keep(self, source: Source, save: IncidentSave) -> Saved:
+        if save.whole:
+            self.whole.append(save.through)
+        return super()._keep(source, save)
 
 
 def test_a_topic_made_again_begins_with_no_incident() -> None:
