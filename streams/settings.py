@@ -150,6 +150,7 @@ class Settings:
     operating_point: str = _setting(
         "", "Operating point of the model, such as operator or contest; empty: the model's default"
     )
+    flow_operating_point: str = _setting("", "The same of the model of flows, such as strict or sensitive")
     home_networks: str = _setting(
         "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10",
         "Networks whose addresses are devices, comma-separated; `; SITE=NETWORKS` where a site has others",

@@ -83,7 +83,9 @@ def _flows(settings: Settings, store: ModelStore) -> Begin | None:
         return None
     decoder = DeviceFlowDecoder(Limits(settings.device_id_max_bytes))
     subject = Subject(Intake(topics.flows, decoder, as_flows), WINDOWS)
-    return Begin(fitting(store.load(settings.flow_model), WINDOWS), WINDOWS, lambda _: subject)
+    point = settings.flow_operating_point
+    detector = fitting(store.load(settings.flow_model), WINDOWS).at(point)
+    return Begin(detector, WINDOWS, lambda _: subject, point)
 
 
 def serve(begin: Begin, ground: Ground, store: ModelStore, parts: ExitStack) -> Served:
