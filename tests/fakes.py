@@ -49,7 +49,8 @@ class FakeWindows:
                 head = np.frombuffer(self.values[key][: HEAD.itemsize], HEAD)[0]
                 same_life = (head["topic_id"] == window["head"]["topic_id"]).all()
                 newer = head["offset"] > window["head"]["offset"] and head["offset"] != save.based_on[i]
-                if same_life and newer:
+                replaces = save.based_on[i] in (-1, -2 - head["offset"])
+                if (same_life and newer) or not (same_life or replaces):
                     saved[i] = Saved.NEWER_STORED
                     continue
             self.values[key] = values[i]
@@ -62,7 +63,8 @@ class FakeWindows:
 
     def _keep(self, source: Source, save: IncidentSave) -> Saved:
         life, through, states, reasons = self._book(source)
-        if through > save.through and not save.whole:
+        of_another_life = source.place in self.books and self.books[source.place][0] != life
+        if (through > save.through or (of_another_life and save.follows >= 0)) and not save.whole:
             return Saved.NEWER_STORED
         if through < save.follows and not save.whole:
             return Saved.LOST

@@ -249,6 +249,15 @@ class Advance:
         return np.asarray(self.valid.sum(axis=1))
 
 
+def base_of(windows: Windows, foreign: npt.NDArray[np.bool_]) -> Index:
+    """(D,) what a save of windows that grow from these stands on: the last offset of each, -1 of a blank one.
+
+    -2 - offset of one of a former life of the topic: the save replaces it, and nothing else of another life.
+    """
+    offset = windows["head"]["offset"].astype(np.int64)
+    return np.where(foreign, -2 - offset, offset)
+
+
 def reaching(step: Advance, offset: Index) -> Advance:
     """The same of devices (D,) whose records were taken in through `offset`: some of these made no event."""
     head = step.windows["head"]

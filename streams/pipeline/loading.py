@@ -32,7 +32,7 @@ class Loaded:
     bounds: Sequence[int]  # C + 1
     slots: Index  # (D,)
     windows: Windows  # (D,)
-    based_on: Index  # (D,) the stored offset that each window grows from
+    based_on: Index  # (D,) the stored window that each grows from, as `windows.base_of` has it
     new_devices: int
     refused: Sequence[Rejected]
     """The events of new devices that were not let in."""
@@ -82,8 +82,7 @@ class Loading:
             slots = slots[kept]
         self._admit(turn, numbered, slots, stored)
         windows = self._cache.windows(slots)
-        based_on = windows["head"]["offset"].copy()
-        _begin_anew(self._cache.layout, turn, windows, numbered.bounds)
+        based_on = _begin_anew(self._cache.layout, turn, windows, numbered.bounds)
         devices = [name for names in numbered.devices for name in names]
         return Loaded(
             events,
@@ -192,12 +191,17 @@ def _without(numbered: _Numbered, admitted: Mask) -> tuple[Index, _Numbered]:
     return kept, _Numbered(devices, device, bounds)
 
 
-def _begin_anew(layout: WindowLayout, turn: Turn, windows: Windows, bounds: Sequence[int]) -> None:
-    """Blank the windows of former lives of the partitions."""
+def _begin_anew(layout: WindowLayout, turn: Turn, windows: Windows, bounds: Sequence[int]) -> Index:
+    """Blank the windows of former lives of the partitions; (D,) what all were before."""
+    foreign = np.zeros(len(windows), np.bool_)
     if sequence.all_of_these_topics(windows, [chunk.source for chunk in turn.chunks], bounds):
-        return  # as they mostly are
+        return sequence.base_of(windows, foreign)  # as they mostly are
     for number, chunk in enumerate(turn.chunks):
-        of_chunk = windows[bounds[number] : bounds[number + 1]]
-        foreign = ~sequence.of_this_topic(of_chunk, chunk.source, chunk.end_offset)
-        if foreign.any():
-            of_chunk[foreign] = layout.blank(int(foreign.sum()), chunk.source)
+        of = slice(bounds[number], bounds[number + 1])
+        foreign[of] = ~sequence.of_this_topic(windows[of], chunk.source, chunk.end_offset)
+    based_on = sequence.base_of(windows, foreign)
+    for number, chunk in enumerate(turn.chunks):
+        of = slice(bounds[number], bounds[number + 1])
+        if foreign[of].any():
+            windows[of][foreign[of]] = layout.blank(int(foreign[of].sum()), chunk.source)
+    return based_on

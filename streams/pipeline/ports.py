@@ -19,7 +19,7 @@ class Saved(IntEnum):
 
     DONE = 0
     NEWER_STORED = 1
-    """A window with a later offset stands there: another worker owns the device by now."""
+    """A later window stands there, or one of another life: another worker owns the device by now."""
     NO_MARK = 3
     """Nothing was written, as the reach asks for a mark: the partition's windows were lost meanwhile."""
     LOST = 4
@@ -74,7 +74,7 @@ class Save:
 
     source: Source
     devices: Sequence[str]  # D
-    based_on: Index  # (D,) the last offset of the window that each grew from, -1 for a blank one
+    based_on: Index  # (D,) what each grew from, as `windows.base_of` has it
     windows: Windows  # (D,)
     added: Index  # (D,)
     reach: ChunkRange | None = None
@@ -91,7 +91,8 @@ class WindowStore(Protocol):
     def save(self, saves: Sequence[Save]) -> list[npt.NDArray[np.uint8]]:
         """Store windows; answers Saved (D,) of each partition. All in one round trip, or few.
 
-        A stored window of this life of the topic with a later offset than the given one stays as it is. With
+        A stored window of this life of the topic with a later offset than the given one stays as it is. So
+        does one of another life that the save does not stand on: a worker of a former life may wake up. With
         a `reach` the mark goes on to the chunk's end in the same step, if it stood where the chunk goes on.
         Where that is asked for and it did not, nothing is stored and every answer is NO_MARK.
 

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
-from streams.core.windows import Index, WindowLayout, Windows, emptied, grew, numbered, of_this_topic
+from streams.core.windows import Index, WindowLayout, Windows, base_of, emptied, grew, numbered, of_this_topic
 from streams.pipeline.describing import Intake, advance
 from streams.pipeline.ports import ChunkRange, History, Mark, Save, Saved, WindowStore
 
@@ -156,8 +156,8 @@ class Recovery:
         devices, device = numbered(events.device_id)
         (values,) = store.load([(source, devices)])
         windows = trusted(layout.unpack(values, source), since)
-        based_on = windows["head"]["offset"].copy()
         foreign = ~of_this_topic(windows, source, chunk.end_offset)
+        based_on = base_of(windows, foreign)
         windows[foreign] = layout.blank(int(foreign.sum()), source)
         step = advance(intake.describe, windows, device, events, self._idle_us).advance
         (saved,) = store.save([Save(source, devices, based_on, step.windows, step.added, reach)])

@@ -113,6 +113,14 @@ def test_another_life_of_the_topic_begins_with_none(store: WindowStore) -> None:
     assert store.reasons([(reborn, "dos:a")]) == [None]
 
 
+def test_a_worker_of_a_former_life_changes_nothing_of_the_present_ones(store: WindowStore) -> None:
+    keep(store, -1, 900, {"a": b"1"})
+    reborn = replace(SOURCE, topic_id=uuid.UUID(int=8))
+    keep(store, -1, 5, {"b": b"2"}, source=reborn)
+    assert keep(store, 900, 910, {"a": None}) == Saved.NEWER_STORED
+    assert kept(store, reborn) == (5, {"b": b"2"})
+
+
 def test_they_are_saved_in_one_step_with_the_windows_also_where_those_are_written_whole(
     store: WindowStore,
 ) -> None:

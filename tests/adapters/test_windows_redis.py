@@ -148,6 +148,27 @@ def test_another_life_of_the_topic_begins_anew(store: WindowStore) -> None:
     assert np.frombuffer(value, LAYOUT.dtype)["head"]["offset"].tolist() == [0]
 
 
+def test_a_worker_of_a_former_life_changes_nothing_of_the_present_one(store: WindowStore) -> None:
+    """It stood still while the topic was deleted, and made again, and another worker went on."""
+    reborn = replace(SOURCE, topic_id=uuid.UUID(int=8))
+    old = grown(LAYOUT.blank(1, SOURCE), 3, 4)
+    save(store, LAYOUT.blank(1, SOURCE), old, 3)
+    young = grown(LAYOUT.blank(1, reborn), 1, 0)
+
+    def save_on(based_on: int, after: Windows, source: Source) -> int:
+        (answer,) = store.save([Save(source, ["a"], np.array([based_on]), after, np.array([1]))])
+        return int(answer[0])
+
+    assert save_on(-2 - 4, young, reborn) == Saved.DONE
+    assert save_on(4, grown(old, 1, 5), SOURCE) == Saved.NEWER_STORED
+    assert save_on(-2 - 4, grown(old, 1, 5), SOURCE) == Saved.NEWER_STORED
+    assert save_on(0, grown(young, 1, 4), reborn) == Saved.DONE
+    assert save_on(4, grown(old, 1, 5), SOURCE) == Saved.NEWER_STORED
+    value = stored(store, reborn)
+    assert value is not None
+    assert LAYOUT.unpack([value], reborn)["head"].tobytes() == grown(young, 1, 4)["head"].tobytes()
+
+
 def test_rows_are_never_added_to_a_window_of_the_same_offset_whose_ring_is_another(
     store: WindowStore,
 ) -> None:

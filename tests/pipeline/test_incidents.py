@@ -243,7 +243,6 @@ def overtaken(
     whole = undisturbed(partitions, explain_share=0.0)
     assert set(world.told()) == set(whole.told())
     assert world.alerts() == whole.alerts()
-    assert world.store.books == whole.store.books
 
 
 def a_day(count: int = 150) -> list[Record]:
@@ -401,6 +400,24 @@ class Whole(FakeWindows):
         if save.whole:
             self.whole.append(save.through)
         return super()._keep(source, save)
+
+
+def test_a_worker_that_stood_still_while_the_topic_was_made_again_changes_nothing_of_the_present() -> None:
+    world = World(explain_share=0.0)
+    stopped, quick = world.worker(), world.worker()
+    chunks = fetched([a_day(90)], 30, {}, {})
+    reborn = [replace(chunk, source=replace(SOURCE, topic_id=uuid.UUID(int=8))) for chunk in chunks]
+    carry(stopped, chunks[:1])
+    begun = stopped.begin(chunks[1:2]).computed
+    assert begun is not None
+    carry(quick, reborn[:1])
+    windows, books = dict(world.store.values), dict(world.store.books)
+    stopped.deliver(begun)
+    assert (world.store.values, world.store.books) == (windows, books)
+    carry(quick, reborn[1:])
+    whole = World(explain_share=0.0)
+    carry(whole.worker(), reborn)
+    assert (world.store.values, world.store.books) == (whole.store.values, whole.store.books)
 
 
 def test_a_topic_made_again_begins_with_no_incident() -> None:

@@ -10,8 +10,9 @@ from typing import Final
 # Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key comes behind the windows',
 # the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
 # be written unless it has; the first byte of what stands behind the rows; how many keys are of incidents (0,
-# or the last 2). Then eight per window: the new offset; of the window it grew from the offset, the `next` and
-# the least count; four by `_parts`.
+# or the last 2). Then eight per window: the new offset; what it grew from (`base_of`), and of that the `next`
+# and the least count; four by `_parts`. A window of another life (the header's bytes 9 to 28) is replaced by
+# what stands on that very one, or on none, alone.
 #
 # Then those of incidents: their head as it is to be, 25 bytes (layout, topic id, offset); the offset that
 # they must have been kept to; how (`How`); the count of states, and a field and a value each, which is empty
@@ -36,14 +37,16 @@ end
 for i = 1, windows do
   local key, ours, based_on = KEYS[i], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
   local head = redis.call('GETRANGE', key, 0, 39)
-  local stored, grown = nil, false
+  local stored, grown, foreign = nil, false, false
   if #head == 40 and string.sub(head, 1, 28) == identity then
     stored = struct.unpack('<i8', string.sub(head, 33, 40))
     local place, count = struct.unpack('<I2I2', string.sub(head, 29, 32))
     grown = stored == based_on and place == tonumber(ARGV[arg + 2]) and count >= tonumber(ARGV[arg + 3])
+  elseif #head == 40 and string.sub(head, 1, 8) == string.sub(identity, 1, 8) then
+    foreign = based_on ~= -1 and based_on ~= -2 - struct.unpack('<i8', string.sub(head, 33, 40))
   end
   local answer = 0
-  if stored and stored > ours and stored ~= based_on then
+  if foreign or stored and stored > ours and stored ~= based_on then
     answer = 1
   elseif tonumber(ARGV[arg + 4]) < 0 then
     redis.call('SET', key, ARGV[arg + 5], 'PX', ttl_ms)
@@ -65,15 +68,17 @@ if ARGV[7] == '2' and not stale then
   local states, reasons, head = KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[arg]
   local follows, how = tonumber(ARGV[arg + 1]), ARGV[arg + 2]
   local kept = redis.call('HGET', states, '')
-  local reached = -1
+  local reached, foreign = -1, false
   if kept and #kept == 25 and string.sub(kept, 1, 17) == string.sub(head, 1, 17) then
     reached = struct.unpack('<i8', string.sub(kept, 18, 25))
+  elseif kept and #kept == 25 and string.sub(kept, 1, 1) == string.sub(head, 1, 1) then
+    foreign = follows >= 0
   end
   local answer = 0
   if how == 'more' then
     if kept then answer = 4 end
   elseif how == 'on' then
-    if reached > struct.unpack('<i8', string.sub(head, 18, 25)) then
+    if foreign or reached > struct.unpack('<i8', string.sub(head, 18, 25)) then
       answer = 1
     elseif reached < follows then
       answer = 4
