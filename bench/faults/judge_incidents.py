@@ -201,9 +201,10 @@ def judge_incidents(case: Case) -> Iterator[Broken]:
     told = [_plain(case, one) for one in case.incidents]
     known = {one.incident_id for one in told}
     for alert in alerts:
+        if alert.incident_id is None or alert.incident_id in known:
+            continue
         place = case.place_of(alert.topic_id, alert.partition, alert.offset)
-        is_over = place is not None and not case.is_to_be_judged(place)
-        if alert.incident_id is not None and alert.incident_id not in known and not is_over:
+        if place is None or case.is_to_be_judged(place):
             yield Broken(Law.WRONG_INCIDENT, f"{alert.alert_id}: nothing is told of {alert.incident_id}")
     if case.losses:
         return

@@ -249,12 +249,16 @@ class Advance:
         return np.asarray(self.valid.sum(axis=1))
 
 
-def base_of(windows: Windows, foreign: npt.NDArray[np.bool_]) -> Index:
-    """(D,) what a save of windows that grow from these stands on: the last offset of each, -1 of a blank one.
+def begun_anew(layout: WindowLayout, windows: Windows, source: Source, end_offset: int) -> Index:
+    """Blank those (D,) of former lives of this partition; (D,) what a save of what grows from all stands on.
 
-    -2 - offset of one of a former life of the topic: the save replaces it, and nothing else of another life.
+    That is the last offset of each, -1 of a blank one; -2 - offset of one of a former life, which the save
+    replaces, and nothing else of another life.
     """
     offset = windows["head"]["offset"].astype(np.int64)
+    foreign = ~of_this_topic(windows, source, end_offset)
+    if foreign.any():
+        windows[foreign] = layout.blank(int(foreign.sum()), source)
     return np.where(foreign, -2 - offset, offset)
 
 

@@ -32,7 +32,7 @@ class Loaded:
     bounds: Sequence[int]  # C + 1
     slots: Index  # (D,)
     windows: Windows  # (D,)
-    based_on: Index  # (D,) the stored window that each grows from, as `windows.base_of` has it
+    based_on: Index  # (D,) the stored window that each grows from, as `windows.begun_anew` has it
     new_devices: int
     refused: Sequence[Rejected]
     """The events of new devices that were not let in."""
@@ -70,8 +70,7 @@ class Loading:
         """Raises Unavailable when the patience ends while the store is away."""
         numbered = _number(turn, events)
         slots = self._find(turn, numbered)
-        asked = [chunk for chunk, _, _ in _missing(turn, numbered, slots)]
-        stored, is_new = self._stored(turn, numbered, slots)
+        stored, is_new, asked = self._stored(turn, numbered, slots)
         admitted = self._admitted(turn, events, numbered, is_new)  # (N,)
         refused: Sequence[Rejected] = ()
         if not admitted.all():  # before they take a place in memory: a flood drives nobody out
@@ -108,12 +107,15 @@ class Loading:
         places = [chunk.source.place for chunk in turn.chunks]
         return self._cache.find(list(zip(places, numbered.devices, strict=True)))
 
-    def _stored(self, turn: Turn, numbered: _Numbered, slots: Index) -> tuple[Windows, Mask]:
-        """The windows (M,) of devices that are not in memory, as the store has them; who (D,) is new."""
+    def _stored(self, turn: Turn, numbered: _Numbered, slots: Index) -> tuple[Windows, Mask, Sequence[Chunk]]:
+        """The windows (M,) of devices that are not in memory, as the store has them; who (D,) is new.
+
+        And the chunks that have such devices.
+        """
         is_new = np.zeros(len(slots), bool)
         missing = np.flatnonzero(slots < 0)  # (M,)
         if not len(missing):
-            return self._cache.layout.blank(0, turn.chunks[0].source), is_new
+            return self._cache.layout.blank(0, turn.chunks[0].source), is_new, ()
         wanted = [(chunk, names) for chunk, _, names in _missing(turn, numbered, slots)]
         found = self._patience(lambda: self._load(wanted))
         values = [value for of_chunk, _ in found for value in of_chunk]
@@ -127,7 +129,7 @@ class Loading:
             if since:
                 trusted(mine, since)
             done += len(of_chunk)
-        return windows, is_new
+        return windows, is_new, [chunk for chunk, _ in wanted]
 
     def _load(self, wanted: Sequence[tuple[Chunk, list[str]]]) -> list[tuple[list[bytes | None], int]]:
         """The values of each chunk's devices, and before which offset no row of a window counts."""
@@ -192,16 +194,11 @@ def _without(numbered: _Numbered, admitted: Mask) -> tuple[Index, _Numbered]:
 
 
 def _begin_anew(layout: WindowLayout, turn: Turn, windows: Windows, bounds: Sequence[int]) -> Index:
-    """Blank the windows of former lives of the partitions; (D,) what all were before."""
-    foreign = np.zeros(len(windows), np.bool_)
+    """Blank the windows of former lives of the partitions; (D,) what a save of all stands on."""
     if sequence.all_of_these_topics(windows, [chunk.source for chunk in turn.chunks], bounds):
-        return sequence.base_of(windows, foreign)  # as they mostly are
+        return windows["head"]["offset"].astype(np.int64)  # as they mostly are
+    based_on = np.empty(len(windows), np.int64)
     for number, chunk in enumerate(turn.chunks):
         of = slice(bounds[number], bounds[number + 1])
-        foreign[of] = ~sequence.of_this_topic(windows[of], chunk.source, chunk.end_offset)
-    based_on = sequence.base_of(windows, foreign)
-    for number, chunk in enumerate(turn.chunks):
-        of = slice(bounds[number], bounds[number + 1])
-        if foreign[of].any():
-            windows[of][foreign[of]] = layout.blank(int(foreign[of].sum()), chunk.source)
+        based_on[of] = sequence.begun_anew(layout, windows[of], chunk.source, chunk.end_offset)
     return based_on

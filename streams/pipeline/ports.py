@@ -74,7 +74,7 @@ class Save:
 
     source: Source
     devices: Sequence[str]  # D
-    based_on: Index  # (D,) what each grew from, as `windows.base_of` has it
+    based_on: Index  # (D,) what each grew from, as `windows.begun_anew` has it
     windows: Windows  # (D,)
     added: Index  # (D,)
     reach: ChunkRange | None = None

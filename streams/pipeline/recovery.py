@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.events import NO_TOPIC_ID, Chunk, Partition, RawRecord, Source
-from streams.core.windows import Index, WindowLayout, Windows, base_of, emptied, grew, numbered, of_this_topic
+from streams.core.windows import Index, WindowLayout, Windows, begun_anew, emptied, grew, numbered
 from streams.pipeline.describing import Intake, advance
 from streams.pipeline.ports import ChunkRange, History, Mark, Save, Saved, WindowStore
 
@@ -156,9 +156,7 @@ class Recovery:
         devices, device = numbered(events.device_id)
         (values,) = store.load([(source, devices)])
         windows = trusted(layout.unpack(values, source), since)
-        foreign = ~of_this_topic(windows, source, chunk.end_offset)
-        based_on = base_of(windows, foreign)
-        windows[foreign] = layout.blank(int(foreign.sum()), source)
+        based_on = begun_anew(layout, windows, source, chunk.end_offset)
         step = advance(intake.describe, windows, device, events, self._idle_us).advance
         (saved,) = store.save([Save(source, devices, based_on, step.windows, step.added, reach)])
         if (saved == Saved.NO_MARK).any():

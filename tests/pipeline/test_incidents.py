@@ -325,9 +325,7 @@ def test_what_a_worker_knows_is_saved_whole_with_the_next_turn_after_the_store_l
     for number, chunk in enumerate(fetched([records], 30, {}, {})):
         if number == 2:
             world.store.books.clear()
-        computed = worker.begin([chunk]).computed
-        assert computed is not None
-        worker.deliver(computed)
+        carry(worker, [chunk])
     assert {key: replace(one, explanation=None) for key, one in world.revisions().items()} == {
         key: replace(one, explanation=None) for key, one in whole.revisions().items()
     }
@@ -341,18 +339,12 @@ def test_a_worker_that_finds_another_further_on_reads_its_incidents_anew() -> No
     slow, quick = world.worker(), world.worker()
     chunks = fetched([records], 60, {}, {})
     begun = slow.begin(chunks[:1]).computed
-    for chunk in chunks[:3]:
-        computed = quick.begin([chunk]).computed
-        assert computed is not None
-        quick.deliver(computed)
+    carry(quick, chunks[:3])
     kept = world.store.books[SOURCE.place]
     assert begun is not None
     slow.deliver(begun)
     assert world.store.books[SOURCE.place] == kept
-    for chunk in chunks[3:]:
-        computed = slow.begin([chunk]).computed
-        assert computed is not None
-        slow.deliver(computed)
+    carry(slow, chunks[3:])
     assert world.revisions() == undisturbed([records]).revisions()
 
 
@@ -363,12 +355,10 @@ def test_what_a_worker_tells_after_another_went_further_is_what_the_other_told()
     world = World(explain_share=0.0)
     stopped, quick = world.worker(), world.worker()
     before, between, end = fetched([records], 60, {}, {})
-    for worker, chunks in ((stopped, [before]), (quick, [between, end]), (stopped, between.cut(30))):
-        for chunk in chunks:
-            assert chunk is not None
-            computed = worker.begin([chunk]).computed
-            assert computed is not None
-            worker.deliver(computed)
+    first, second = between.cut(30)
+    assert second is not None
+    for worker, chunks in ((stopped, [before]), (quick, [between, end]), (stopped, [first, second])):
+        carry(worker, chunks)
     assert Counter(alert.device_id for alert in world.alerts().values()) > Counter({"d0": 30, "d1": 30})
 
 
@@ -424,10 +414,7 @@ def test_a_topic_made_again_begins_with_no_incident() -> None:
     worker = world.worker()
     for life in (7, 8):
         for chunk in fetched([a_day(40)], 20, {}, {}):
-            reborn = replace(chunk, source=replace(SOURCE, topic_id=uuid.UUID(int=life)))
-            computed = worker.begin([reborn]).computed
-            assert computed is not None
-            worker.deliver(computed)
+            carry(worker, [replace(chunk, source=replace(SOURCE, topic_id=uuid.UUID(int=life)))])
     by_life: dict[str, list[int]] = {}
     for one in world.incidents():
         by_life.setdefault(one.topic_id, []).append(one.offset)

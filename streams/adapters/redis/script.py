@@ -10,7 +10,7 @@ from typing import Final
 # Lua's numbers. ARGV: those 28 bytes; time to live in ms; for the mark, whose key comes behind the windows',
 # the offset that it must have reached and the one it goes on to, or two empty strings; whether nothing is to
 # be written unless it has; the first byte of what stands behind the rows; how many keys are of incidents (0,
-# or the last 2). Then eight per window: the new offset; what it grew from (`base_of`), and of that the `next`
+# or the last 2). Then eight per window: the new offset; what it grew from (`begun_anew`), of that the `next`
 # and the least count; four by `_parts`. A window of another life (the header's bytes 9 to 28) is replaced by
 # what stands on that very one, or on none, alone.
 #

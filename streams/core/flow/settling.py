@@ -77,9 +77,8 @@ def release(states: States, watermark_us: int | Index, patience: Patience) -> tu
     As flows in device order; and the states without it.
     """
     kind = states["held"]["state"] >> 4
-    limit = np.where(kind == Kind.HALF, patience.half_us, patience.open_us)
     reached_us = np.asarray(watermark_us).reshape(-1, 1)  # (1 or D, 1)
-    due = (kind > 0) & (states["held"]["end_us"] + limit <= reached_us)
+    due = (kind > 0) & (_due_us(states, patience) <= reached_us)
     after = copied(states)
     devices = np.flatnonzero(due.any(axis=1))
     waiting, kinds = unpacked(states["held"][devices], devices)
@@ -90,15 +89,24 @@ def release(states: States, watermark_us: int | Index, patience: Patience) -> tu
 
 def next_release_us(states: States, patience: Patience) -> Index:
     """(D,) the watermark at which something of each device is let go; NEVER: nothing waits."""
+    return np.asarray(_due_us(states, patience).min(axis=1))
+
+
+def _due_us(states: States, patience: Patience) -> Index:
+    """(D, HELD) the watermark at which each is let go; NEVER: nothing waits there."""
     kind = states["held"]["state"] >> 4
     limit = np.where(kind == Kind.HALF, patience.half_us, patience.open_us)
-    due = np.where(kind > 0, states["held"]["end_us"] + limit, NEVER)
-    return np.asarray(due.min(axis=1))
+    return np.where(kind > 0, states["held"]["end_us"] + limit, NEVER)
 
 
 def may_be_held(flows: DeviceFlows) -> Mask:
     """(N,) which records are no flow by themselves."""
-    return np.asarray(flows.half | ~flows.final | ((flows.quality & int(Quality.CUT)) != 0))
+    return np.asarray(flows.half | _goes_on(flows))
+
+
+def _goes_on(flows: DeviceFlows) -> Mask:
+    """(N,) which records are not the last of their flow, or were cut."""
+    return np.asarray(~flows.final | ((flows.quality & int(Quality.CUT)) != 0))
 
 
 def _may_be_due(states: States, flows: DeviceFlows, watermark_us: Index, patience: Patience) -> Mask:
@@ -111,8 +119,6 @@ def _may_be_due(states: States, flows: DeviceFlows, watermark_us: Index, patienc
 
 def _special(held: States, flows: DeviceFlows) -> Mask:
     """(N,) which records can have to do with others: the rest are flows as they are."""
-    cut = (flows.quality & int(Quality.CUT)) != 0
-    special = may_be_held(flows)
     waits: Mask = np.any(held["state"] >> 4 >= Kind.OPEN, axis=1)  # (D,)
-    waits[flows.device[~flows.final | cut]] = True
-    return np.asarray(special | waits[flows.device])
+    waits[flows.device[_goes_on(flows)]] = True
+    return np.asarray(may_be_held(flows) | waits[flows.device])
