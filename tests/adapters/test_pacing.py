@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -28,9 +29,13 @@ class Consumer:
     _fetcher_timeout = 0.2
     _prefetch_backoff = 0.1
     _get_actions_per_node: Any = Fetcher._get_actions_per_node
+    _notify: Any = Fetcher._notify
+    _wait_consume_future = None
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self._pending_tasks: set[Any] = set()
+        self._fetch_waiters: set[Any] = set()
         self._records: dict[TopicPartition, Any] = {}
         self._in_flight: set[int] = set()
         self._client = SimpleNamespace()
@@ -39,6 +44,7 @@ class Consumer:
         self.pacing = pace(self, LINGER_S, lambda: self.now_s)
         self.begun: list[tuple[float, int, set[int]]] = []  # when, on which node, of which partitions
         self.timeout_s = 0.0
+        self.answers: list[list[TopicPartition]] = []  # of node 0
 
     def _select_read_replica(self, place: TopicPartition) -> int:
         return int(place.partition) % 2
@@ -53,10 +59,22 @@ class Consumer:
         """What the fetcher's loop does each time around; on which nodes a fetch began."""
         requests, _, self.timeout_s, _, _ = self._get_actions_per_node(self.assignment)
         for node, request in requests:
-            partitions = {partition for _, of in request.topics for partition, _, _ in of}
-            self.begun.append((self.now_s, node, partitions))
+            self._note_begun(node, request)
             self._in_flight.add(node)
         return sorted(node for node, _ in requests)
+
+    def _note_begun(self, node: int, request: Any) -> None:
+        partitions = {partition for _, of in request.topics for partition, _, _ in of}
+        self.begun.append((self.now_s, node, partitions))
+
+    async def _proc_fetch_request(self, assignment: Assignment, node: int, request: Any) -> bool:
+        """For aiokafka's own loop around `look`: each fetch is answered at once, as `answers` has it."""
+        self._note_begun(node, request)
+        if node == 0:
+            self.arrive(*self.answers.pop(0), node=node)
+        else:
+            await asyncio.Event().wait()
+        return True
 
     def arrive(self, *places: TopicPartition, node: int = 0) -> None:
         """The fetch on this node has ended, with records of these."""
@@ -190,6 +208,33 @@ def test_what_a_fetch_under_way_brings_of_a_held_partition_holds_the_others_not_
     assert made.look() == [0]
     assert made.begun[-1][2] == {2}
     assert made.assignment.state_value(PLACES[0]).position == 0, "it is read again"
+
+
+def test_a_fetcher_that_waits_until_something_is_read_learns_that_it_was_dropped() -> None:
+    """As where a topic is refused: the error of one partition is read, and the topic then left alone."""
+
+    async def main() -> None:
+        made = Consumer()
+        made.answers = [[PLACES[0], PLACES[2]], [], []]
+        fetching = asyncio.create_task(Fetcher._fetch_requests_routine(made))
+        await settled()
+        made.now_s += 1.0
+        del made._records[PLACES[0]]
+        made._notify(made._wait_consume_future)
+        await settled()
+        assert [partitions for _, node, partitions in made.begun if node == 0] == [{0, 2}]
+        made.pacing.hold({PLACES[0], PLACES[2]})
+        await settled()
+        made.pacing.hold(frozenset())
+        await settled()
+        assert [partitions for _, node, partitions in made.begun if node == 0] == [{0, 2}, {0, 2}]
+        fetching.cancel()
+
+    async def settled() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    run(main())
 
 
 @in_a_loop

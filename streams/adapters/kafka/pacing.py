@@ -56,7 +56,10 @@ class Pacing:
             self._begun_s.clear()
 
     def hold(self, partitions: Set[Any]) -> None:
-        """Fetch these no more, until a call without them."""
+        """Fetch these no more, until a call without them.
+
+        The fetcher is told to look anew: it may be waiting until what was dropped here has been read.
+        """
         subscription = self._fetcher._subscriptions.subscription
         assignment = None if subscription is None else subscription.assignment
         if partitions == self._held and assignment is self._assignment:
@@ -70,6 +73,7 @@ class Pacing:
                 assignment.state_value(place).pause()
             elif place in before:
                 assignment.state_value(place).resume()
+        self._fetcher._notify(self._fetcher._wait_consume_future)
 
     def _drop_held(self) -> None:
         """Nobody reads it, and no fetch begins while anything waits; later it is fetched again."""
