@@ -102,6 +102,8 @@ class Detection:
         )
         self._ordinals: dict[str, int] = {}  # of the models so far, by digest: whose latents are cached
         self._fenced: deque[tuple[Partition, list[str] | None]] = deque()  # from the thread that delivers
+        self._begun = Counter[Partition]()  # turns, by the thread that computes
+        self._delivered = Counter[Partition]()  # by the other
 
     @property
     def topic(self) -> str:
@@ -120,11 +122,14 @@ class Detection:
         why_not = None if self._ports.sites is None else self._ports.sites.why_not()
         if why_not is not None:
             return Begun((), None, {chunk.source.place: why_not for chunk in chunks})
-        admitted = self._admission.admit(chunks)
+        behind = self._forget_fenced()
+        admitted = self._admission.admit([chunk for chunk in chunks if chunk.source.place not in behind])
+        held = {**admitted.held, **behind}
         if not admitted.chunks:
-            return Begun((), None, admitted.held)
+            return Begun((), None, held)
         computed = self._compute(Turn(admitted.chunks, admitted.judges))
-        return Begun(admitted.chunks, computed, admitted.held)
+        self._begun.update(chunk.source.place for chunk in admitted.chunks)
+        return Begun(admitted.chunks, computed, held)
 
     def deliver(self, computed: Computed) -> None:
         """Publish and await, then save. Raises Unavailable as `begin` does."""
@@ -140,6 +145,7 @@ class Detection:
         latency = latency_of(_alerted_us(computed.judged), self._ports.clock_us())
         watch.lap("publish")
         fenced = self._save(saves)
+        self._delivered.update(save.source.place for save in saves)
         watch.lap("save")
         cpu_ns = Counter(computed.report.cpu_ns) + Counter(watch.ns)
         report = replace(computed.report, fenced=fenced, shortened=shortened, cpu_ns=cpu_ns, latency=latency)
@@ -168,7 +174,6 @@ class Detection:
         return Recovered() if self._ports.recovery is None else self._ports.recovery.figures
 
     def _compute(self, turn: Turn) -> Computed:
-        self._forget_fenced()
         watch = Stopwatch()
         canary = self._watchers.canary()
         decoded = self._ports.patience(lambda: self._ports.intake.decoder.decode(turn.records))
@@ -319,18 +324,24 @@ class Detection:
                 self._ports.recovery.delivered(save.source, save.reach)
         return fenced
 
-    def _forget_fenced(self) -> None:
+    def _forget_fenced(self) -> dict[Partition, str]:
         """Load these devices' windows anew at their next event: another worker changed them.
 
         Where it changed the partition's incidents, no window of the partition counts any more: one that is
-        older than the incidents would have its events judged again, which these have left behind.
+        older than the incidents would have its events judged again, which these have left behind. A partition
+        of which a turn is still under way has to wait for it, and why: what is stored lacks that turn.
         """
-        while self._fenced:
+        behind = {}
+        for _ in range(len(self._fenced)):
             place, devices = self._fenced.popleft()
-            if devices is not None:
+            if self._begun[place] > self._delivered[place]:
+                behind[place] = "another worker has gone further"
+                self._fenced.append((place, devices))
+            elif devices is not None:
                 self._cache.drop(place, devices)
-                continue
-            self._load_anew(place)
+            else:
+                self._load_anew(place)
+        return behind
 
     def _load_anew(self, place: Partition) -> None:
         self._cache.drop_partition(place)

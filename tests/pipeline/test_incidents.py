@@ -205,7 +205,8 @@ def test_a_worker_that_stands_still_anywhere_while_another_goes_on_tells_nothing
 ) -> None:
     before = data.draw(st.integers(0, 40), label="records before, by another that has gone")
     still_at = data.draw(st.integers(0, 8), label="calls until it stands still")
-    overtaken([telemetry(of) for of in drawn], size, most, before, still_at, how_far=40)
+    how_far = data.draw(st.integers(1, 40), label="records that the other takes meanwhile")
+    overtaken([telemetry(of) for of in drawn], size, most, before, still_at, how_far)
 
 
 @pytest.mark.parametrize("still_at", range(9))
