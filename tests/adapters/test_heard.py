@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import socketserver
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -96,6 +98,18 @@ def test_tls_against_a_plain_port_is_named_as_such(mock_kafka: Broker) -> None:
     line = said(mock_kafka.bootstrap_servers.split(",")[0], kafka_security="SSL")
     assert "does not speak TLS" in line
     assert "AUTODEEP_KAFKA_SECURITY is SSL" in line
+
+
+def cut(connection: Any) -> None:
+    connection.recv(100)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+
+
+def test_a_proxy_whose_broker_is_away_is_not_taken_for_a_port_without_tls_alone() -> None:
+    with listening(cut) as servers:
+        line = said(servers, kafka_security="SSL")
+    assert "closes the connection before TLS is agreed on" in line
+    assert "a proxy whose broker does not run" in line
 
 
 def test_a_certificate_that_does_not_hold_is_named_with_its_setting(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from streams.settings import Settings
 _REPEATED: Final = re.compile(r"\s*\(after \d+ms in state \w+(?:, \d+ identical error\(s\) suppressed)?\)")
 _BROKER: Final = re.compile(r"^\S*bootstrap: ")
 _SIZE: Final = re.compile(r"Invalid response size (-?\d+)")
-_NO_TLS: Final = ("wrong version number", "PLAINTEXT broker", "unexpected eof", "packet length too long")
+_NO_TLS: Final = ("wrong version number", "packet length too long")
+_CUT_SHORT: Final = ("PLAINTEXT broker", "unexpected eof")
+"""A plain port does so, which takes the handshake for nonsense; but so does a proxy whose broker is away."""
 
 
 class Heard:
@@ -93,8 +95,15 @@ class Heard:
     def _no_tls(self) -> str | None:
         for code in (KafkaError._SSL, KafkaError._TRANSPORT):
             error = self._errors.get(code)
-            if error is not None and _speaks_no_tls(error):
+            if error is None:
+                continue
+            if _speaks_no_tls(error):
                 return f"the port does not speak TLS ({_plain(error)}); {self._asked_for}"
+            if _cut_short(error):
+                return (
+                    "the port closes the connection before TLS is agreed on: it does not speak TLS "
+                    f"({self._asked_for}), or it is a proxy whose broker does not run ({_plain(error)})"
+                )
         return None
 
     def _other_failure(self) -> str | None:
@@ -166,10 +175,14 @@ def _about_tls(error: KafkaError) -> bool:
 def _is_about_certificates(error: KafkaError) -> bool:
     """Theirs does not hold, or ours is not taken: their alert comes as a failure to receive."""
     if error.code() == KafkaError._SSL:
-        return not _speaks_no_tls(error)
+        return not (_speaks_no_tls(error) or _cut_short(error))
     return error.code() == KafkaError._TRANSPORT and "SSL alert" in error.str()
 
 
 def _speaks_no_tls(error: KafkaError) -> bool:
+    return any(sign in error.str() for sign in _NO_TLS)
+
+
+def _cut_short(error: KafkaError) -> bool:
     said = error.str()
-    return any(sign in said for sign in _NO_TLS) or ("Disconnected" in said and "SSL_HANDSHAKE" in said)
+    return any(sign in said for sign in _CUT_SHORT) or ("Disconnected" in said and "SSL_HANDSHAKE" in said)
