@@ -164,13 +164,10 @@ def _event_ids(
     after its first are numbered."""
     before: dict[tuple[int, str], int] = {}
     parts: list[list[tuple[int, str]]] = [[] for _ in chunks]
-    number = 0
     for at, flow in read.flows:
-        while at >= ends[number]:
-            number += 1
         role = "originator" if flow.role is Role.ORIGINATOR else "target"
         earlier = before[at, role] = before.get((at, role), -1) + 1
-        parts[number].append((records[at].offset, f"{role}/{earlier}" if earlier else role))
+        parts[bisect_right(ends, at)].append((records[at].offset, f"{role}/{earlier}" if earlier else role))
     return [one for chunk, of in zip(chunks, parts, strict=True) for one in part_ids(chunk.source, of)]
 
 

@@ -45,7 +45,7 @@ def load(store: ModelStore, wanted: ModelRef, layout: WindowLayout, operating_po
     """
     name = f"{wanted.name}/{wanted.version}"
     try:
-        detector = fitting(store.load(name), layout).at(operating_point)
+        detector = fitting(store, name, layout, operating_point)
         found = detector.identity.digest
         if wanted.digest and found != wanted.digest:
             raise ModelRejected(
@@ -59,12 +59,17 @@ def load(store: ModelStore, wanted: ModelRef, layout: WindowLayout, operating_po
     return detector
 
 
-def fitting(detector: Detector, layout: WindowLayout) -> Detector:
-    """The same. Raises ModelRejected where it looks at more events than windows keep, or of another table."""
+def fitting(store: ModelStore, name: str, layout: WindowLayout, operating_point: str = "") -> Detector:
+    """The version at that point; the name may have a digest behind it.
+
+    Raises ModelRejected where it looks at more events than windows keep, or of another table; SettingsError
+    for a point that it does not have.
+    """
+    detector = store.load(name)
     if detector.width > layout.width:
         name = f"{detector.identity.name}/{detector.identity.version}"
         raise ModelRejected(f"{name}: looks at {detector.width} events; windows keep {layout.width}")
-    return of_table(detector, layout.table)
+    return of_table(detector, layout.table).at(operating_point)
 
 
 def of_table(detector: Detector, table: FeatureTable) -> Detector:

@@ -59,7 +59,7 @@ def begins(settings: Settings, store: ModelStore) -> list[Begin]:
     """Telemetry first. Raises ModelRejected for a model that is not to be served."""
     point = settings.operating_point
     telemetry = Begin(
-        fitting(store.load(settings.model), LAYOUT).at(point),
+        fitting(store, settings.model, LAYOUT, point),
         LAYOUT,
         lambda ground: ground.telemetry(LAYOUT),
         point,
@@ -84,7 +84,7 @@ def _flows(settings: Settings, store: ModelStore) -> Begin | None:
     decoder = DeviceFlowDecoder(Limits(settings.device_id_max_bytes))
     subject = Subject(Intake(topics.flows, decoder, as_flows), WINDOWS)
     point = settings.flow_operating_point
-    detector = fitting(store.load(settings.flow_model), WINDOWS).at(point)
+    detector = fitting(store, settings.flow_model, WINDOWS, point)
     return Begin(detector, WINDOWS, lambda _: subject, point)
 
 
