@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,7 @@ class Consumer:
     _prefetch_backoff = 0.1
     _get_actions_per_node: Any = Fetcher._get_actions_per_node
     _notify: Any = Fetcher._notify
+    _set_error: Any = Fetcher._set_error
     _wait_consume_future = None
 
     def __init__(self) -> None:
@@ -235,6 +238,55 @@ def test_a_fetcher_that_waits_until_something_is_read_learns_that_it_was_dropped
             await asyncio.sleep(0)
 
     run(main())
+
+
+class TwoBrokers:
+    """Each answers a fetch once it is told to, with a refusal of the topic."""
+
+    _metadata_max_age_ms = 10_000
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.leader = 1
+        self.cluster = SimpleNamespace(leader_for_partition=lambda place: self.leader)
+        self.answers = {1: asyncio.Event(), 2: asyncio.Event()}
+        self.asked: list[int] = []
+
+    async def send(self, node: int, request: Any) -> Any:
+        self.asked.append(node)
+        await self.answers[node].wait()
+        code = TopicAuthorizationFailedError.errno
+        return SimpleNamespace(API_VERSION=4, topics=[("t", [(0, code, -1, -1, [], b"")])])
+
+
+def test_the_fetcher_outlives_two_brokers_that_refuse_one_partition() -> None:
+    """Its leader moves while a fetch waits for records; nobody reads meanwhile, for there is no room."""
+
+    async def main() -> bool:
+        brokers, subscriptions = TwoBrokers(), SubscriptionState()
+        subscriptions.assign_from_user([PLACES[0]])
+        subscriptions.seek(PLACES[0], 0)
+        fetcher = Fetcher(brokers, subscriptions, auto_offset_reset="none", fetcher_timeout=0)
+        pace(fetcher, 0.0)
+        await until(lambda: brokers.asked == [1])
+        brokers.leader = 2
+        await until(lambda: brokers.asked == [1, 2])
+        brokers.answers[2].set()
+        await until(lambda: bool(fetcher._records))
+        brokers.answers[1].set()
+        await until(lambda: fetcher._fetch_task.done() or fetcher._in_flight == set())
+        ended = fetcher._fetch_task.done()
+        await fetcher.close()
+        return ended
+
+    async def until(is_so: Callable[[], bool]) -> None:
+        for _ in range(10_000):
+            if is_so():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError
+
+    assert not asyncio.run(main())
 
 
 @in_a_loop

@@ -54,6 +54,19 @@ def test_one_line_says_that_a_broker_is_away_and_one_that_it_is_back(
     assert back == "Kafka's broker at kafka.example:9092 answers again, after 300 s"
 
 
+def test_whatever_a_connection_meets_is_an_error_that_aiokafka_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any other, as of a token's source, would end its tasks, and nobody would know."""
+
+    async def connect(host: str, port: int, **options: object) -> None:
+        raise ValueError("AWS credentials cannot be found")
+
+    monkeypatch.setattr(reconnecting, "_connect", connect)
+    with pytest.raises(KafkaConnectionError, match="ValueError: AWS credentials cannot be found"):
+        asyncio.run(reconnecting._connected(*PLACE))
+
+
 def test_aiokafkas_clients_are_of_this_kind(caplog: pytest.LogCaptureFixture) -> None:
     async def started_nowhere() -> None:
         consumer = aiokafka.AIOKafkaConsumer("t", bootstrap_servers="127.0.0.1:1", group_id=None)

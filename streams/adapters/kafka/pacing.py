@@ -31,6 +31,7 @@ class Pacing:
         self._held: Set[TopicPartition] = frozenset()
         self._assignment: Any = None  # that these were held in
         self._actions = fetcher._get_actions_per_node
+        self._note_error = fetcher._set_error
 
     def actions(self, assignment: Any) -> Any:
         """For the fetcher's `_get_actions_per_node`: what it would do now, without fetches too soon."""
@@ -49,6 +50,14 @@ class Pacing:
                 self._begun_s[node] = now_s
                 due.append((node, request))
         return due, resets, timeout_s, is_invalid, resumes
+
+    def note_error(self, place: Any, error: Any) -> None:
+        """For the fetcher's `_set_error`, which ends the fetcher where something of the partition waits.
+
+        Two brokers may answer for one partition, whose leader moved between their fetches.
+        """
+        if place not in self._fetcher._records:
+            self._note_error(place, error)
 
     def read(self, records: int, most_records: int) -> None:
         """So many records were read at once. Where that is half of a poll there are more: no linger then."""
@@ -86,4 +95,5 @@ def pace(fetcher: Any, linger_s: float, clock_s: Callable[[], float] = time.mono
     pacing = Pacing(fetcher, linger_s, clock_s)
     fetcher._prefetch_backoff = _LONG_S
     fetcher._get_actions_per_node = pacing.actions
+    fetcher._set_error = pacing.note_error
     return pacing

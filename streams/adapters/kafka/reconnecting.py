@@ -22,7 +22,7 @@ from aiokafka import client as clients
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer import consumer as consumers
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer import producer as producers
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -82,6 +82,9 @@ async def _connected(host: str, port: int, **options: Any) -> Any:
     except (OSError, TimeoutError, KafkaError) as exc:
         _addresses.failed((host, port), exc)
         raise
+    except Exception as exc:  # of a token's source, say: what aiokafka does not know ends its tasks
+        _addresses.failed((host, port), exc)
+        raise KafkaConnectionError(f"{type(exc).__name__}: {exc}") from exc
     _addresses.answered((host, port))
     return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import importlib
 import json
 import ssl
@@ -63,7 +64,7 @@ class OidcTokens:
         except urllib.error.HTTPError as exc:
             exc.close()
             raise _no_token(url, f"it answers {exc.code} {exc.reason}") from exc
-        except (OSError, ValueError, LookupError, TypeError) as exc:
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as exc:
             raise _no_token(url, str(exc) or type(exc).__name__) from exc
 
     def _context(self) -> ssl.SSLContext | None:
@@ -109,7 +110,15 @@ class MskTokens:
         self._region = region
 
     def fetch(self) -> Token:
-        token, ends_ms = self._sign(self._region)
+        """Raises BrokerUnavailable."""
+        try:
+            token, ends_ms = self._sign(self._region)
+        except Exception as exc:  # botocore's errors, and the signer's own, have no other base
+            problem = str(exc) or type(exc).__name__
+            raise BrokerUnavailable(
+                f"no token for Kafka from AWS's credentials in {self._region}: {problem}; check them, and "
+                "AUTODEEP_KAFKA_AWS_REGION"
+            ) from exc
         return token, ends_ms / 1000
 
 
