@@ -30,6 +30,8 @@ from streams.pipeline.publishing import Part, publish
 
 
 class FlowReader(Protocol):
+    def why_not(self) -> str | None: ...
+
     def read(self, records: Sequence[RawRecord]) -> Read: ...
 
 
@@ -92,6 +94,9 @@ class Rekeying:
 
     def begin(self, chunks: Sequence[Chunk]) -> Begun[Rekeyed]:
         """Raises Unavailable when the patience ends."""
+        why_not = self._reader.why_not()
+        if why_not is not None:
+            return Begun((), None, {chunk.source.place: why_not for chunk in chunks})
         watch = Stopwatch()
         computed = self._compute(chunks)
         watch.lap("begin")

@@ -6,16 +6,21 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
 from typer.testing import CliRunner
 
+from streams.adapters.kafka import device_topic
 from streams.adapters.kafka.device_topic import DeviceFollower, read_devices
 from streams.adapters.kafka.topics import create_topics, topic_specs
 from streams.cli.commands import app
-from streams.core.leases import SETTLED_US
+from streams.codec.devices import encode_leases, key_of
+from streams.core.leases import FOREVER, SETTLED_US, Lease
 from streams.core.topics import Topics
 from streams.embedded.kafka import Broker
 from streams.errors import BrokerUnavailable
@@ -23,6 +28,21 @@ from streams.settings import Settings
 
 DEADLINE_S = 30.0
 CAMERA = "02:00:00:00:00:0a"
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def is_fresh(follower: DeviceFollower) -> bool:
+    try:
+        follower.check_fresh()
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -68,14 +88,35 @@ def test_leases_are_imported_listed_and_followed(settings: Settings, tmp_path: P
         ]
         assert "192.168.1.20" in run.invoke(app, ["devices", "list"]).stdout
         known = read_devices(settings).of("house", "192.168.1.20")
-        deadline_s = time.monotonic() + DEADLINE_S
-        while follower.devices.of("house", "192.168.1.20") != known:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        until(lambda: follower.devices.of("house", "192.168.1.20") == known)
         follower.check_fresh()
         naming = follower.naming(time.time_ns() // 1_000 + SETTLED_US)
         assert naming is not None
         assert naming("house", "192.168.1.20", "", time.time_ns() // 1_000) == CAMERA
+    finally:
+        follower.stop()
+        thread.join(DEADLINE_S)
+
+
+@pytest.mark.kafka
+def test_partitions_that_are_added_are_followed_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_topic, "_CHECK_S", 0.05)
+    follower, topic = DeviceFollower(settings), Topics(settings.topic_prefix).devices
+    key, lease = key_of("house", "192.168.1.21"), Lease(0, FOREVER, CAMERA, "", 0)
+    thread = threading.Thread(target=follower.follow)
+    thread.start()
+    try:
+        until(lambda: is_fresh(follower))
+        config: Any = {"bootstrap.servers": settings.kafka_servers}
+        admin = AdminClient(config)
+        admin.create_partitions([NewPartitions(topic, 2)])[topic].result(DEADLINE_S)
+        until(lambda: len(admin.list_topics(topic).topics[topic].partitions) == 2)
+        producer = Producer(config)
+        producer.produce(topic, encode_leases("house", "192.168.1.21", (lease,)), key, partition=1)
+        assert producer.flush(DEADLINE_S) == 0
+        until(lambda: bool(follower.devices.of("house", "192.168.1.21")))
     finally:
         follower.stop()
         thread.join(DEADLINE_S)

@@ -44,6 +44,9 @@ class Record:
 class Letters:
     """A dialect of one letter: d, 2 and i a flow, two, and one of two devices; f foreign, s other."""
 
+    def why_not(self) -> str | None:
+        return None
+
     def read(self, records: Sequence[RawRecord]) -> Read:
         flows: list[tuple[int, DeviceFlow]] = []
         rejected: list[Rejected] = []
@@ -207,3 +210,12 @@ def test_leases_that_are_not_known_yet_are_waited_for() -> None:
     leases.devices.put("", "192.168.1.20", (Lease(0, FOREVER, "camera", "", 0),))
     assert keys(leases, 1_790_000_000_000) == [b"camera"]
     assert leases.away == 0
+
+
+def test_partitions_that_wait_for_leases_are_held_back_so_that_no_other_topic_waits_with_them() -> None:
+    reader = DeviceFlowReader(FlowDecoder(), Home(), KnownLeases(away=1))
+    made = Rekeying(TOPICS, reader, broker(), _retrying, lambda report: None, "1")
+    begun = made.begin([chunk(0, 10, "d"), chunk(1, 10, "d")])
+    assert begun.computed is None
+    assert begun.held == dict.fromkeys([("zeek", 0), ("zeek", 1)], "the leases are not read to their end yet")
+    assert made.begin([chunk(0, 10, "d")]).taken

@@ -119,13 +119,18 @@ class DeviceFollower:
         self._stopped.set()
 
     def _follow(self) -> None:
-        """What was known stays while the topic is read anew: its records say the same again."""
+        """Until the topic has other partitions.
+
+        What was known stays while it is read anew: its records say the same again.
+        """
         with Reader(self._settings, "following the leases of devices", _OWN) as reader:
             places = reader.places([self._topic])
             reader.assign(places)
             read_to: dict[int, int] = {}
             while not self._stopped.is_set():
                 asked_s = self._clock_s()
+                if reader.partitions(self._topic)[self._topic] != [one.partition for one in places]:
+                    return
                 ends = {one.partition: one.offset for one in reader.at_end(places)}
                 if ends != read_to:
                     self._read_on(

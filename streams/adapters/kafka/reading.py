@@ -102,9 +102,10 @@ class Reader:
     def close(self) -> None:
         self.consumer.close()
 
-    def partitions(self) -> dict[str, list[int]]:
-        """Every topic that there is, and the numbers of its partitions."""
-        known = self._asked(lambda limit_s: self.consumer.list_topics(timeout=limit_s)).topics
+    def partitions(self, topic: str = "") -> dict[str, list[int]]:
+        """Every topic that there is, or this one, and the numbers of its partitions."""
+        asked = (topic,) if topic else ()
+        known = self._asked(lambda limit_s: self.consumer.list_topics(*asked, timeout=limit_s)).topics
         return {name: sorted(topic.partitions) for name, topic in known.items()}
 
     def places(self, topics: Iterable[str], offset: int = OFFSET_BEGINNING) -> list[TopicPartition]:

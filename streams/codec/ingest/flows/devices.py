@@ -12,6 +12,7 @@ from streams.core.events import RawRecord, Rejected
 from streams.core.flows import DeviceFlow
 from streams.core.home import Home
 from streams.core.leases import Naming
+from streams.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class DeviceFlowReader:
     decoder: FlowDecoder
     home: Home
     leases: Leases = NO_LEASES
+
+    def why_not(self) -> str | None:
+        """Why records have to wait, if they do: leases are not known yet."""
+        try:
+            self.leases.check_fresh()
+        except Unavailable as exc:
+            return str(exc)
+        return None
 
     def read(self, records: Sequence[RawRecord]) -> Read:
         """Raises RegistryUnavailable as the decoder does, Unavailable where leases are not known yet."""
