@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def main(  # noqa: PLR0917  # as they come from a command line
 
     life = uuid.uuid4()
 
-    def told_late(topic: str) -> uuid.UUID:
+    def told_late(topic: str, is_over: Callable[[], bool]) -> uuid.UUID:
         time.sleep(float(id_after_s))
         return life
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NoReturn, Protocol
@@ -27,6 +28,7 @@ from streams.adapters.store.models import open_store
 from streams.codec.models import ModelState
 from streams.core.events import Partition, Source
 from streams.core.topics import Topics
+from streams.errors import Unavailable
 from streams.pipeline.conveyor import Conveyor, Ends, Pace, Processor
 from streams.rollout.agent import Agents
 from streams.rollout.commands import Commands
@@ -122,10 +124,9 @@ def create_app(
 
     Health does not watch those whose turns may take as long as people do.
     """
-    patience, topic_ids = waiting(health), TopicIds(settings)
     linger_s = settings.linger_ms / 1000
     wishes = Wishes(
-        ask_topic_id=lambda topic: patience(lambda: topic_ids(topic)),
+        ask_topic_id=_asking_topic_ids(TopicIds(settings), health),
         note_read=health.note_read,
         note_lacking=_note_lacking(settings, health),
         note_lost=lambda loss: health.totals.note_lost(loss.reason, loss.records),
@@ -159,6 +160,19 @@ def create_app(
             conveyor.stop()
 
     return app, stop_intake
+
+
+def _asking_topic_ids(
+    topic_ids: Callable[[str], uuid.UUID], health: Health
+) -> Callable[[str, Callable[[], bool]], uuid.UUID]:
+    def ask(topic: str, is_over: Callable[[], bool]) -> uuid.UUID:
+        try:
+            return waiting(health, is_over)(lambda: topic_ids(topic))
+        except Unavailable:
+            health.note_away(None)  # nobody waits for it any more
+            raise
+
+    return ask
 
 
 def _note_lacking(settings: Settings, health: Health) -> Callable[[Sequence[str]], None]:

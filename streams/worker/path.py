@@ -142,8 +142,8 @@ def at_start(settings: Settings) -> BackOff:
     return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), log_unavailable)
 
 
-def waiting(health: Health) -> BackOff:
-    """Waits until the worker stops, and says so on the page of health."""
+def waiting(health: Health, is_over: Callable[[], bool] = lambda: False) -> BackOff:
+    """Waits until the worker stops, or it is over, and says so on the page of health."""
 
     said = Said()
 
@@ -151,7 +151,7 @@ def waiting(health: Health) -> BackOff:
         said(problem)
         health.note_away(problem)
 
-    return BackOff(health.wait, note)
+    return BackOff(lambda pause_s: health.wait(pause_s) or is_over(), note)
 
 
 def incident_rules(settings: Settings) -> IncidentRules | None:

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import importlib
 import json
+import socketserver
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -138,6 +140,36 @@ def test_both_clients_ask_mskss_signer_for_tokens(monkeypatch: pytest.MonkeyPatc
     assert asyncio.run(credentials.oauth_cb.token()) == "token of eu-central-1"
 
 
+def test_credentials_of_aws_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Signer:
+        class MSKAuthTokenProvider:
+            @staticmethod
+            def generate_auth_token(region: str) -> tuple[str, int]:
+                raise ValueError("AWS Credentials can not be found")
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: Signer)
+    source = MskTokens("eu-central-1")
+    with pytest.raises(BrokerUnavailable, match="can not be found; check them, and AUTODEEP_KAFKA_AWS_REG"):
+        source.fetch()
+    with pytest.raises(KafkaConnectionError):  # aiokafka tries again
+        asyncio.run(TokenProvider(source).token())
+
+
+@pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_a_token_endpoint_that_is_none_is_one_line(answer: bytes) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.request.sendall(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/token"
+        source = OidcTokens(Settings(kafka_oauth_token_url=url, network_timeout_s=5.0))
+        with pytest.raises(BrokerUnavailable, match="AUTODEEP_KAFKA_OAUTH_TOKEN_URL"):
+            source.fetch()
+
+
 @pytest.fixture
 def provider(authority: Authority) -> Iterator[TokenEndpoint]:
     with token_endpoint(authority, "worker", life_s=100.0) as endpoint:
@@ -214,3 +246,8 @@ def test_sizes_sessions_and_compression_reach_the_clients_that_they_are_of() -> 
     assert read["consumer_max_fetch_size"] == 500_000
     with pytest.raises(SettingsError, match="AUTODEEP_KAFKA_HEARTBEAT_S"):
         app_settings(Settings(kafka_session_timeout_s=6.0, kafka_heartbeat_s=3.0))
+
+
+def test_a_worker_that_fetches_nothing_stays_in_its_group() -> None:
+    """aiokafka would leave it after Faust's 1,000 s, and join again only once something is fetched."""
+    assert app_settings(Settings())["broker_max_poll_interval"] > 10 * 365 * 86_400

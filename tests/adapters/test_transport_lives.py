@@ -8,11 +8,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
 
 import pytest
+from aiokafka.errors import UnknownError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from hypothesis import given
@@ -23,8 +25,9 @@ from streams.adapters.kafka.consumer_thread import ChunkedConsumerThread, Wishes
 from streams.adapters.kafka.deliveries import Committable, Deliveries
 from streams.adapters.kafka.positions import commit_metadata, committed_for
 from streams.adapters.kafka.refusals import Refusals
-from streams.adapters.kafka.transport import ChunkedConsumer
-from streams.core.events import NO_TOPIC_ID, Chunk, Source
+from streams.adapters.kafka.transport import STALLED_S, ChunkedConsumer
+from streams.core.events import NO_TOPIC_ID, Chunk, Partition, Source
+from streams.errors import BrokerUnavailable
 
 PLACE = TP("t", 0)
 FORMER, LIFE = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -76,6 +79,7 @@ def bare_consumer() -> Any:
     made: Any = object.__new__(ChunkedConsumer)
     made.app = SimpleNamespace(consumer_generation_id=1)
     made._deliveries, made._taken, made._room = Deliveries(), {}, asyncio.Event()
+    made._held, made._stalled, made._moved_s, made._clock_s = frozenset(), frozenset(), {}, time.monotonic
     made._unacked_messages, made._waiting_for_ack = WeakSet(), None
     made._read_offset, made._committed_offset = defaultdict(lambda: None), defaultdict(lambda: None)
     return made
@@ -235,7 +239,7 @@ class Broker:
 
     def __init__(self, life: uuid.UUID) -> None:
         self.life, self.asked, self.flow_active = life, 0, True
-        self.rebalances_when_asked = self.rebalances_when_read = False
+        self.rebalances_when_asked = self.rebalances_when_read = self.is_gone = False
         self.sought: dict[TP, int] = {}
         self._coordinator = self
         self.thread: Any = object.__new__(ChunkedConsumerThread)
@@ -261,9 +265,12 @@ class Broker:
         self.thread.consumer = self
         self.thread.app = SimpleNamespace(wishes=Wishes(self.ask), consumer_generation_id=7)
 
-    def ask(self, topic: str) -> uuid.UUID:
+    def ask(self, topic: str, is_over: Callable[[], bool]) -> uuid.UUID:
         self.asked += 1
         self.thread.app.consumer_generation_id += self.rebalances_when_asked
+        if self.is_gone:
+            assert is_over(), "nobody would ever tell"
+            raise BrokerUnavailable(f"no topic {topic}")
         return self.life
 
     def assignment(self) -> set[TP]:
@@ -345,6 +352,102 @@ def test_who_had_no_partition_reads_none_that_comes_before_it_was_sought(
     asyncio.run(made.on_partitions_assigned({PLACE}, 8))
     assert could_read == [False]
     assert not made.can_resume_flow.is_set()
+
+
+def test_a_topic_that_is_gone_is_asked_about_until_a_rebalance_has_passed() -> None:
+    """No read waits for it any longer, which holds all topics up; and its id stays in doubt."""
+    broker = Broker(LIFE)
+    broker.rebalances_when_asked = broker.is_gone = True
+    assert broker.lives_read(5, 6) == []
+    broker.rebalances_when_asked = broker.is_gone = False
+    assert broker.lives_read(5, 6) == [LIFE]
+    assert broker.asked == 2
+
+
+def watched(*, coordinator: Exception | None = None, fetcher: Exception | None = None) -> list[Exception]:
+    """What a thread's watch over aiokafka's parts ends it with, where they met these."""
+
+    class Parts:
+        def __init__(self) -> None:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if fetcher is not None:
+                ended.set_exception(fetcher)
+            self._coordinator = self._fetcher = self._client = self
+            self._fetch_task, self._sync_task = ended, None
+
+        def check_errors(self) -> None:
+            if coordinator is not None:
+                raise coordinator
+
+    async def main() -> list[Exception]:
+        broker, ended, made = Broker(LIFE), [], Parts()
+
+        async def crash(problem: Exception) -> None:
+            ended.append(problem)
+
+        broker.thread._ensure_consumer, broker.thread.crash = lambda: made, crash
+        broker.thread._refusals = SimpleNamespace(look=lambda consumer: [])
+        watching = asyncio.create_task(broker.thread._watch())
+        watching.add_done_callback(broker.thread._watched)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        watching.cancel()
+        return ended
+
+    return asyncio.run(main())
+
+
+def test_what_aiokafkas_parts_met_while_nobody_reads_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its coordinator waits for somebody to ask, and the worker is out of the group for good."""
+    monkeypatch.setattr(consumer_thread, "LOOK_S", 0.0)
+    problem = UnknownError()
+    assert watched() == []
+    assert watched(coordinator=problem) == [problem]
+    assert watched(fetcher=problem) == [problem]
+
+
+class Room:
+    """A consumer with room for twenty records, of two topics, by a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.held: list[frozenset[Partition]] = []
+        self.made = bare_consumer()
+        self.made.flow_active, self.made._most_records = True, 20
+        self.made._clock_s = lambda: self.now_s
+        self.made._thread = SimpleNamespace(hold=self.held.append)
+        self.made.assignment = lambda: {TP("t", 0), TP("u", 0), TP("u", 1)}
+
+    def deliver(self, topic: str, first: int, last: int) -> None:
+        self.made._to_message((replace(chunk(first, last), source=Source(topic, NO_TOPIC_ID, 0)),))
+
+
+def test_a_topic_whose_records_cannot_be_finished_leaves_the_room_to_the_others() -> None:
+    room = Room()
+    room.deliver("u", 0, 19)
+    assert not room.made._has_room()
+    room.now_s += STALLED_S + 1
+    assert room.made._has_room()
+    assert room.held == [{("u", 0), ("u", 1)}], "it is read no more"
+    room.deliver("t", 0, 19)
+    assert not room.made._has_room(), "of the others as much as ever"
+    room.made.acknowledge(Source("t", NO_TOPIC_ID, 0), 9)
+    assert room.made._has_room()
+    room.made.acknowledge(Source("u", NO_TOPIC_ID, 0), 9)
+    assert not room.made._has_room(), "it counts again"
+    room.made.acknowledge(Source("t", NO_TOPIC_ID, 0), 19)
+    assert room.made._has_room()
+    assert room.held[-1] == frozenset()
+
+
+def test_a_topic_that_goes_on_keeps_its_place_in_the_room_however_slow_it_is() -> None:
+    room = Room()
+    room.deliver("u", 0, 39)
+    for through in range(15):
+        room.now_s += STALLED_S - 1
+        assert not room.made._has_room()
+        room.made.acknowledge(Source("u", NO_TOPIC_ID, 0), through)
+    assert room.held == []
 
 
 def test_a_seek_that_comes_after_the_next_rebalance_moves_nothing() -> None:

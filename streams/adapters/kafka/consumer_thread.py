@@ -52,8 +52,8 @@ no longer has; and while it does, no rebalance goes on, in which they would be t
 class Wishes:
     """What the transport asks of whoever runs it."""
 
-    ask_topic_id: Callable[[str], uuid.UUID] = lambda topic: NO_TOPIC_ID
-    """Blocks until the broker has told a topic's id. Raises Unavailable at a stop."""
+    ask_topic_id: Callable[[str, Callable[[], bool]], uuid.UUID] = lambda topic, is_over: NO_TOPIC_ID
+    """Blocks until the broker has told a topic's id. Raises Unavailable at a stop, and where it is over."""
     note_read: Callable[[], None] = lambda: None
     """Called at least each second while brokers answer, whether there is anything or not."""
     note_lacking: Callable[[Sequence[str]], None] = lambda rights: None
@@ -100,7 +100,7 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._watching = asyncio.create_task(self._watch_rights())
+        self._watching = asyncio.create_task(self._watch())
         self._watching.add_done_callback(self._watched)
         self._pacing = pace(self._ensure_consumer()._fetcher, self.app.wishes.linger_s)
 
@@ -129,8 +129,12 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
             self._watching.cancel()
         await super().on_thread_stop()
 
-    async def _watch_rights(self) -> None:
-        """Also where nobody reads: in a rebalance that does not end because the group is refused."""
+    async def _watch(self) -> None:
+        """Which rights are missing, and whether aiokafka's tasks go on.
+
+        Also where nobody reads: in a rebalance that does not end because the group is refused, or while there
+        is no room. Raises what ended one of the tasks, or what the coordinator waits for somebody to hear.
+        """
         consumer, lacked = self._ensure_consumer(), False
         asyncio.get_running_loop().set_exception_handler(but_for_refusals)
         while True:
@@ -140,6 +144,10 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
                 if lacking or lacked:
                     self.app.wishes.note_lacking(lacking)
                 lacked = bool(lacking)
+                consumer._coordinator.check_errors()
+            for task in (consumer._fetcher._fetch_task, consumer._client._sync_task):
+                if task is not None and task.done():
+                    task.result()
 
     def _watched(self, watching: asyncio.Task[None]) -> None:
         """What nobody foresaw ends the worker."""
@@ -354,13 +362,24 @@ class ChunkedConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc
         return int(self.app.consumer_generation_id)
 
     async def _learn_topic_ids(self, topics: Iterable[str]) -> None:
-        """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more."""
-        ask = self.app.wishes.ask_topic_id
+        """Ask the broker. A worker that stops meanwhile keeps what it knew: it begins nothing more.
+
+        Where a rebalance passes meanwhile the rest stays in doubt: it may have taken away a topic that is
+        gone, of which no broker will ever tell. Whoever asks looks at the generation afterwards.
+        """
+        ask, generation = self.app.wishes.ask_topic_id, self._generation()
+
+        def is_over() -> bool:
+            return self._generation() != generation
+
         for topic in topics:
             self._in_doubt.discard(topic)
             try:
-                found = await asyncio.get_running_loop().run_in_executor(None, ask, topic)
+                found = await asyncio.get_running_loop().run_in_executor(None, ask, topic, is_over)
             except Unavailable:
+                if is_over():
+                    self._in_doubt.add(topic)
+                    return
                 found = self._topic_ids.get(topic, NO_TOPIC_ID)
             self._topic_ids[topic] = found
 

@@ -185,6 +185,10 @@ class Deliveries(Generic[M]):
             for delivered in state.under_way
         )
 
+    def places_under_way(self) -> list[Partition]:
+        """Of which something was delivered that is not done."""
+        return [place for place, state in self._states.items() if state.under_way]
+
     def _drop_done(self, state: _State[M]) -> list[M]:
         done: list[M] = []
         for delivered in state.under_way:

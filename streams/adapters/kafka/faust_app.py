@@ -20,6 +20,9 @@ from streams.settings import Settings
 SCHEME: Final = "chunked://"
 _SOME_PORT: Final = 6066  # Faust takes no 0; the socket of the pages is bound elsewhere (worker/pages.py)
 _NO_FOLDER: Final = "/nonexistent/autodeep-id"  # nothing is written: tables are in memory
+_NEVER_S: Final = 1e9
+"""After so long without a fetch aiokafka leaves the group, and joins it again only once something is fetched.
+Who has no partitions, or cannot finish what it has read, fetches nothing; health watches progress instead."""
 METADATA_MAX_AGE_MS: Final = 10_000  # how soon partitions that were added are read; aiokafka's is 5 minutes
 
 
@@ -38,6 +41,7 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": settings.kafka_session_timeout_s,
         "broker_heartbeat_interval": settings.kafka_heartbeat_s,
         "broker_request_timeout": max(settings.network_timeout_s, settings.kafka_session_timeout_s) + 5.0,
+        "broker_max_poll_interval": _NEVER_S,
         "broker_client_id": WORKER,  # the model agent asks the group who its members are
         "consumer_auto_offset_reset": "none",  # the transport seeks, and says what was lost
         "consumer_max_fetch_size": settings.kafka_fetch_max_bytes,

@@ -17,6 +17,7 @@ overrides. This is the loop's side; the thread that reads is in `consumer_thread
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
@@ -40,6 +41,8 @@ QUEUE_NEVER_FULL: Final = 4096
 """For Faust's `stream_buffer_maxsize`: its own back-pressure must not begin. A put that waits for a full
 queue survives a rebalance there, and delivers out of order."""
 _WAIT_S: Final = 1.0
+STALLED_S: Final = 10.0
+"""A topic of which nothing was done for so long, while there is no room, leaves the room to the others."""
 
 Chunks = tuple[Chunk, ...]
 """What an agent on this transport receives as a message's value: of one topic, in the order of offsets."""
@@ -85,6 +88,9 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._deliveries: Deliveries[ConsumerMessage] = Deliveries()
         self._held: frozenset[Partition] = frozenset()
+        self._stalled: frozenset[str] = frozenset()
+        self._moved_s: dict[str, float] = {}  # when something of each topic was delivered or done last
+        self._clock_s: Callable[[], float] = time.monotonic
         self._taken: dict[TP, Committable] = {}
         self._room = asyncio.Event()
         super().__init__(*args, **kwargs)
@@ -137,6 +143,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
             tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, (), None, chunks, None,
             tp=tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
+        self._moved_s[tp.topic] = self._clock_s()
         for place in self._deliveries.deliver(message, chunks):
             self._begin_anew(TP(*place))
         for chunk in chunks:
@@ -153,6 +160,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
 
     def acknowledge(self, source: Source, through: int, watermark_ms: int | None = None) -> None:
         """Everything of this partition up to this offset is done; the watermark there, where it is kept."""
+        self._moved_s[source.topic] = self._clock_s()
         self._done(self._deliveries.acknowledge(source, through, watermark_ms))
 
     def give_up(self, source: Source, first: int) -> None:
@@ -165,8 +173,34 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
     def hold(self, partitions: frozenset[Partition]) -> None:
         """Read none of these for now."""
         self._held = partitions
-        self._thread.hold(partitions)
+        self._thread.hold(self._not_read)
         self._room.set()
+
+    @property
+    def _not_read(self) -> frozenset[Partition]:
+        """Held back, or of a topic that stalls."""
+        if not self._stalled:
+            return self._held
+        mine = ((tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self._stalled)
+        return self._held.union(mine)
+
+    def _has_room(self) -> bool:
+        """Partitions that are held back, and topics that stall, take none from the others.
+
+        So a topic whose records cannot be finished, as where its output is refused, holds no other up.
+        """
+        most: int = self._most_records
+        has_room = self._deliveries.records_under_way(self._held) < most
+        stalled = frozenset[str]() if has_room else self._stalling()
+        if stalled != self._stalled:
+            self._stalled = stalled
+            self._thread.hold(self._not_read)
+        return has_room or self._deliveries.records_under_way(self._not_read) < most
+
+    def _stalling(self) -> frozenset[str]:
+        late_s = self._clock_s() - STALLED_S
+        topics = {topic for topic, _ in self._deliveries.places_under_way()}
+        return frozenset(topic for topic in topics if self._moved_s[topic] < late_s)
 
     def _done(self, messages: Iterable[ConsumerMessage]) -> None:
         for message in messages:
@@ -224,8 +258,8 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         """Faust's look at each partition in turn costs more than a fetch; health watches progress instead."""
 
     async def _wait_next_records(self, timeout: float) -> tuple[RecordMap | None, set[TP] | None]:
-        """Read on only where there is room; partitions that are held back take none from the others."""
-        if self.flow_active and self._deliveries.records_under_way(self._held) >= self._most_records:
+        """Read on only where there is room."""
+        if self.flow_active and not self._has_room():
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=_WAIT_S)
             self.app.wishes.note_read()
@@ -246,6 +280,7 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         """
         self.stop_flow()
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in assigned])
+        self._stalled = frozenset()
         self.hold(frozenset())
         await super().on_partitions_assigned(assigned, generation_id)
 
