@@ -29,6 +29,9 @@ KEY_BEFORE_FAMILIES: Final = b"active"
 MOST_REVISION: Final = 2**53 - 1
 """Of a state that is taken in: nobody decides so often, and the next one must still be a number of Avro's."""
 
+LONGEST_TEXT: Final = 1024
+"""Of a message's own fields: what is read is told again, in a line of the log and in a status."""
+
 StatusKind = Literal["decision", "worker", "challenge"]
 Outcome = Literal[
     "promoted", "rolled_back", "shadowing", "canarying", "dismissed", "refused",
@@ -304,6 +307,11 @@ def _decode(name: str, value: bytes | None) -> dict[str, Any]:
     if end != len(value):
         raise ModelMessageUnreadable(f"no {name}: it ends at byte {end} of {len(value)}")
     written = dict(zip((field["name"] for field in writer.canonical["fields"]), values, strict=True))
+    for part, text in written.items():
+        if isinstance(text, str) and len(text) > LONGEST_TEXT:
+            raise ModelMessageUnreadable(
+                f"no {name}: {part} has {len(text)} characters, at most {LONGEST_TEXT} are taken"
+            )
     fields = current.source["fields"]
     return {field["name"]: written.get(field["name"], field.get("default")) for field in fields}
 

@@ -126,6 +126,11 @@ def test_a_message_cut_anywhere_or_longer_than_itself_is_refused() -> None:
                 decode(bad)
 
 
+def test_a_command_with_a_text_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(ModelMessageUnreadable, match="name has 100000 characters, at most 1024 are taken"):
+        models.decode_command(models.encode_command(ModelCommand("1", "promote", "k" * 100_000, 0)))
+
+
 def test_a_state_is_no_command() -> None:
     with pytest.raises(ModelMessageUnreadable, match="no ModelCommand schema"):
         models.decode_command(models.encode_state(STATE))

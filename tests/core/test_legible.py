@@ -53,6 +53,12 @@ def test_what_stands_before_the_host_of_an_url_and_its_query_are_cut(text: str, 
     assert without_secrets(text) == shown
 
 
+@pytest.mark.parametrize("part", ["a", "a://", "a:", "a://b@", "://?", "a://b?'", "@", " "])
+def test_a_long_text_takes_no_longer_than_its_length(part: str) -> None:
+    """Where it were the square of it, this would take hours: a worker that logs such a name stands still."""
+    assert "hunter2" not in one_line(part * (1_000_000 // len(part)) + " https://u:hunter2@h")
+
+
 def test_letters_that_a_terminal_obeys_are_replaced_and_lines_stay_where_they_may() -> None:
     hostile = "a\x1b[2J\r\n\x9b1m\u202e\u2028\udc80b"
     assert one_line(hostile).isprintable()

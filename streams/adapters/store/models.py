@@ -27,6 +27,7 @@ from streams.adapters.store.files import (
     write_folder,
 )
 from streams.adapters.store.signatures import SIGNATURE
+from streams.codec.plain import shown
 from streams.core.known_tables import TABLES
 from streams.core.tables import FeatureTable
 from streams.errors import ModelRejected, SettingsError
@@ -129,7 +130,7 @@ class ModelStore:
         name, mark, rest = ref.partition("@") if "@" in ref else ref.partition("/")
         if not mark or not _plain(name) or not _plain(rest):
             raise ModelRejected(
-                f"{ref!r} names no model: give name@alias or name/version, such as kdd99@champion"
+                f"{shown(ref)} names no model: give name@alias or name/version, such as kdd99@champion"
             )
         if mark == "/":
             return name, rest
