@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def doctor(
     seconds: float = typer.Option(
-        5.0, min=0.0, max=3600.0, help="Between the two looks by which progress is judged."
+        5.0, min=1.0, max=3600.0, help="Between the two looks by which progress is judged."
     ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object."),
 ) -> None:

@@ -15,14 +15,18 @@ from streams.adapters.kafka.topics import TELEMETRY_PARTITIONS, create_topics, t
 from streams.adapters.redis.evictions import info_fields
 from streams.adapters.redis.windows import RedisWindows, connect
 from streams.adapters.registry import registry_of
-from streams.adapters.store.models import open_store
+from streams.adapters.store.models import ModelStore, open_store
+from streams.client.homes import dialect_of, home_of
+from streams.core.flow.keeping import WINDOWS
 from streams.core.kdd99 import KDD99
+from streams.core.severity import severities_by_class
 from streams.core.topics import Topics
 from streams.core.windows import WindowLayout
 from streams.doctor import kafka, rules, topics
 from streams.doctor.facts import RedisServer
 from streams.doctor.findings import Finding, Level
 from streams.errors import AutodeepError, SettingsError
+from streams.rollout.loading import family_of, fitting
 from streams.settings import Settings
 
 Check = Callable[[], Iterable[Finding]]
@@ -53,17 +57,37 @@ _OF_KAFKA: Final = ("rights", "topics", "workers", "telemetry", "models")
 
 
 def _checks(settings: Settings, cluster: kafka.Cluster, apart_s: float) -> Iterator[tuple[str, Check]]:
+    yield "settings", lambda: _settings(settings)
     yield _BROKERS, lambda: rules.brokers(cluster.brokers)
     yield "rights", lambda: _rights(settings)
     yield "topics", lambda: _topics(settings, cluster)
     yield "workers", lambda: _workers(settings, cluster)
-    yield "telemetry", lambda: _telemetry(settings, apart_s)
+    yield "telemetry", lambda: _read(settings, cluster, apart_s)
     yield "redis", lambda: _redis(settings)
     if settings.schema_registry_url:
         yield "registry", lambda: _registry(settings)
     yield "model store", lambda: _store(settings)
     yield "models", lambda: _models(settings)
     yield "certificates", lambda: rules.certificates(_certificates(settings, cluster), time.time())
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    """What stands in them and is no setting's by itself, as a worker takes it at its start."""
+    taken: list[Callable[[], object]] = [lambda: severities_by_class(settings.severities)]
+    if settings.sensors_topics:
+        taken += [lambda: home_of(settings), lambda: dialect_of(settings)]
+    wrong = list(_problems("settings", taken))
+    yield from wrong
+    if not wrong:
+        yield Finding("settings", Level.GOOD, "can be used")
+
+
+def _problems(check: str, taken: Iterable[Callable[[], object]]) -> Iterator[Finding]:
+    for take in taken:
+        try:
+            take()
+        except AutodeepError as exc:
+            yield Finding(check, Level.BROKEN, str(exc))
 
 
 def _rights(settings: Settings) -> Iterator[Finding]:
@@ -73,6 +97,7 @@ def _rights(settings: Settings) -> Iterator[Finding]:
 
 def _topics(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
     names, seen = Topics(settings.topic_prefix), cluster.metadata
+    yield from topics.of_sensors([one for one in settings.sensors_topics if one not in seen.topics], names)
     specs = topics.wanted(
         topic_specs(names, cluster.telemetry_partitions or TELEMETRY_PARTITIONS, settings.output_names),
         seen.topics,
@@ -93,14 +118,19 @@ def _workers(settings: Settings, cluster: kafka.Cluster) -> Iterator[Finding]:
     yield from rules.group(settings.group, kafka.members(settings), partitions)
 
 
-def _telemetry(settings: Settings, apart_s: float) -> Iterator[Finding]:
+def _read(settings: Settings, cluster: kafka.Cluster, apart_s: float) -> Iterator[Finding]:
+    """How far what workers read was read, and what the last records of the telemetry say."""
+    names = Topics(settings.topic_prefix)
+    further = (*settings.sensors_topics, names.flows) if settings.sensors_topics else ()
+    wanted = (names.telemetry, *(one for one in further if one in cluster.metadata.topics))
     registry = registry_of(settings) if settings.schema_registry_url else None
     with kafka.Telemetry(settings, decoder_of(settings, KDD99, registry)) as telemetry:
-        before = telemetry.places()
+        before = {topic: telemetry.places(topic) for topic in wanted}
         time.sleep(apart_s)
-        after = telemetry.places()
-        yield from rules.progress(before, after, apart_s)
-        latest = telemetry.latest(after)
+        after = {topic: telemetry.places(topic) for topic in wanted}
+        for topic in wanted:
+            yield from rules.progress(topic, before[topic], after[topic], apart_s)
+        latest = telemetry.latest(after[names.telemetry])
         yield from rules.event_times(latest)
         yield from rules.brokers_clock(latest, int(time.time() * 1000))
 
@@ -138,12 +168,18 @@ def _registry(settings: Settings) -> Iterator[Finding]:
 
 def _store(settings: Settings) -> Iterator[Finding]:
     store = open_store(settings.model_store, settings.model_trust_key)
-    identity = store.load(settings.model).identity
-    yield Finding(
-        "model store",
-        Level.GOOD,
-        f"{settings.model} is {identity.name}/{identity.version} ({identity.digest[:12]}), and loads",
-    )
+    yield _model(store, settings.model, WindowLayout(KDD99), settings.operating_point)
+    if settings.sensors_topics:
+        family = family_of(settings.flow_model)
+        if store.holds(family):
+            yield _model(store, settings.flow_model, WINDOWS, settings.flow_operating_point)
+        else:
+            yield Finding(
+                "model store",
+                Level.WARNING,
+                f"no model {family!r} (AUTODEEP_FLOW_MODEL={settings.flow_model}): flows are not judged",
+                "put one into the store (docs/models.md)",
+            )
     if not settings.model_trust_key:
         yield Finding(
             "model store",
@@ -151,6 +187,16 @@ def _store(settings: Settings) -> Iterator[Finding]:
             "models of any origin are served",
             "AUTODEEP_MODEL_TRUST_KEY lets in those alone that you signed (docs/models.md)",
         )
+
+
+def _model(store: ModelStore, ref: str, layout: WindowLayout, operating_point: str) -> Finding:
+    """Whether a worker could begin with it."""
+    try:
+        identity = fitting(store, ref, layout, operating_point).identity
+    except AutodeepError as exc:
+        return Finding("model store", Level.BROKEN, str(exc))
+    found = f"{ref} is {identity.name}/{identity.version} ({identity.digest[:12]}), and loads"
+    return Finding("model store", Level.GOOD, found)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a partition of the telemetry stands at one moment."""
+    """Where a partition of a topic that workers read stands at one moment."""
 
     partition: int
     first: int

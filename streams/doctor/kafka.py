@@ -112,9 +112,9 @@ class Telemetry:
     ) -> None:
         self._reader.close()
 
-    def places(self) -> list[Place]:
-        """Where each partition stands now."""
-        wanted = self._reader.places([Topics(self._settings.topic_prefix).telemetry])
+    def places(self, topic: str) -> list[Place]:
+        """Where each partition of a topic stands now."""
+        wanted = self._reader.places([topic])
         committed = {one.partition: one.offset for one in self._reader.committed(wanted)}
         found = []
         for one in wanted:

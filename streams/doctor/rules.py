@@ -76,8 +76,10 @@ def group(name: str, members: Sequence[Member] | None, partitions: int) -> Itera
         )
 
 
-def progress(before: Sequence[Place], after: Sequence[Place], seconds: float) -> Iterator[Finding]:
-    """Two looks at the telemetry's partitions, so long apart."""
+def progress(
+    topic: str, before: Sequence[Place], after: Sequence[Place], seconds: float
+) -> Iterator[Finding]:
+    """Two looks at a topic's partitions, so long apart."""
     earlier = {place.partition: place for place in before}
     standing, lost, unknown, lag = list[int](), list[int](), list[int](), 0
     for place in after:
@@ -94,25 +96,26 @@ def progress(before: Sequence[Place], after: Sequence[Place], seconds: float) ->
         yield Finding(
             "lag",
             BROKEN,
-            f"records of partitions {_some(lost)} were deleted before anybody read them",
-            "raise retention.ms of the telemetry topic, and add workers",
+            f"{topic}: records of partitions {_some(lost)} were deleted before anybody read them",
+            "raise retention.ms of the topic, and add workers",
         )
     if standing:
         yield Finding(
             "lag",
             BROKEN,
-            f"partitions {_some(standing)} stand still: records wait, and no offset moved in {seconds:.0f} s",
+            f"{topic}: partitions {_some(standing)} stand still: records wait, and no offset moved in "
+            f"{seconds:.0f} s",
             "/stats of the worker that owns them says under `held` and `why_not` what they wait for",
         )
     if unknown:
         yield Finding(
             "lag",
             WARNING,
-            f"partitions {_some(unknown)} have no committed offset",
+            f"{topic}: partitions {_some(unknown)} have no committed offset",
             "lag exporters and autoscalers misjudge them; a worker that owns them commits one",
         )
     if not (lost or standing):
-        yield Finding("lag", GOOD, f"{lag:,} records wait in {len(after)} partitions")
+        yield Finding("lag", GOOD, f"{topic}: {lag:,} records wait in {len(after)} partitions")
 
 
 def event_times(latest: Sequence[Latest]) -> Iterator[Finding]:

@@ -46,6 +46,14 @@ def not_compared(missing: Sequence[str], why: str) -> Iterator[Finding]:
     )
 
 
+def of_sensors(missing: Sequence[str], names: Topics) -> Iterator[Finding]:
+    """Those that sensors write to are theirs; ours is made with the others."""
+    theirs = [name for name in missing if name != names.sensors]
+    if theirs:
+        found = f"{', '.join(theirs)} missing (AUTODEEP_FLOW_TOPICS): nothing is read of these sensors"
+        yield Finding(CHECK, Level.BROKEN, found, "make them, with as many partitions as workers may share")
+
+
 def _missing(names: Sequence[str]) -> Iterator[Finding]:
     if names:
         found = f"{', '.join(names)} missing"

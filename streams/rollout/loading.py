@@ -72,6 +72,11 @@ def fitting(store: ModelStore, name: str, layout: WindowLayout, operating_point:
     return of_table(detector, layout.table).at(operating_point)
 
 
+def family_of(ref: str) -> str:
+    """The name of the model that a reference, such as `flows/2` or `flows@champion`, is of."""
+    return ref.partition("@")[0].partition("/")[0]
+
+
 def of_table(detector: Detector, table: FeatureTable) -> Detector:
     """The same. Raises ModelRejected where it judges events of another table."""
     if detector.table != table:

@@ -21,7 +21,7 @@ from streams.pipeline.describing import Intake, as_flows
 from streams.pipeline.detection import Detection
 from streams.pipeline.reports import Observed, Report, Watchers
 from streams.rollout.admission import Admission
-from streams.rollout.loading import fitting
+from streams.rollout.loading import family_of, fitting
 from streams.settings import Settings
 from streams.worker.health import Health
 from streams.worker.models import Family, Waiting, WorkerModels, assemble, challenged, store_loader
@@ -70,7 +70,7 @@ def begins(settings: Settings, store: ModelStore) -> list[Begin]:
 
 
 def _flows(settings: Settings, store: ModelStore) -> Begin | None:
-    family = settings.flow_model.partition("@")[0].partition("/")[0]
+    family = family_of(settings.flow_model)
     topics = Topics(settings.topic_prefix)
     if not store.holds(family):
         log.warning(

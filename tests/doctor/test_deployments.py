@@ -94,7 +94,7 @@ def test_a_sound_deployment_is_sound(sound: Deployment) -> None:
 
 
 def test_the_command_prints_a_table_or_one_object_and_ends_by_the_worst(sound: Deployment) -> None:
-    command = [sys.executable, "-m", "streams", "doctor", "--seconds", "0"]
+    command = [sys.executable, "-m", "streams", "doctor", "--seconds", "1"]
     environment = {**os.environ, **sound.tested.environment}
     printed = subprocess.run(
         command, env=environment, check=False, capture_output=True, text=True, timeout=120
@@ -117,6 +117,12 @@ def test_the_command_prints_a_table_or_one_object_and_ends_by_the_worst(sound: D
         ({"redis_url": "redis://127.0.0.1:1/0"}, "redis", "127.0.0.1:1"),
         ({"schema_registry_url": "http://127.0.0.1:1"}, "registry", "127.0.0.1:1"),
         ({"model": "kdd99/none"}, "model store", "kdd99/none"),
+        ({"operating_point": "nope"}, "model store", "has no operating point 'nope'"),
+        ({"severities": "foo=bar"}, "settings", "foo=bar"),
+        ({"flow_topics": "zeek", "flow_dialect": "klingon"}, "settings", "'klingon' is no dialect"),
+        ({"flow_topics": "zeek", "home_networks": "banana"}, "settings", "AUTODEEP_HOME_NETWORKS"),
+        ({"flow_topics": "zeek"}, "topics", "zeek missing (AUTODEEP_FLOW_TOPICS)"),
+        ({"flow_topics": "zeek", "flow_operating_point": "nope"}, "model store", "flows/"),
         ({"topic_prefix": "nobodys"}, "topics", "autodeep topics create"),
         ({"group": "nobodys"}, "workers", "no worker is in group nobodys"),
         ({"group": "nobodys"}, "redis windows", "workers of nobodys do not start"),

@@ -17,6 +17,7 @@ from streams.doctor.findings import Finding, Level, as_json, exit_code
 from streams.settings import Settings
 
 HOUR_MS = 3_600_000
+TOPIC = "ids.telemetry"
 NOW_MS = 1_790_000_000_000
 SOUND_REDIS = {
     "redis_version": "7.0.15",
@@ -77,29 +78,29 @@ def test_a_group_owns_every_partition_or_says_which_it_does_not() -> None:
 def test_waiting_records_whose_offset_does_not_move_stand_still() -> None:
     before = [Place(0, 0, 100, 50), Place(1, 0, 100, 50), Place(2, 0, 100, 100)]
     after = [Place(0, 0, 100, 50), Place(1, 0, 300, 60), Place(2, 0, 100, 100)]
-    level, said = worst(rules.progress(before, after, 5))
+    level, said = worst(rules.progress(TOPIC, before, after, 5))
     assert level is Level.BROKEN
     assert "partitions 0 stand still" in said
-    assert worst(rules.progress(before[1:], after[1:], 5)) == (
+    assert worst(rules.progress(TOPIC, before[1:], after[1:], 5)) == (
         Level.GOOD,
-        "240 records wait in 2 partitions -> ",
+        "ids.telemetry: 240 records wait in 2 partitions -> ",
     )
 
 
 def test_records_that_came_between_the_looks_have_not_stood_yet() -> None:
-    assert worst(rules.progress([Place(0, 0, 50, 50)], [Place(0, 0, 60, 50)], 5))[0] is Level.GOOD
+    assert worst(rules.progress(TOPIC, [Place(0, 0, 50, 50)], [Place(0, 0, 60, 50)], 5))[0] is Level.GOOD
 
 
 def test_what_retention_took_before_it_was_read_is_said() -> None:
     place = Place(3, 200, 300, 150)
-    level, said = worst(rules.progress([place], [place], 5))
+    level, said = worst(rules.progress(TOPIC, [place], [place], 5))
     assert level is Level.BROKEN
     assert "partitions 3 were deleted before" in said
 
 
 def test_a_partition_without_a_committed_offset_is_a_warning() -> None:
     place = Place(3, 0, 0, None)
-    assert worst(rules.progress([place], [place], 5))[0] is Level.WARNING
+    assert worst(rules.progress(TOPIC, [place], [place], 5))[0] is Level.WARNING
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1000, "milliseconds"), (1_000_000, "seconds")])
