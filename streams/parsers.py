@@ -41,29 +41,40 @@ _MOST: Final = 1e9
 
 def at_least(least: float, kind: type[int] | type[float], most: float = _MOST) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        value = kind(text)
+        expected = f"expected a number of at least {least} and at most {most:,.0f}"
+        value = _number(text, kind, expected)
         if not least <= value <= most:
-            raise ValueError(f"expected a number of at least {least} and at most {most:,.0f}")
+            raise ValueError(expected)
         return value
 
     return parse
 
 
+def _number(text: str, kind: type[int] | type[float], expected: str) -> float:
+    """Python's own errors quote the text, which may hold a password that stands where it should not."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
 def port(text: str) -> int:
-    port = int(text)
+    expected = "expected a port, 0 to 65535"
+    port = int(_number(text, int, expected))
     if not 0 <= port <= 65_535:
-        raise ValueError("expected a port, 0 to 65535")
+        raise ValueError(expected)
     return port
 
 
 def servers(text: str) -> str:
     servers = [server.strip() for server in text.split(",")]
-    if not all(map(_SERVER.fullmatch, servers)):
+    found = list(map(_SERVER.fullmatch, servers))
+    if not all(one is not None and 1 <= int(one[2]) <= 65_535 for one in found):
         raise ValueError("expected host:port, or several with commas between them")
     return ",".join(servers)
 
 
-_SERVER: Final = re.compile(r"([\w.-]+|\[[^\[\]\s,]+\]):\d{1,5}")
+_SERVER: Final = re.compile(r"([\w.-]+|\[[^\[\]\s,]+\]):([0-9]{1,5})")
 
 
 def url(text: str) -> str:
@@ -92,12 +103,15 @@ def topic_names(text: str) -> str:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
-            raise ValueError(f"{name!r} is no name of a topic; expected names with commas between them")
+            raise ValueError(
+                "expected names of topics, of letters, digits, '.', '_' and '-', with commas between them"
+            )
     return ",".join(dict.fromkeys(names))
 
 
 def share(text: str) -> float:
-    value = float(text)
+    expected = "expected a number from 0 to 1"
+    value = _number(text, float, expected)
     if not 0 <= value <= 1:
-        raise ValueError("expected a number from 0 to 1")
+        raise ValueError(expected)
     return value

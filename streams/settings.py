@@ -378,7 +378,7 @@ def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
             raise ValueError("it holds a line end or another control character")
         return field.metadata["parse"](text)
     except ValueError as exc:
-        hidden = field.metadata["secret"] or "://" in text
+        hidden = field.metadata["secret"] or "://" in text or "@" in text
         shown = "its value" if hidden else repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
         raise SettingsError(f"{name}: {shown} cannot be used: {exc}") from exc
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from streams.cli.output import echo_each
+from streams.cli.output import echo_each, finite
 from streams.legible import one_line
 
 if TYPE_CHECKING:
@@ -96,18 +96,8 @@ def json_line(output: AlertOutput, alert: Alert) -> str:
     try:
         fields = json.loads(output.values([alert])[0])
     except ValueError:
-        fields = _finite(dataclasses.asdict(alert))
+        fields = finite(dataclasses.asdict(alert))
     return json.dumps(fields, separators=(",", ":"), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    import math
-
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _line(alert: Alert) -> str:

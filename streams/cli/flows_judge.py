@@ -60,7 +60,7 @@ def judge_file(source: FlowSource, home: Home, model: tuple[str, str], profile: 
             )
     for remark in remarks(source, counted):
         typer.echo(f"autodeep: {remark}", err=True)
-    return 2 if source.damage else 0
+    return 2 if source.damage or not counted.flows else 0
 
 
 def _judge_of(model: str, store: str, agreed: Agreed) -> FlowJudge:

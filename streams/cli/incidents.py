@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streams.cli.alerts import COLOURS, when
-from streams.cli.output import add_row, console, echo_each, say
+from streams.cli.output import add_row, console, echo_each, finite, say
 from streams.legible import one_line
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ def tail(
 
         autodeep incidents tail --since 10m
 
-    Exit codes: 2 no such --since, 69 Kafka did not answer, 130 after Ctrl-C.
+    Exit codes: 2 no such --since or --class, 69 Kafka did not answer, 130 after Ctrl-C.
     """
     from streams.client.incidents import IncidentReader
+    from streams.core.topics import ATTACK_CLASSES, NOVEL
+    from streams.errors import SettingsError
 
+    unknown = sorted(set(classes) - {*ATTACK_CLASSES, NOVEL})
+    if unknown:
+        known = ", ".join((*ATTACK_CLASSES, NOVEL))
+        raise SettingsError(f"--class {', '.join(unknown)}: expected some of {known}")
     show = _json if as_json else _line
     with IncidentReader(_settings()) as reader:
         found = reader.revisions(since, follow=follow, idle_s=idle_exit_s or None)
@@ -211,5 +217,5 @@ def _json(incident: Incident) -> str:
     import json
 
     # In ASCII: what a device calls itself may hold terminal commands, or letters that the terminal lacks.
-    fields = {**dataclasses.asdict(incident), "severity": incident.severity.word}
-    return json.dumps(fields, separators=(",", ":"))
+    fields = finite({**dataclasses.asdict(incident), "severity": incident.severity.word})
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from contextlib import ExitStack, suppress
@@ -12,6 +13,7 @@ from streams.errors import AutodeepError
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m streams.embedded", description=__doc__).parse_args()
     for told in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(told, signal.default_int_handler)
     with ExitStack() as stack, suppress(KeyboardInterrupt):

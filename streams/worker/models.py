@@ -37,7 +37,7 @@ from streams.rollout.loading import load
 from streams.rollout.shadow import Shadow, ShadowPorts
 from streams.rollout.switching import ExactSwitch
 from streams.settings import Settings
-from streams.worker.path import log_unavailable
+from streams.worker.path import Said
 from streams.worker.process import start_thread
 
 log: Final = logging.getLogger("autodeep.models")
@@ -128,7 +128,7 @@ def assemble(
             _nothing_left_behind(settings, states)
     else:
         _serve(state, loader, admission, waiting.at_start)
-    patience = BackOff(waiting.wait, log_unavailable)
+    patience = BackOff(waiting.wait, Said())
     publisher = parts.enter_context(KafkaPublisher(settings))
     topics = Topics(settings.topic_prefix)
 

@@ -139,7 +139,7 @@ def build_detection(ground: Ground, subject: Subject, judging: Judging, parts: E
 
 def at_start(settings: Settings) -> BackOff:
     """Waits until the start's deadline, from now on."""
-    return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), log_unavailable)
+    return BackOff(_sleep_until(time.monotonic() + settings.start_timeout_s), Said())
 
 
 def waiting(health: Health, is_over: Callable[[], bool] = lambda: False) -> BackOff:

@@ -120,6 +120,15 @@ def test_what_cannot_be_used_is_said(store: str, tmp_path: Path) -> None:
         judge(store, str(tmp_path / "x.parquet"))
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 100_000, b"{}\n"])
+def test_a_file_without_a_flow_ends_with_2(store: str, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pcap").write_bytes(content)
+    path = str(tmp_path / "x.pcap")
+    result = typer.testing.CliRunner().invoke(app, ["flows", "judge", path, "--store", store])
+    assert result.exit_code == 2
+    assert "holds no" in result.stderr
+
+
 def test_without_json_the_incidents_are_a_table(store: str, tmp_path: Path) -> None:
     records = [zeek(uid=f"C{i}", ts=1_790_000_000 + i, **{"id.orig_p": 50_000 + i}) for i in range(40)]
     path = write(tmp_path / "conn.log", records)

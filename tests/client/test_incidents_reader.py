@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -181,3 +182,14 @@ def test_the_tail_is_one_line_a_revision_or_one_object(stage: Stage) -> None:
     asked = stage.run("tail", "--since", "beginning", "--max", "1", "--class", "probe", "--json").stdout
     assert asked.isascii()
     assert json.loads(asked)["verdict"] == "probe"
+    unknown = stage.run("tail", "--class", "doss")
+    assert unknown.returncode == 2
+    assert "--class doss: expected some of" in unknown.stderr
+
+
+def test_a_number_that_json_does_not_have_is_null(stage: Stage) -> None:
+    one = replace(incident("cam"), worst_score=math.nan, worst_novelty=math.inf)
+    stage.raw((one.incident_id.encode(), encode_incident(one, "avro")))
+    for command in (("list",), ("tail", "--since", "beginning", "--no-follow")):
+        fields = json.loads(stage.run(*command, "--json").stdout, parse_constant=pytest.fail)
+        assert (fields["worst_score"], fields["worst_novelty"]) == (None, None)

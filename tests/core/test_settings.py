@@ -148,6 +148,8 @@ NUMBERS = [
                 "kafka",
                 "kafka:abc",
                 "kafka:",
+                "kafka:0",
+                "kafka:65536",
                 "a:1,",
                 ",",
                 "a b:1",
@@ -164,6 +166,22 @@ NUMBERS = [
 def test_what_kafka_or_the_system_would_refuse_is_refused_as_a_setting(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name}: .* cannot be used"):
         Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize("value", ["user:S3CRET@host:1/x", "redis://u:S3/CRET@h:1", "http://u:S3/CRET@h"])
+def test_no_setting_that_is_refused_shows_a_password_that_stands_where_it_should_not(value: str) -> None:
+    refused = {field.name: said for field in dataclasses.fields(Settings) if (said := refusal(field, value))}
+    assert len(refused) > 40
+    assert not [name for name, said in refused.items() if "S3" in said]
+
+
+def refusal(field: dataclasses.Field[object], value: str) -> str:
+    """What is said of a setting's value; nothing where it is taken."""
+    try:
+        Settings.from_environment({variable(field.name): value})
+    except SettingsError as exc:
+        return str(exc)
+    return ""
 
 
 @pytest.mark.parametrize("servers", ["a:1", "a.b-c_d:9092,[fe80::1%eth0]:9,10.0.0.7:65535"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 import redis
 
+from streams.embedded import __main__ as embedded
 from streams.embedded import kafka_jars, process
 from streams.embedded.kafka import ApacheKafka
 from streams.embedded.redis import RedisServer, find_redis
@@ -54,6 +56,14 @@ def test_jars_that_could_not_be_fetched_leave_no_cache_behind(bare_path: Path) -
     with pytest.raises(BrokerUnavailable, match="the network is down"):
         kafka_jars.kafka_jars()
     assert list(kafka_jars.cache_folder().iterdir()) == []
+
+
+def test_help_starts_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["embedded", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        embedded.main()
+    assert ended.value.code == 0
+    assert "Apache Kafka and Redis" in capsys.readouterr().out
 
 
 def test_jars_are_fetched_once(bare_path: Path) -> None:

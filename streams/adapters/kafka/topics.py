@@ -184,7 +184,7 @@ def wait_for_broker(settings: Settings, patience: Retry, needed: Iterable[str] |
         if missing:
             raise BrokerUnavailable(
                 f"Kafka at {where(settings)} answers, and has no topic {', '.join(missing)}: "
-                "`autodeep topics create` makes them"
+                "`autodeep topics create`, with the same settings, makes them"
             )
 
     patience(check)
