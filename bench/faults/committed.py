@@ -1,11 +1,16 @@
-"""How far the group has come, as Kafka knows it."""
+"""How far the group has come in a topic's present life, as Kafka knows it.
+
+A commit of a life before may come after the topic was made again, and stands there until the next one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
+from streams.adapters.kafka.positions import committed_for
 from streams.adapters.kafka.reading import Reader
+from streams.adapters.kafka.topics import topic_id
 from streams.settings import Settings
 
 _ASK_S: Final = 10.0
@@ -23,8 +28,11 @@ def standing(settings: Settings, topic: str) -> dict[int, int]:
 
 def _asked(settings: Settings, topic: str) -> dict[int, int]:
     asking = replace(settings, network_timeout_s=_ASK_S)
+    life = topic_id(asking, topic)
     with Reader(asking, "asking how far the group is", {"group.id": settings.group}) as reader:
-        return {one.partition: one.offset for one in reader.committed(reader.places([topic]))}
+        found = reader.committed(reader.places([topic]))
+    of_life = ((one.partition, committed_for(one.offset, one.metadata, life)) for one in found)
+    return {number: -1 if done is None else done.offset for number, done in of_life}
 
 
 def ends(settings: Settings, topic: str) -> dict[int, int]:
