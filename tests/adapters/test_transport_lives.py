@@ -192,6 +192,21 @@ def committed_next(made: Consumed, meanwhile: Callable[[], object]) -> int | Non
     return made.committable()
 
 
+def test_a_commit_of_the_former_life_in_a_rebalance_keeps_none_of_the_new_one_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The group has committed nothing of the new life then, so that the seek says nothing of it."""
+
+    async def commits(self: Any, revoked: object) -> None:
+        self._committed_offset[PLACE] = 538
+
+    made = Consumed()
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", commits)
+    asyncio.run(made.made.on_partitions_revoked({PLACE}))
+    assert made.acknowledge(made.read(0, 9, LIFE))
+    assert made.committable() == 10
+
+
 def test_what_was_not_committed_in_time_is_committed_next() -> None:
     assert committed_next(Consumed(), lambda: None) == 200
 

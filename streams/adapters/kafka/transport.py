@@ -271,6 +271,8 @@ class ChunkedConsumer(driver.Consumer):  # type: ignore[misc, unused-ignore]
         """Faust waits for what is under way and commits; only then it is forgotten."""
         await super().on_partitions_revoked(revoked)
         self._deliveries.revoke([(tp.topic, tp.partition) for tp in revoked])
+        for tp in revoked:  # that commit may be of a life that is over, whose offsets say nothing
+            self._begin_anew(tp)
 
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
         """What was delivered and not begun has been dropped, and is read again from the committed offset.
