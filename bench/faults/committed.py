@@ -5,15 +5,18 @@ A commit of a life before may come after the topic was made again, and stands th
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Final
 
-from streams.adapters.kafka.positions import committed_for
+from confluent_kafka import TopicPartition
+
 from streams.adapters.kafka.reading import Reader
 from streams.adapters.kafka.topics import topic_id
 from streams.settings import Settings
 
 _ASK_S: Final = 10.0
+_ID_LETTERS: Final = 36
 
 
 def committed(settings: Settings, topic: str) -> dict[int, int]:
@@ -31,8 +34,22 @@ def _asked(settings: Settings, topic: str) -> dict[int, int]:
     life = topic_id(asking, topic)
     with Reader(asking, "asking how far the group is", {"group.id": settings.group}) as reader:
         found = reader.committed(reader.places([topic]))
-    of_life = ((one.partition, committed_for(one.offset, one.metadata, life)) for one in found)
-    return {number: -1 if done is None else done.offset for number, done in of_life}
+    return {one.partition: one.offset if _is_of(one, life) else -1 for one in found}
+
+
+def _is_of(place: TopicPartition, life: uuid.UUID) -> bool:
+    """Whether the id beside the offset is this one; without any, whoever committed it did not say.
+
+    It is how the text begins: confluent-kafka 2.15.1 reads on beyond the text's end, to the next zero byte.
+    """
+    try:
+        text = place.metadata or ""
+    except UnicodeDecodeError as exc:
+        text = exc.object.decode("utf-8", "replace")
+    try:
+        return uuid.UUID(text[:_ID_LETTERS]) == life
+    except ValueError:
+        return True
 
 
 def ends(settings: Settings, topic: str) -> dict[int, int]:
