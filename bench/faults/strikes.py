@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import NewPartitions, PartitionMetadata
 
 from bench.faults import strikes_redis
 from bench.faults.committed import committed
@@ -83,11 +83,24 @@ def _broker(stage: Stage, fault: Fault) -> int:
 
 
 def _leader(stage: Stage, fault: Fault) -> int:
-    topic = stage.servers.topics.telemetry
-    admin = admin_of(stage.servers)
-    partitions = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
+    with stage.servers.topic_lock:
+        partitions = _telemetry_of(stage)
     leader = partitions[fault.which % len(partitions)].leader
     return _restart_node(stage, max(leader - 1, 0), fault.for_s)
+
+
+def _telemetry_of(stage: Stage) -> Mapping[int, PartitionMetadata]:
+    """The partitions; of a topic that was just made again, a node may know none yet."""
+    topic, admin = stage.servers.topics.telemetry, admin_of(stage.servers)
+    deadline_s = time.monotonic() + _ADMIN_S
+    while True:
+        known = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic]
+        found: Mapping[int, PartitionMetadata] = known.partitions
+        if found:
+            return found
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"{topic} is not there")
+        time.sleep(0.05)
 
 
 def _restart_node(stage: Stage, node: int, down_s: float) -> int:
@@ -198,8 +211,7 @@ def _topic_anew(stage: Stage, fault: Fault) -> int:
 def _partitions(stage: Stage, fault: Fault) -> int:
     topic = stage.servers.topics.telemetry
     with stage.servers.kafka_lock, stage.servers.topic_lock:
-        admin = admin_of(stage.servers)
-        count = len(admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions)
+        admin, count = admin_of(stage.servers), len(_telemetry_of(stage))
         admin.create_partitions([NewPartitions(topic, 2 * count)], request_timeout=_ADMIN_S)[topic].result()
         return now_us()
 
