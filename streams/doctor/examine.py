@@ -76,18 +76,15 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     taken: list[Callable[[], object]] = [lambda: severities_by_class(settings.severities)]
     if settings.sensors_topics:
         taken += [lambda: home_of(settings), lambda: dialect_of(settings)]
-    wrong = list(_problems("settings", taken))
-    yield from wrong
-    if not wrong:
-        yield Finding("settings", Level.GOOD, "can be used")
-
-
-def _problems(check: str, taken: Iterable[Callable[[], object]]) -> Iterator[Finding]:
+    are_sound = True
     for take in taken:
         try:
             take()
-        except AutodeepError as exc:
-            yield Finding(check, Level.BROKEN, str(exc))
+        except SettingsError as exc:
+            are_sound = False
+            yield Finding("settings", Level.BROKEN, str(exc))
+    if are_sound:
+        yield Finding("settings", Level.GOOD, "can be used")
 
 
 def _rights(settings: Settings) -> Iterator[Finding]:

@@ -59,13 +59,13 @@ def load(store: ModelStore, wanted: ModelRef, layout: WindowLayout, operating_po
     return detector
 
 
-def fitting(store: ModelStore, name: str, layout: WindowLayout, operating_point: str = "") -> Detector:
-    """The version at that point; the name may have a digest behind it.
+def fitting(store: ModelStore, ref: str, layout: WindowLayout, operating_point: str = "") -> Detector:
+    """What a reference, such as `flows/2` or `flows@champion`, stands for, at that point.
 
     Raises ModelRejected where it looks at more events than windows keep, or of another table; SettingsError
     for a point that it does not have.
     """
-    detector = store.load(name)
+    detector = store.load(ref)
     if detector.width > layout.width:
         name = f"{detector.identity.name}/{detector.identity.version}"
         raise ModelRejected(f"{name}: looks at {detector.width} events; windows keep {layout.width}")

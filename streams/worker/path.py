@@ -213,12 +213,7 @@ class Said:
             self._away = set()
         elif str(problem) not in self._away:
             self._away = self._away | {str(problem)}
-            log_unavailable(problem)
-
-
-def log_unavailable(problem: Unavailable | None) -> None:
-    if problem is not None:
-        log.warning("%s; trying again", problem)
+            log.warning("%s; trying again", problem)
 
 
 def _sleep_until(deadline_s: float) -> Callable[[float], bool]:
