@@ -40,6 +40,9 @@ WARM: Final = 0.1
 
 FLOOD_SHARE: Final = 0.8
 STALLED_S: Final = 60.0
+CLOSE_S: Final = 0.02
+APART_S: Final = 0.5
+"""Between two questions for a worker's figures: near the end of what is waited for, and far from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +149,12 @@ def flat_out(worker: WorkerProcess, events: int) -> dict[str, Any]:
 
 
 def wait_for(worker: WorkerProcess, records: int) -> dict[str, Any]:
-    """The worker's figures once it has worked on so many records, and when that was."""
-    last, last_s = -1, time.monotonic()
+    """The worker's figures once it has worked on so many records, and when that was.
+
+    It is asked less often the further it has to go: answering costs the worker what is measured here.
+    """
+    first, first_s = -1, time.monotonic()
+    last, last_s = -1, first_s
     while True:
         figures = worker.figures()
         now_s = time.monotonic()
@@ -156,9 +163,12 @@ def wait_for(worker: WorkerProcess, records: int) -> dict[str, Any]:
             return {**figures, "at_s": now_s}
         if done > last:
             last, last_s = done, now_s
+        if first < 0:
+            first, first_s = done, now_s
         if worker.exit_code is not None or now_s - last_s > STALLED_S:
             raise Unavailable(f"the worker stands at {done} of {records} records:\n{worker.log_tail()}")
-        time.sleep(0.02)
+        to_go_s = (records - done) * (now_s - first_s) / max(done - first, 1)
+        time.sleep(min(max(to_go_s / 2, CLOSE_S), APART_S))
 
 
 def _latencies(parts: Parts, since_us: int) -> dict[str, float]:
