@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
@@ -84,17 +85,19 @@ class KafkaPublisher:
     def _send(self, messages: Mapping[int, Message]) -> list[int]:
         """The places of those that are too large, alone or together with others of their batch."""
         producer = self._producer or self._connect()
-        delivery = _Delivery()
+        delivery = _Delivery(unheard_of=len(messages))
         deadline_s = time.monotonic() + self._settings.network_timeout_s + _GRACE_S
         try:
             for place, message in messages.items():
                 _produce(producer, message, place, delivery, deadline_s)
+                delivery.unheard_of -= 1
             producer.flush(max(deadline_s - time.monotonic(), 0))
         except KafkaException as exc:
             delivery.note(exc.args[0])  # unless it is known by now, and of which topic
         except BufferError as exc:
             self.abandon()
             raise self._unavailable(f"its queue of {len(messages)} messages did not empty") from exc
+        delivery.unheard_of += len(producer)
         self._judge(delivery, len(messages))
         return sorted(delivery.too_large)
 
@@ -146,51 +149,52 @@ class KafkaPublisher:
             "batch.size": self._batch_bytes,
             "error_cb": self._heard.note,
             "enable.idempotence": self._idempotent,
+            "delivery.report.only.error": True,
         }
         config = {**producer_config(self._settings), **own}
         self._producer = made(Producer, config, self._settings)
         return self._producer
 
     def _judge(self, delivery: _Delivery, asked: int) -> None:
-        error = delivery.error
+        error, missing = delivery.error, delivery.failed + delivery.unheard_of
         if error is not None:
             if error.fatal() or error.code() == KafkaError._FATAL:
                 self.abandon()
             why = self._heard.why(error)
             raise self._unavailable(
-                f"{asked - delivery.arrived} of {asked} messages failed: {why}",
+                f"{missing} of {asked} messages failed: {why}",
                 advice(error, self._settings, delivery.topic),
             )
-        if delivery.arrived + len(delivery.too_large) < asked:
+        if missing:
             self.abandon()
-            raise self._unavailable(
-                f"{asked - delivery.arrived} of {asked} messages were not acknowledged in time"
-            )
+            raise self._unavailable(f"{missing} of {asked} messages were not acknowledged in time")
 
     def _unavailable(self, problem: str, to_do: str = CHECK_BROKERS) -> BrokerUnavailable:
         return BrokerUnavailable(f"publishing to Kafka at {where(self._settings)}: {problem}; {to_do}")
 
 
+@dataclass(slots=True)
 class _Delivery:
-    """What became of one list of messages, as the callbacks tell."""
+    """What became of one list of messages. Callbacks tell of failures alone: of a flood thousands arrive."""
 
-    def __init__(self) -> None:
-        self.arrived = 0
-        self.too_large: set[int] = set()
-        self.error: KafkaError | None = None
-        self.topic: str | None = None
-        """Of the message that it happened to."""
+    unheard_of: int
+    """Messages that are not queued, or of which nothing is known."""
+    failed: int = 0
+    """For another reason than their size."""
+    too_large: set[int] = field(default_factory=set)
+    error: KafkaError | None = None
+    topic: str | None = None
+    """Of the message that it happened to."""
 
     def note(self, error: KafkaError, topic: str | None = None) -> None:
         if self.error is None or error.fatal():
             self.error, self.topic = error, topic
 
-    def told(self, place: int, topic: str, error: KafkaError | None) -> None:
-        if error is None:
-            self.arrived += 1
-        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+    def told(self, place: int, topic: str, error: KafkaError) -> None:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self.too_large.add(place)
         else:
+            self.failed += 1
             self.note(error, topic)
 
 
