@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -34,7 +35,38 @@ def explanations(
     rows, valid = windows
     if not len(rows):
         return []
-    shares = Explainer(detector).shares(rows, valid, verdict)
+    first, of = _distinct(rows, valid, verdict, closest)
+    found = _each(detector, rows[first], valid[first], verdict[first], closest[first], most)
+    return [found[place] for place in of]
+
+
+def _distinct(
+    rows: Rows,
+    valid: npt.NDArray[np.bool_],
+    verdict: npt.NDArray[np.int64],
+    closest: npt.NDArray[np.int64],
+) -> tuple[list[int], list[int]]:
+    """The first of each that are alike (M), and of each (N) which of these it is like.
+
+    A flood's events are alike, and an explanation costs fifty verdicts.
+    """
+    there = np.where(valid, rows, np.zeros(1, rows.dtype))
+    keys = zip(map(bytes, there), map(bytes, valid), verdict.tolist(), closest.tolist(), strict=True)
+    first: dict[tuple[bytes, bytes, int, int], int] = {}
+    of = [first.setdefault(key, i) for i, key in enumerate(keys)]
+    places = {i: number for number, i in enumerate(first.values())}
+    return list(places), [places[i] for i in of]
+
+
+def _each(
+    detector: Detector,
+    rows: Rows,
+    valid: npt.NDArray[np.bool_],
+    verdict: npt.NDArray[np.int64],
+    closest: npt.NDArray[np.int64],
+    most: int,
+) -> list[Explanation]:
+    shares = _explainer(detector).shares(rows, valid, verdict)
     columns, events = np.round(shares.columns, _DECIMALS), np.round(shares.events, _DECIMALS)
     return [
         Explanation(
@@ -46,6 +78,10 @@ def explanations(
         )
         for i in range(len(rows))
     ]
+
+
+_explainer = functools.lru_cache(maxsize=4)(Explainer)
+"""It begins with the detector's usual event, which is a tenth of a millisecond."""
 
 
 def _largest(shares: npt.NDArray[np.float64], most: int) -> list[int]:

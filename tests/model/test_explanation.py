@@ -208,6 +208,25 @@ def test_words_are_the_largest_features_with_value_and_usual_ranges_and_the_even
                 assert float(driver.value) == pytest.approx(rows["numbers"][place, -1, column], abs=0.006)
 
 
+def test_windows_that_are_alike_are_told_alike_and_each_as_if_it_were_alone() -> None:
+    usual = {
+        name: dataclasses.replace(USUAL, numbers=((0.0, float(place)),) * len(KDD99.numeric))
+        for place, name in enumerate(DETECTOR.classes)
+    }
+    parameters = dataclasses.replace(DETECTOR.parameters, usual=usual)
+    detector = Detector(DETECTOR.identity, parameters, DETECTOR.network)
+    rows, valid, verdict = drawn(6)
+    order, closest = np.array([3, 0, 3, 5, 0, 1, 2, 4, 3]), np.arange(9) % 3
+    told = explanations(detector, (rows[order], valid[order]), verdict[order], closest)
+    for i, (place, explanation) in enumerate(zip(order, told, strict=True)):
+        alone = [place]
+        assert [explanation] == explanations(
+            detector, (rows[alone], valid[alone]), verdict[alone], closest[i : i + 1]
+        )
+    other = np.where(valid, rows, rows[::-1])  # what lies where no event is
+    assert explanations(detector, (other[order], valid[order]), verdict[order], closest) == told
+
+
 def test_a_model_without_what_is_usual_leaves_it_empty() -> None:
     rows, valid, verdict = drawn(1)
     (explanation,) = explanations(DETECTOR, (rows, valid), verdict + 1, verdict + 1)

@@ -6,7 +6,6 @@ are written once, found again by what they hold, and joined with the few that di
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import operator
@@ -67,8 +66,18 @@ plain: Final = json.JSONEncoder(
 
 
 def explained(explanation: Explanation) -> dict[str, Any]:
-    """As JSON has it."""
-    return dataclasses.asdict(explanation)
+    """As JSON has it. By hand: `dataclasses.asdict` takes ten times as long."""
+    drivers = [
+        {
+            "feature": one.feature,
+            "value": one.value,
+            "share": one.share,
+            "usual": one.usual,
+            "normal": one.normal,
+        }
+        for one in explanation.features
+    ]
+    return {"features": drivers, "events": list(explanation.events)}
 
 
 def _of_site(revision: int | None, reasons: Sequence[str]) -> str:

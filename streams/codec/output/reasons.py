@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streams.codec.output.alert_json import explained, plain
 from streams.codec.output.incidents import explanation_of
 from streams.core.alerts import Explanation
 
@@ -14,11 +14,11 @@ from streams.core.alerts import Explanation
 def encode_reason(
     explanation: Explanation | None, context: Mapping[str, str] | None, reasons: Sequence[str] = ()
 ) -> bytes:
-    said = None if explanation is None else dataclasses.asdict(explanation)
+    said = None if explanation is None else explained(explanation)
     reason: dict[str, Any] = {"explanation": said, "context": None if context is None else dict(context)}
     if reasons:
         reason["reasons"] = list(reasons)
-    return json.dumps(reason, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return plain(reason).encode()
 
 
 def decode_reason(value: bytes) -> tuple[Explanation | None, Mapping[str, str] | None, tuple[str, ...]]:
