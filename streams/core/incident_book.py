@@ -18,7 +18,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -34,14 +34,18 @@ from streams.core.incident_rules import (
     unpack,
     untold,
 )
-from streams.core.incidents import Activity, Incident
+from streams.core.incidents import Activity, Incident, IncidentDraft
 from streams.core.severity import Severity
 from streams.core.sightings import Index, Moments, Sightings
 
 _MOST_IDS: Final = 4096
 """Ids of incidents that are remembered from turn to turn."""
+_MOST_UNPACKED: Final = 2048
+"""Devices whose standings stay unpacked from turn to turn: a flood is of the same ones."""
 _MANY: Final = 8
 """Alerts of one device and class from which on they are worth an array."""
+
+_SEVERITIES: Final = {int(one): one for one in Severity}
 
 NEVER: Final = -1
 """Before the first offset."""
@@ -77,6 +81,7 @@ class IncidentBook:
         self._rules = rules
         self._kept = dict(kept)
         self._ids: dict[tuple[int, str], str] = {}
+        self._unpacked: dict[str, dict[str, Standing]] = {}
         self._queue: list[tuple[int, str]] = []
         for device_id, value in list(self._kept.items()):
             standings = list(unpack(value))
@@ -105,6 +110,8 @@ class IncidentBook:
             return Outcome(self.source)
         if len(self._ids) > _MOST_IDS:
             self._ids.clear()
+        if len(self._unpacked) > _MOST_UNPACKED:
+            self._unpacked.clear()
         turn = _Turn(self)
         begin = int(np.searchsorted(moments.offset, self.through, "right"))
         if sightings is not None:
@@ -145,8 +152,11 @@ class _Turn:
         self._queue = book._queue
         self._counts = book.open
         self._ids = book._ids
+        self._unpacked = book._unpacked
         self._through = book.through
         self._touched: dict[str, dict[str, Standing]] = {}
+        self._drafts: list[Any] = []
+        self._topic_id = str(book.source.topic_id)
 
     def see_by_groups(self, sightings: Sightings, first: int) -> None:
         """All alerts from the first of these on, where nothing is due: each device's class by itself."""
@@ -160,7 +170,6 @@ class _Turn:
                     self.see(sightings, i)
             else:
                 self._see_many(sightings, np.array(group))
-        self.outcome.incidents.sort(key=lambda one: one.offset)
 
     def _see_many(self, sightings: Sightings, group: Index) -> None:
         """Of one device and class: mostly nothing is told of an alert, and then many are taken in at once."""
@@ -244,7 +253,8 @@ class _Turn:
         self.outcome.links[i] = self._id(standing)
 
     def finish(self) -> None:
-        """Pack what was touched."""
+        """Pack what was touched, and say what is told."""
+        self.outcome.incidents = self._incidents()
         for device_id, mine in self._touched.items():
             value = pack(mine.values()) if mine else None
             if value == self._kept.get(device_id):
@@ -254,6 +264,7 @@ class _Turn:
                 self._kept.pop(device_id, None)
             else:
                 self._kept[device_id] = value
+        self._unpacked.update(self._touched)
 
     def _due(self, offset: int, stream_us: int) -> bool:
         """The first of the queue: whether it was an incident that closed with this record."""
@@ -285,8 +296,10 @@ class _Turn:
     def _of(self, device_id: str) -> dict[str, Standing]:
         mine = self._touched.get(device_id)
         if mine is None:
-            value = self._kept.get(device_id, b"")
-            mine = self._touched[device_id] = {one.verdict: one for one in unpack(value)}
+            found = self._unpacked.pop(device_id, None)
+            if found is None:
+                found = {one.verdict: one for one in unpack(self._kept.get(device_id, b""))}
+            mine = self._touched[device_id] = found
         return mine
 
     def _id(self, standing: Standing) -> str:
@@ -296,44 +309,52 @@ class _Turn:
             found = self._ids[key] = incident_id_of(self._source, *key)
         return found
 
-    def _event_ids(self, standing: Standing) -> list[str]:
-        """Of the first alert, the worst and the last, which often are the same."""
-        places = standing.opened, standing.worst, standing.last
-        distinct = dict.fromkeys(places)
-        ids = dict(zip(distinct, event_ids(self._source, distinct), strict=True))
-        return [ids[place] for place in places]
-
     def _tell(self, device_id: str, standing: Standing, offset: int, stream_us: int) -> None:
+        """A draft of the revision, with places where `_incidents` puts the ids of alerts."""
         source, is_closed = self._source, standing.status is Status.CLOSED
-        first, worst, last = self._event_ids(standing)
-        if offset_of(standing.worst) <= self._through:
-            self.outcome.earlier[worst] = standing.verdict, device_id
         activity = Activity.OPEN if standing.revision == 1 else Activity.UPDATE
-        incident = Incident(
-            incident_id=self._id(standing),
-            revision=standing.revision,
-            activity=Activity.CLOSE if is_closed else activity,
-            device_id=device_id,
-            verdict=standing.verdict,
-            severity=Severity(standing.severity),
-            alerts=standing.alerts,
-            first_event_us=standing.first_us,
-            last_event_us=standing.last_us,
-            changed_at_us=stream_us,
-            expires_at_us=standing.expires_us(self._rules),
-            worst_score=standing.score,
-            worst_novelty=standing.novelty,
-            first_alert_id=first,
-            worst_alert_id=worst,
-            last_alert_id=last,
-            models=tuple(standing.models),
-            topic=source.topic,
-            topic_id=str(source.topic_id),
-            partition=source.partition,
-            offset=offset,
-            closed_because="quiet" if is_closed else None,
-        )
-        self.outcome.incidents.append(incident)
+        draft: Any = IncidentDraft()
+        draft.incident_id = self._id(standing)
+        draft.revision = standing.revision
+        draft.activity = Activity.CLOSE if is_closed else activity
+        draft.device_id = device_id
+        draft.verdict = standing.verdict
+        draft.severity = _SEVERITIES[standing.severity]
+        draft.alerts = standing.alerts
+        draft.first_event_us = standing.first_us
+        draft.last_event_us = standing.last_us
+        draft.changed_at_us = stream_us
+        draft.expires_at_us = standing.expires_us(self._rules)
+        draft.worst_score = standing.score
+        draft.worst_novelty = standing.novelty
+        draft.first_alert_id = standing.opened
+        draft.worst_alert_id = standing.worst
+        draft.last_alert_id = standing.last
+        draft.models = tuple(standing.models)
+        draft.topic = source.topic
+        draft.topic_id = self._topic_id
+        draft.partition = source.partition
+        draft.offset = offset
+        draft.closed_because = "quiet" if is_closed else None
+        draft.explanation = draft.context = None
+        draft.reasons = ()
+        self._drafts.append(draft)
+
+    def _incidents(self) -> list[Incident]:
+        """Of the drafts, in the order of their records."""
+        drafts: list[Any] = sorted(self._drafts, key=lambda one: one.offset)
+        places = {
+            place for one in drafts for place in (one.first_alert_id, one.worst_alert_id, one.last_alert_id)
+        }
+        ids = dict(zip(places, event_ids(self._source, places), strict=True))
+        for one in drafts:
+            place = one.worst_alert_id
+            one.first_alert_id, one.last_alert_id = ids[one.first_alert_id], ids[one.last_alert_id]
+            one.worst_alert_id = ids[place]
+            if offset_of(place) <= self._through:
+                self.outcome.earlier[ids[place]] = one.verdict, one.device_id
+            one.__class__ = Incident
+        return drafts
 
 
 def _silent(standing: Standing, sightings: Sightings, of: Index, rules: IncidentRules) -> int:

@@ -14,6 +14,7 @@ or not.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -205,17 +206,22 @@ def pack(standings: Iterable[Standing]) -> bytes:
     """One device's: a byte for the layout, then of each 106 bytes and its texts, about 120 in all."""
     parts = [bytes([LAYOUT])]
     for one in standings:
-        verdict = one.verdict.encode()
+        size, named = _texts(one.verdict, *one.models)
         fixed = _FIXED.pack(
-            *(len(verdict), one.status, one.severity, len(one.models), one.revision, one.number),
+            *(size, one.status, one.severity, len(one.models), one.revision, one.number),
             *(one.alerts, one.opened, one.worst, one.last),
             *(one.first_us, one.last_us, one.counted_us, one.stream_us, one.revised_us),
             *(one.score, one.novelty, one.recent),
         )
-        parts += (fixed, verdict)
-        for model in one.models:
-            parts += (_SIZED.pack(len(model.encode())), model.encode())
+        parts += (fixed, named)
     return b"".join(parts)
+
+
+@functools.lru_cache(maxsize=256)
+def _texts(verdict: str, *models: str) -> tuple[int, bytes]:
+    """How many bytes the verdict has; it, and each model behind its size."""
+    name, others = verdict.encode(), [model.encode() for model in models]
+    return len(name), name + b"".join(_SIZED.pack(len(model)) + model for model in others)
 
 
 def unpack(value: bytes) -> Iterator[Standing]:

@@ -66,3 +66,9 @@ class Incident:
     """What the worst alert's event carried beside its features."""
     reasons: tuple[str, ...] = ()
     """What drove the worst alert's verdict, in words; of flows."""
+
+
+class IncidentDraft:
+    """An incident in the making: the same slots, but they can still be set (see `core/alerts.py`)."""
+
+    __slots__ = Incident.__slots__
