@@ -16,7 +16,7 @@ from typing import Final
 FEW_ROWS: Final = (12, 24, 36, 48)
 """A worker with little to do has a few events at a time, and should not pay for 64."""
 MANY_ROWS: Final = 64
-BLOCK_ROWS: Final = 512
+BLOCK_ROWS: Final = 1024
 """What a block of so many rows needs fits the caches."""
 
 

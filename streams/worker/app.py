@@ -44,6 +44,7 @@ from streams.worker.process import (
     closed_then_ended,
     ending,
     log_config,
+    share_the_lock,
     spare_what_stays,
     start_watch,
 )
@@ -80,6 +81,7 @@ def run_worker(settings: Settings, log_level: str) -> NoReturn:
         start_telling(settings, health, served, parts)
         shell = WorkerShell(app, health, stop_intake, settings.stop_timeout_s, log_level)
         spare_what_stays()
+        share_the_lock()
         shell.execute_from_commandline()
     raise SystemExit(0)
 

@@ -19,11 +19,11 @@ torch.set_num_threads(1)
 rng = np.random.default_rng(3)
 for window, embedding in ((8, 16), (2, 0), (16, 16)):
     detector = Detector.random(KDD99, 5, window, embedding)
-    rows = some_rows(rng, 640)
+    rows = some_rows(rng, 1152)
     index, valid = rng.integers(0, len(rows), (len(rows), window)), rng.random((len(rows), window)) < 0.7
     latents, surprise = detector.encode(rows), detector.surprise(rows)
     every = detector.classify(latents, index, valid)
-    for count in (*range(1, 66, 3), 100, 129, 400, 513):
+    for count in (*range(1, 66, 3), 100, 129, 400, 513, 700, 1000, 1025):
         for _ in range(2):
             some = rng.permutation(len(rows))[:count]
             assert np.array_equal(detector.encode(rows[some]), latents[some]), (window, count)
