@@ -44,6 +44,15 @@ def one_line(text: str) -> str:
     )
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """Of a long text its beginning, and a sign that it goes on.
+
+    >>> shortened("a-device-with-a-long-name", most=10)
+    'a-devic...'
+    """
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def lines(text: str) -> str:
     """The same for text of several lines, which stay."""
     return "\n".join(one_line(line.expandtabs()) for line in text.split("\n"))

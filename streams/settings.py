@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from streams.errors import SettingsError
-from streams.legible import without_secrets
+from streams.legible import shortened, without_secrets
 from streams.parsers import (
     at_least,
     flag,
@@ -365,7 +365,6 @@ def _read(name: str, path: str) -> str:
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_SHOWN: Final = 60
 
 
 def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
@@ -379,7 +378,7 @@ def _parse(name: str, field: dataclasses.Field[Any], text: str) -> object:
         return field.metadata["parse"](text)
     except ValueError as exc:
         hidden = field.metadata["secret"] or "://" in text or "@" in text
-        shown = "its value" if hidden else repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+        shown = "its value" if hidden else repr(shortened(text))
         raise SettingsError(f"{name}: {shown} cannot be used: {exc}") from exc
 
 

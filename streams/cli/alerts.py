@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from streams.cli.output import echo_each, finite
-from streams.legible import one_line
+from streams.legible import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ def _line(alert: Alert) -> str:
     score = alert.scores.get(alert.closest, 0.0)
     verdict = typer.style(f"{one_line(what):<18}", fg=COLOURS.get(alert.verdict, "white"), bold=True)
     rest = one_line(
-        f"{alert.device_id:<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
+        f"{shortened(alert.device_id):<24} p {score:.2f}  novelty {alert.novelty:.2f}  "
         f"window {alert.window_fill}/{alert.window_width}  {alert.topic}-{alert.partition}@{alert.offset}  "
         f"{alert.model_name}/{alert.model_version}"
     )

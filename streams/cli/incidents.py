@@ -8,7 +8,7 @@ import typer
 
 from streams.cli.alerts import COLOURS, when
 from streams.cli.output import add_row, console, echo_each, finite, say
-from streams.legible import one_line
+from streams.legible import one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,7 +208,8 @@ def _line(one: Incident) -> str:
     """One line for people, whatever is in the incident's texts."""
     said = typer.style(f"{one.activity.value:<6}", bold=True)
     what = typer.style(f"{one_line(one.verdict):<6}", fg=COLOURS.get(one.verdict, "white"), bold=True)
-    rest = one_line(f"{one.severity.word:<8}  {one.device_id:<24} {one.alerts:>9,} alerts  {one.incident_id}")
+    device = shortened(one.device_id)
+    rest = one_line(f"{one.severity.word:<8}  {device:<24} {one.alerts:>9,} alerts  {one.incident_id}")
     return f"{when(one.changed_at_us)}  {said}  {what} {rest}"
 
 

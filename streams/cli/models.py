@@ -10,6 +10,7 @@ from streams.cli.models_active import active
 from streams.cli.models_challenge import canary, dismiss, report, shadow
 from streams.cli.models_orders import promote, rollback
 from streams.cli.models_release import release
+from streams.legible import shortened
 
 if TYPE_CHECKING:
     from streams.adapters.store.models import Entry
@@ -189,8 +190,7 @@ def _shown(value: object, other: object) -> str:
         return f"{len(value)}, only here: {', '.join(missing) or 'none'}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = "" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "" if value is None else shortened(str(value))
 
 
 @app.command()

@@ -249,6 +249,15 @@ def test_tail_for_people_ends_by_count_and_prints_no_control_characters(stage: S
     assert "ids.telemetry-2@" in done.stdout
 
 
+def test_a_device_with_a_very_long_name_takes_no_more_than_its_line(stage: Stage) -> None:
+    stage.publish(alert(1, device_id="cam" * 80))
+    (line,) = tail(stage.settings, "--no-follow").stdout.splitlines()
+    assert "camcam" in line
+    assert len(line) < 200
+    (line,) = tail(stage.settings, "--no-follow", "--json").stdout.splitlines()
+    assert json.loads(line)["device_id"] == "cam" * 80
+
+
 def test_tail_ends_quietly_when_its_pipe_is_closed_and_on_ctrl_c(stage: Stage) -> None:
     import signal
 

@@ -21,6 +21,7 @@ from streams.core.clocks import Times
 from streams.core.events import Reason, Rejected
 from streams.core.skew import why_odd
 from streams.core.tables import UNKNOWN_SYMBOL, FeatureTable, Rows
+from streams.legible import shortened
 
 END_OF_YEAR_9999_US: Final = 253_402_300_800_000_000
 DETAIL_LIMIT: Final = 200
@@ -68,14 +69,12 @@ class Batch:
 
 def rejected(position: int, reason: Reason, detail: str) -> Rejected:
     """A Rejected whose detail a hostile value cannot blow up."""
-    cut = detail if len(detail) <= DETAIL_LIMIT else detail[: DETAIL_LIMIT - 3] + "..."
-    return Rejected(position, reason, cut)
+    return Rejected(position, reason, shortened(detail, DETAIL_LIMIT))
 
 
 def shown(value: object) -> str:
     """A value for a detail, in ASCII and short."""
-    text = ascii(value[:61] if isinstance(value, (str, bytes)) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(ascii(value[:61] if isinstance(value, (str, bytes)) else value))
 
 
 def without_nulls(
