@@ -203,7 +203,7 @@ def test_without_a_log_in_keda_has_none() -> None:
     documents = rendering({"keda": {"enabled": True}})
     (trigger,) = one(documents, "ScaledObject")["spec"]["triggers"]
     assert "authenticationRef" not in trigger
-    assert trigger["metadata"]["lagThreshold"] == "60000"
+    assert trigger["metadata"]["lagThreshold"] == "80000"
     assert not [document for document in documents if document["kind"] == "TriggerAuthentication"]
 
 
